@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import stat
 import time
+from typing import TYPE_CHECKING, Any, Self
 
-__all__ = ["MAX_INLINE_BYTES", "PARTIAL", "digest", "read_blob", "write_blob"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+    from typing import BinaryIO
+
+__all__ = ["MAX_INLINE_BYTES", "PARTIAL", "BlobWriter", "digest", "read_blob", "write_blob"]
 
 MAX_INLINE_BYTES = 64 * 1024
 """A larger argument or value is stored once by its content, in a file beside the database."""
 PARTIAL = ".queuectl-partial"
 """End of the name of an artifact that is being written; one that is left is not kept."""
+
+_numbers = itertools.count()
 
 
 def digest(body: bytes) -> str:
@@ -29,24 +38,102 @@ def write_blob(folder: str, sha256: str, body: bytes) -> None:
         with contextlib.suppress(OSError):  # removed at this moment
             os.utime(path)  # not a stray for another hour
             return
+    with _create(folder) as (file, temporary):
+        file.write(body)
+        _publish(file, temporary, path)
+
+
+@contextlib.contextmanager
+def _create(folder: str) -> Iterator[tuple[BinaryIO, str]]:
+    """Give a new file in ``folder``, and its path; remove it on failure."""
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    temporary = f"{path}.{os.getpid()}.{time.monotonic_ns()}"
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    path = f"{folder}/new.{os.getpid()}.{next(_numbers)}.{time.monotonic_ns()}"
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+            yield file, path
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(temporary)
+            os.unlink(path)
         raise
-    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _publish(file: BinaryIO, temporary: str, path: str) -> None:
+    """Give a new file its name, durably."""
+    file.flush()
+    os.fsync(file.fileno())
+    os.replace(temporary, path)
+    directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+class BlobWriter:
+    """A file object for a pickle: a small one stays in memory, a large one becomes a blob while it is written.
+
+    Attributes
+    ----------
+    size
+        Bytes written so far.
+    error
+        Why a write has failed, if one has.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._parts: list[bytes] = []
+        self._file: tuple[BinaryIO, str] | None = None
+        self._exit = contextlib.ExitStack()
+        self.size = 0
+        self.error: OSError | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exit.__exit__(kind, error, trace)
+
+    def write(self, data: Any) -> int:
+        """Append bytes, or another buffer."""
+        import hashlib
+
+        count = memoryview(data).nbytes
+        self.size += count
+        if self.size <= MAX_INLINE_BYTES:
+            self._parts.append(bytes(data))
+            return count
+        try:
+            if self._file is None:
+                self._hash = hashlib.sha256()
+                self._file = self._exit.enter_context(_create(self._folder))
+                for part in self._parts:
+                    self._append(part)
+            self._append(data)
+        except OSError as error:
+            self.error = error
+            raise
+        return count
+
+    def _append(self, data: Any) -> None:
+        if self._file is not None:
+            self._hash.update(data)
+            self._file[0].write(data)
+
+    @property
+    def body(self) -> bytes:
+        """What was written, if that is small."""
+        return b"".join(self._parts)
+
+    def finish(self) -> str:
+        """Return the name of the blob of what was written, which is large."""
+        sha256 = self._hash.hexdigest()
+        if self._file is not None:
+            _publish(*self._file, f"{self._folder}/{sha256}")
+        return sha256
 
 
 def _is_complete(path: str, size: int) -> bool:

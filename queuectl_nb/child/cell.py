@@ -1,30 +1,28 @@
-"""Runs a notebook cell from standard input as a program: ``python -m queuectl_nb.child.cell [NAME=VALUE]…``.
-
-Tracebacks show the cell's line numbers and source and hide this module. Top-level ``await`` works as in a notebook.
-"""
+"""Runs a cell as a job, in IPython's shell. Its value is that of its last expression."""
 
 from __future__ import annotations
 
-import ast
-import linecache
+import os
 import sys
 from importlib.machinery import ModuleSpec
-from types import CodeType, ModuleType, TracebackType
-from typing import Any
+from types import BuiltinFunctionType, FunctionType, ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["CELL_NAME", "CellArguments", "compile_cell", "main", "run_cell"]
+from queuectl_nb.child.displays import Displays
+from queuectl_nb.child.payload import Arguments
+from queuectl_nb.child.reply import Reply, Unpicklable, short_repr
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from queuectl_nb.child.cell_shell import CellShell
+
+__all__ = ["CELL_NAME", "CellArguments", "run", "run_again"]
 
 CELL_NAME = "<cell>"
 """File name of the cell in tracebacks."""
 MAIN_MODULE = "queuectl_nb.child.cell_main"
 """Module that multiprocessing imports as the main module of the cell."""
-CO_COROUTINE = 0x80
-
-
-def compile_cell(source: str) -> CodeType:
-    """Compile the cell; with top-level ``await`` the code is that of a coroutine."""
-    code: CodeType = compile(source, CELL_NAME, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-    return code
 
 
 class CellArguments(list[str]):
@@ -34,49 +32,116 @@ class CellArguments(list[str]):
     module, to find the functions that it defines.
     """
 
-    def __init__(self, source: str, words: list[str]) -> None:
+    def __init__(self, request: Mapping[str, Any]) -> None:
         """Contain only :data:`CELL_NAME`."""
         super().__init__([CELL_NAME])
-        self.source = source
-        self.words = words
+        self.request = {key: request[key] for key in ("name", "inputs", "blobs", "jobs")}
 
 
-def main(words: list[str]) -> None:
-    """Run the cell as ``__main__`` with the variables ``NAME=VALUE`` of ``words``."""
-    source = sys.stdin.buffer.read().decode()
-    sys.excepthook = _print_traceback
-    sys.argv = CellArguments(source, words)
-    # a module of its own, without the names of this one
-    module = sys.modules["__main__"] = ModuleType("__main__")
+def run(request: Mapping[str, Any], reply: Reply) -> int:
+    """Run the cell of ``request``; return the exit code."""
+    reply.by_value = True
+    module = sys.modules["__main__"]
     module.__spec__ = ModuleSpec(MAIN_MODULE, None)
-    run_cell(source, words, vars(module))
+    sys.argv = CellArguments(request)
+    displays = Displays(request["displays"], request["display_limit"])
+    try:
+        shell = _prepare(request, module, displays)
+    except BaseException as error:  # noqa: BLE001 - whatever unpickling an input raises
+        reply.write({"call": 0, "raised": True, **reply.exception(error, error.__traceback__)})
+        return 1
+    before = dict(vars(module))
+    failure, value = shell.run(request["name"])
+    displays.close()
+    if os.getpid() != reply.pid:  # a process that the cell has forked, and that returned here
+        return 0
+    changed = [name for name, value in vars(module).items() if before.get(name, before) is not value]
+    names = dict.fromkeys(name for name in [*request["assigned"], *changed] if name not in request["imported"])
+    _keep_variables(reply, shell, names)
+    return _finish(reply, failure, value)
 
 
-def run_cell(source: str, words: list[str], space: dict[str, Any]) -> None:
-    """Run the cell in the namespace ``space`` with the variables ``NAME=VALUE`` of ``words``."""
-    linecache.cache[CELL_NAME] = (len(source), None, source.splitlines(keepends=True), CELL_NAME)
-    code = compile_cell(source)
-    for word in words:
-        name, _, value = word.partition("=")
-        space[name] = ast.literal_eval(value)
-    if not code.co_flags & CO_COROUTINE:
-        exec(code, space)  # noqa: S102 - what this program is for
-        return
-    import asyncio
+def run_again(arguments: CellArguments, space: dict[str, Any]) -> None:
+    """Run the cell again in the namespace ``space``, in a process that multiprocessing has started.
 
-    asyncio.run(eval(code, space))  # noqa: S307
+    It ends where the cell itself starts processes, which is an error here; what it defines before is enough.
+    """
+    import multiprocessing
 
-
-def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print a traceback that starts in the cell."""
-    import traceback
-
-    while trace is not None and trace.tb_frame.f_code.co_filename != CELL_NAME:
-        trace = trace.tb_next
-    traceback.print_exception(kind, error, trace)
+    module = ModuleType(space["__name__"])
+    module.__dict__.update(space)
+    shell = _prepare(arguments.request, module, Displays(None))
+    error, _ = shell.run(arguments.request["name"])
+    space.update(vars(module))
+    if error is not None and not isinstance(error, RuntimeError):
+        sys.stderr.write(f"in {multiprocessing.current_process().name}: {type(error).__name__}: {error}\n")
 
 
-if __name__ == "__main__":
-    from queuectl_nb.child import cell  # noqa: PLW0406 - under a name by which CellArguments can be unpickled
+def _prepare(request: Mapping[str, Any], module: ModuleType, displays: Displays) -> CellShell:
+    """Return the shell, with the inputs of the cell as variables of ``module``."""
+    from queuectl_nb.child.cell_shell import make_shell
 
-    cell.main(sys.argv[1:])
+    shell = make_shell(module, displays)
+    arguments = Arguments(request, vars(module))
+    values = {name: arguments.load(item) for name, item in request["inputs"].items()}
+    vars(module).update(values)  # functions among the inputs bring variables of the same names
+    return shell
+
+
+# ---------------------------------------------------------------------- what is kept
+
+
+def _keep_variables(reply: Reply, shell: CellShell, names: Mapping[str, None]) -> None:
+    """Write a line for each variable that the cell has assigned, except modules and imported functions."""
+    space, hidden = shell.user_ns, shell.user_ns_hidden
+    number = 0
+    for name in names:
+        if name not in space or name.startswith("_") or hidden.get(name, hidden) is space[name]:
+            continue
+        value = space[name]
+        if isinstance(value, ModuleType) or (
+            isinstance(value, FunctionType | BuiltinFunctionType | type) and value.__module__ != "__main__"
+        ):
+            continue
+        number += 1
+        entry = {"call": number, "raised": False, "name": name, "type": _type_name(type(value))}
+        try:
+            reply.write({**entry, **reply.pickle(value)})
+        except Unpicklable as error:
+            reply.write({**entry, "note": f"cannot be pickled: {error}"})
+        except OSError as error:  # the disk is full
+            reply.write({**entry, "note": f"cannot be written: {error.strerror}"})
+
+
+def _type_name(kind: type) -> str:
+    known = kind.__module__ in {"builtins", "__main__"}
+    return kind.__qualname__ if known else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _finish(reply: Reply, error: BaseException | None, value: object) -> int:
+    """Write how the cell ended; return the exit code."""
+    if error is None or (isinstance(error, SystemExit) and error.code in {None, 0}):
+        try:
+            reply.write(reply.value(0, None if error else value, as_json=True))
+        except Unpicklable as reason:  # what a cell shows last is often not meant to be kept
+            note = f"cannot be pickled: {_type_name(type(value))}: {reason}"
+            reply.write({"call": 0, "raised": False, "repr": short_repr(value), "note": note})
+        except OSError as reason:
+            facts = {"error": f"the value cannot be written: {reason.strerror}", "repr": short_repr(value)}
+            reply.write({"call": 0, "raised": True, **facts})
+            return 1
+        return 0
+    if isinstance(error, SystemExit):
+        facts, code = reply.exit(error)
+    else:
+        facts, code = reply.exception(error, _cell_frames(error.__traceback__)), 1
+    reply.write({"call": 0, "raised": True, **facts})
+    return code
+
+
+def _cell_frames(trace: TracebackType | None) -> TracebackType | None:
+    """Return the traceback from the cell on, or the whole one if the cell is not in it."""
+    found = trace
+    while found is not None and found.tb_frame.f_code.co_filename != CELL_NAME:
+        found = found.tb_next
+    return found or trace

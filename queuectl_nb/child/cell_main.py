@@ -5,7 +5,7 @@ Importing it runs the cell again, as multiprocessing imports the file of a progr
 
 import sys
 
-from queuectl_nb.child.cell import CellArguments, run_cell
+from queuectl_nb.child.cell import CellArguments, run_again
 
 if isinstance(sys.argv, CellArguments):  # not if the cell has replaced it
-    run_cell(sys.argv.source, sys.argv.words, globals())
+    run_again(sys.argv, globals())

@@ -13,7 +13,10 @@ from queuectl_nb.child.blob import read_blob
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Arguments", "ValueMissing"]
+__all__ = ["NAMESPACE", "Arguments", "ValueMissing"]
+
+NAMESPACE = "namespace"
+"""Stands for the variables of the notebook in the pickle of a function that it defines."""
 
 
 class ValueMissing(Exception):
@@ -21,16 +24,17 @@ class ValueMissing(Exception):
 
 
 class Arguments:
-    """Loads the arguments of the job of ``request``."""
+    """Loads the arguments of the job of ``request``; ``namespace`` are the globals of functions among them."""
 
-    def __init__(self, request: Mapping[str, Any]) -> None:
+    def __init__(self, request: Mapping[str, Any], namespace: dict[str, Any] | None = None) -> None:
+        self.namespace = namespace
         self._blobs = request["blobs"]
         self._jobs = request["jobs"]
 
     def load(self, item: str | Mapping[str, str]) -> Any:
         """Return an argument from its pickle, which is text in the payload or a blob."""
         file = io.BytesIO(a2b_base64(item) if isinstance(item, str) else self.blob(item["sha256"]))
-        value = _Unpickler(file, self).load() if self._jobs else pickle.load(file)  # noqa: S301
+        value = _Unpickler(file, self).load() if self._jobs or self.namespace is not None else pickle.load(file)  # noqa: S301
         if lines := file.read():
             from queuectl_nb.child.source_lines import add_lines
 
@@ -67,6 +71,8 @@ class _Unpickler(pickle.Unpickler):
         self._arguments = arguments
 
     def persistent_load(self, pid: Any) -> Any:
+        if pid == NAMESPACE:
+            return self._arguments.namespace
         ids, single = pid
         return self._arguments.value_of(ids, single=single)
 

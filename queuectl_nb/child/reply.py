@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import pickle
@@ -12,9 +13,9 @@ import sys
 import time
 from binascii import b2a_base64
 from json.encoder import encode_basestring_ascii
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from queuectl_nb.child.blob import MAX_INLINE_BYTES, digest, write_blob
+from queuectl_nb.child.blob import MAX_INLINE_BYTES, BlobWriter, digest, write_blob
 from queuectl_nb.child.control import GiveUp, Retry
 from queuectl_nb.child.payload import ValueMissing
 
@@ -43,7 +44,9 @@ class Reply:
     def __init__(self, path: str, blob_dir: str) -> None:
         self._path = path
         self._blob_dir = blob_dir
-        self._pid = os.getpid()
+        self.pid = os.getpid()
+        self.by_value = False
+        """Whether the main module has names that only this process knows."""
         self._lines = ""
         self._inline_bytes = 0
 
@@ -59,7 +62,7 @@ class Reply:
     def flush(self) -> None:
         """Append the lines of :meth:`add`; ignored in a process that the job has forked, and that returned here."""
         lines, self._lines = self._lines.encode(), ""
-        if not lines or os.getpid() != self._pid:
+        if not lines or os.getpid() != self.pid:
             return
         while lines:
             try:
@@ -79,7 +82,7 @@ class Reply:
 
     def value(self, number: int, value: object, *, as_json: bool) -> dict[str, Any]:
         """Return the line for the value of a call; raise :class:`Unpicklable` or OSError."""
-        entry = {"call": number, "raised": False, **self.store(_dump(value)), "repr": short_repr(value)}
+        entry = {"call": number, "raised": False, **self.pickle(value), "repr": short_repr(value)}
         if as_json:
             try:
                 text = _encode(value)
@@ -104,7 +107,7 @@ class Reply:
         if isinstance(error, GiveUp):
             facts |= {"final": True, "error": f"GiveUp{colon}{message}"}
         with contextlib.suppress(BaseException):  # of the user's class; then its text has to do
-            body = _dump((error, text))
+            body = self._dump((error, text))
             pickle.loads(body)  # noqa: S301 - an exception may pickle and not unpickle
             facts |= self.store(body)
         return facts
@@ -117,6 +120,16 @@ class Reply:
         code = (error.code & 255 if isinstance(error.code, int) else 1) or 1
         return {"error": f"exit code {code}"}, code
 
+    def pickle(self, value: object) -> dict[str, Any]:
+        """Pickle a value and return how a line refers to it; raise :class:`Unpicklable` or OSError."""
+        if not self.by_value:
+            return self.store(self._dump(value))
+        with BlobWriter(self._blob_dir) as writer:  # a large value of a cell is not in memory twice
+            _dump_by_value(value, writer)
+            if writer.size <= MAX_INLINE_BYTES:
+                return self.store(writer.body)
+            return {"sha256": writer.finish(), "size": writer.size}
+
     def store(self, body: bytes) -> dict[str, Any]:
         """Return how a line refers to a pickle: in itself, or in a file that has been written."""
         self._inline_bytes += len(body)
@@ -125,6 +138,26 @@ class Reply:
         sha256 = digest(body)
         write_blob(self._blob_dir, sha256, body)
         return {"sha256": sha256, "size": len(body)}
+
+    def _dump(self, value: object) -> bytes:
+        """Pickle a value; what the module ``__main__`` defines by value, with cloudpickle."""
+        if not self.by_value:
+            with contextlib.suppress(BaseException):  # any class can raise anything
+                return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+        file = io.BytesIO()
+        _dump_by_value(value, file)
+        return file.getvalue()
+
+
+def _dump_by_value(value: object, file: BinaryIO | BlobWriter) -> None:
+    import cloudpickle
+
+    try:
+        cloudpickle.dump(value, file)
+    except BaseException as error:
+        if getattr(file, "error", None) is error:
+            raise
+        raise Unpicklable(" ".join(str(error).split())) from None
 
 
 def print_error(text: str) -> None:
@@ -152,19 +185,6 @@ def _encode(value: object) -> str:
     if kind is dict and {type(key) for key in value} == {str}:  # type: ignore[attr-defined]
         return f"{{{', '.join([f'{encode_basestring_ascii(key)}: {_encode(value[key])}' for key in value])}}}"  # type: ignore[attr-defined,index]
     return json.dumps(value)
-
-
-def _dump(value: object) -> bytes:
-    """Pickle a value; what the module ``__main__`` defines by value, with cloudpickle."""
-    try:
-        return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    except BaseException:  # noqa: BLE001 - any class can raise anything
-        try:
-            import cloudpickle
-
-            return bytes(cloudpickle.dumps(value))
-        except BaseException as error:  # noqa: BLE001
-            raise Unpicklable(" ".join(str(error).split())) from None
 
 
 def short_repr(value: object) -> str:

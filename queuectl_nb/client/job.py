@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+    import pandas as pd
+
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.render.card_parts import Rendering
@@ -116,8 +118,9 @@ class Job:
     def result(self, timeout: float | str | None = None) -> Any:
         """Wait until the job has finished and return its value.
 
-        The value is what the function returned; of a command, the JSON that it wrote to ``$QUEUECTL_RESULT``, or None;
-        of a notebook, the path of the executed notebook, or None if it was not kept.
+        The value is what the function returned; of a cell, that of its last expression; of a command, the JSON that it
+        wrote to ``$QUEUECTL_RESULT``, or None; of a notebook, the path of the executed notebook, or None if it was not
+        kept.
 
         Raises
         ------
@@ -143,6 +146,33 @@ class Job:
 
         self._wait_silently(timeout)
         return value.read_exception(self, self._queue.store)
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a variable that the cell has assigned, once the job has finished; each call unpickles it anew.
+
+        Raises ``NotFound`` if it was not assigned or could not be pickled, or the job has not finished.
+        """
+        from queuectl_nb.client import cell_outputs
+
+        return cell_outputs.read_variable(self, self._queue.store, name)
+
+    __iter__ = None
+    """It has items, and is no sequence."""
+
+    def variables(self) -> pd.DataFrame:
+        """Return the variables that the cell has assigned: type, size of the pickle in bytes, and why it has none.
+
+        Also those of a cell that has failed. Nothing is unpickled.
+        """
+        from queuectl_nb.client import cell_outputs
+
+        return cell_outputs.list_variables(self, self._queue.store)
+
+    def display(self) -> None:
+        """Display what the latest attempt of the cell displayed: figures, tables and other outputs."""
+        from queuectl_nb.client import cell_outputs
+
+        cell_outputs.display_outputs(self, self._queue.store)
 
     def _wait_silently(self, timeout: float | str | None) -> None:
         if not self._current().is_finished:

@@ -11,9 +11,11 @@ import time
 from contextvars import Context
 from typing import TYPE_CHECKING
 
+from queuectl_nb.client.cell_outputs import read_cell_facts
 from queuectl_nb.client.changes import ChangeWatcher
 from queuectl_nb.client.hints import MAGIC, WAITING_STATES, job_hints, timeout_facts
 from queuectl_nb.client.logs import Logs
+from queuectl_nb.model.call import Kind
 from queuectl_nb.model.errors import Busy, NotFound, QueuectlError
 from queuectl_nb.model.state import State
 from queuectl_nb.render import card_parts
@@ -76,7 +78,8 @@ def read_card(store: Store, record: JobRecord, *, static: bool = False) -> Rende
     status, output = _read_output(store, record, history)
     facts = timeout_facts(store, record, None if status is None else status.elapsed_s)
     hints = job_hints(store, record, MAGIC)
-    return job_card(record, history, status, output, static=static, facts=facts, hints=hints)
+    cell = read_cell_facts(store, record) if record.kind == Kind.CELL else None
+    return job_card(record, history, status, output, static=static, facts=facts, hints=hints, cell=cell)
 
 
 def _read_output(store: Store, record: JobRecord, history: list[AttemptRecord]) -> tuple[RunStatus | None, str]:

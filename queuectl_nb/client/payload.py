@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cloudpickle
 
 from queuectl_nb.child.blob import MAX_INLINE_BYTES, digest
+from queuectl_nb.child.payload import NAMESPACE
 from queuectl_nb.client.arguments import to_python
 from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.enqueue import make_spec
@@ -46,8 +47,12 @@ class _ValueOf(NamedTuple):
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # not typed
-    def __init__(self, file: io.BytesIO) -> None:
+    def __init__(self, file: io.BytesIO, namespace: Mapping[str, Any] | None) -> None:
         super().__init__(file)
+        self._globals: dict[str, Any] = {}
+        """What this pickler uses in the place of ``namespace`` as the globals of functions."""
+        if namespace is not None:
+            self.globals_ref[id(namespace)] = self._globals
         self.sources = SourceCollector()
 
     def reducer_override(self, value: Any) -> Any:
@@ -57,14 +62,20 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # not typed
         make, parts = cloudpickle.Pickler.dispatch_table[CodeType](value)
         return make, tuple(name if each in (_NO_FILE, value.co_filename) else each for each in parts)
 
-    def persistent_id(self, value: object) -> tuple[tuple[str, ...], bool] | None:
-        return tuple(value) if type(value) is _ValueOf else None  # type: ignore[return-value]
+    def persistent_id(self, value: object) -> tuple[object, ...] | str | None:
+        if type(value) is _ValueOf:
+            return tuple(value)
+        return NAMESPACE if value is self._globals else None
 
 
 class PayloadWriter:
-    """Writes payloads for the queue at ``path``, one after the other; equal large values share a blob."""
+    """Writes payloads for the queue at ``path``, one after the other; equal large values share a blob.
 
-    def __init__(self, path: Path) -> None:
+    ``namespace`` are globals that functions share with the job: its namespace takes their place.
+    """
+
+    def __init__(self, path: Path, namespace: Mapping[str, Any] | None = None) -> None:
+        self._namespace = namespace
         self._path = path
         self._blobs: dict[str, Blob] = {}
         self._shared: list[str] = []
@@ -107,14 +118,13 @@ class PayloadWriter:
         self._used[sha256] = None
         return {"sha256": sha256}
 
-    @staticmethod
-    def dump(what: str | Callable[[], str], value: object) -> bytes:
+    def dump(self, what: str | Callable[[], str], value: object) -> bytes:
         """Return the pickle of a value, followed by that of the source lines of functions in it.
 
         Raises :class:`BadInput` with ``what`` if that is impossible.
         """
         file = io.BytesIO()
-        pickler = _Pickler(file)
+        pickler = _Pickler(file, self._namespace)
         try:
             pickler.dump(value)
             if pickler.sources.lines:

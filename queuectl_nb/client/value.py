@@ -88,15 +88,15 @@ def _read_outcomes(job: Job, store: Store) -> tuple[list[_CallOutcome], bool]:
 
 
 def _load(job: Job, stored: StoredValue) -> _CallOutcome:
-    what = f"the {'exception' if stored.raised else 'value'} of job {job.id} cannot be"
+    what = f"the {'exception' if stored.raised else 'value'} of job {job.id}"
     if stored.error is not None:
-        return _CallOutcome(error=JobFailed(f"{what} read: {stored.error}"))
+        return _CallOutcome(error=JobFailed(f"{what} {stored.error}"))
     if stored.pickle is None:  # the exception cannot be pickled
         return _CallOutcome(error=_failure(job))
     try:
         value = pickle.loads(stored.pickle)  # noqa: S301 - stored by the same user
     except Exception as error:  # noqa: BLE001 - of the user's class
-        failed = JobFailed(f"{what} unpickled here: {type(error).__name__}: {error}")
+        failed = JobFailed(f"{what} cannot be unpickled here: {type(error).__name__}: {error}")
         failed.__cause__ = error
         return _CallOutcome(error=failed)
     if not stored.raised:

@@ -9,6 +9,7 @@ from queuectl_nb.model.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from queuectl_nb.client.cell import Cell
     from queuectl_nb.client.pool import WorkerPool
     from queuectl_nb.client.queue import Queue
 
@@ -32,6 +33,8 @@ class Context:
         How a command of the user begins, for hints: ``queuectl``, or ``%queuectl`` in a notebook.
     notify
         Shows a message while a command runs; None if there is no terminal.
+    cell
+        The cell of a notebook that is to run as a job, or None.
     pool
         Workers that the command has started; they are stopped by :meth:`close`, if they still run.
     """
@@ -45,6 +48,7 @@ class Context:
         self.program = "queuectl"
         self.notify: Callable[[str], None] | None = None
         self.open_queue = open_queue
+        self.cell: Cell | None = None
         self._format_option: str | None = None
         self.pool: WorkerPool | None = None
         self._queue: Queue | None = None

@@ -129,7 +129,7 @@ def command(  # noqa: PLR0913 - the ways to give a job
         if value not in (None, ())
     }
     call, call_args, call_kwargs = (fields.pop(name, None) for name in ("call", "call_args", "call_kwargs"))
-    others = {"--from": source, "--call": call, "--notebook": notebook["notebook"]}
+    others = {"--from": source, "--call": call, "--notebook": notebook["notebook"], "the cell": context.cell}
     _require_one_source(arguments, words, others, fields)
     queue = context.queue(create=True)
     if "after" in fields:
@@ -138,6 +138,13 @@ def command(  # noqa: PLR0913 - the ways to give a job
         return _enqueue_one(queue, spec, context.program, if_absent=if_absent)
     if call is not None:
         spec = _call_spec(queue, call, call_args, call_kwargs, {**defaults, **fields})
+        return _enqueue_one(queue, spec, context.program, if_absent=if_absent)
+    if context.cell is not None:
+        from queuectl_nb.client.cell import make_cell_spec
+
+        if "shell" in fields:
+            raise BadInput("--shell is for commands, not for Python cells")
+        spec = make_cell_spec(queue.path, context.cell, {**defaults, **fields})
         return _enqueue_one(queue, spec, context.program, if_absent=if_absent)
     if call_args or call_kwargs:
         raise BadInput("--args and --kwargs are for --call MODULE:FUNCTION")
@@ -170,7 +177,7 @@ def _call_spec(
 def _require_one_source(
     arguments: Sequence[str],
     words: Sequence[str] | None,
-    others: Mapping[str, str | None],
+    others: Mapping[str, object],
     fields: Mapping[str, Any],
 ) -> None:
     """Raise ``BadInput`` unless the job is given in exactly one way."""

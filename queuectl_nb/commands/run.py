@@ -33,7 +33,7 @@ def command(context: Context, **options: Any) -> Foreground:
     job; that worker ends after the job. Ctrl+C asks whether to leave the job running, a second Ctrl+C cancels it. The
     exit code is that of the command, 128+N after signal N, 124 after a timeout; see 'queuectl help exit-codes'.
     """
-    if options["words"] is None and not (options["command"] or options["arguments"]):
+    if options["words"] is None and context.cell is None and not (options["command"] or options["arguments"]):
         raise BadInput(f"give the command: {context.program} run -- COMMAND")
     added: Done = click.get_current_context().invoke(enqueue.command, defaults=DEFAULTS, **options)
     return Foreground(ForegroundJob(context.queue(), added.value().id), added)

@@ -9,6 +9,7 @@ from queuectl_nb.model.failure import MAX_ERROR_CHARS, cut
 from queuectl_nb.model.outcome import Exited, NotStarted, Raised
 from queuectl_nb.store.artifacts import artifact_dir, keep_artifacts
 from queuectl_nb.store.calls import parse_reply
+from queuectl_nb.store.cells import finish_reply
 from queuectl_nb.store.metrics import read_metrics
 from queuectl_nb.store.output import EMPTY_STREAM, normalize_json, read_truncated
 from queuectl_nb.store.spool import STREAMS
@@ -61,7 +62,7 @@ def add_reply(spool: Spool, token: str, outcome: Outcome, ending: Ending) -> tup
 
     The last value are the names of the modules that it has imported.
     """
-    values, facts = parse_reply(spool.read_reply(token))
+    values, facts = parse_reply(finish_reply(spool, token))
     modules = facts.get("modules")
     names = [name for name in modules if isinstance(name, str)] if isinstance(modules, list) else []
     outcome, ending = _merge(outcome, ending, values, facts)
@@ -85,7 +86,8 @@ def _merge(
     if not isinstance(error, str):
         if outcome.code:
             return outcome, ending
-        returned = values and not values[-1].raised
+        last = values[-1] if values else None  # of a cell: its value, unless its process ended before
+        returned = last is not None and not last.raised and last.call >= 0 and last.name is None
         return (outcome if returned else Raised("ended without a value", 0)), ending
     after = facts.get("retry_after")
     valid = isinstance(after, int | float) and after >= 0

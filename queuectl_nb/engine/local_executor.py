@@ -21,6 +21,7 @@ from queuectl_nb.engine import process_tree
 from queuectl_nb.engine.executor import CannotStart, ForkServerFailed, LeaseLost, NoResources
 from queuectl_nb.engine.local_run import LocalRun
 from queuectl_nb.engine.python.request import command_line, write_request
+from queuectl_nb.model.call import Kind
 from queuectl_nb.model.job_environment import base_environment
 from queuectl_nb.store.artifacts import artifact_dir
 from queuectl_nb.store.blobs import blob_dir
@@ -220,7 +221,7 @@ class LocalExecutor:
         """Start the process of a job; return its pid, and its fork server if it has one."""
         shared, own = self._shared_environment(lease), self._attempt_variables(lease, settings.max_retries)
         if lease.call is not None:
-            return self._start_call(lease, lease.call, (shared, own), output, settings.preload)
+            return self._start_call(lease, lease.call, (shared, own), output, settings)
         program, *options = _split_shell(lease.shell or settings.shell)
         path = program if "/" in program else _find_shell(program, shared.get(b"PATH"))
         arguments = [os.path.basename(program), *options, "-c", lease.command]
@@ -245,7 +246,7 @@ class LocalExecutor:
         call: Mapping[str, Any],
         environments: tuple[dict[bytes, bytes], dict[bytes, bytes]],
         output: tuple[int, int],
-        preload: str,
+        settings: Settings,
     ) -> tuple[int, ForkServer | None]:
         """Start the process of a Python job: by a fork server, or where this process could not adopt it, by itself."""
         shared, own = environments
@@ -254,10 +255,13 @@ class LocalExecutor:
             "reply": f"{self.spool.path(lease.token, 'reply')}",
             "blob_dir": blob_dir(self.spool.folder),
         }
+        if lease.kind == Kind.CELL:
+            displays = f"{self.spool.path(lease.token, 'displays')}"
+            request |= {"displays": displays, "display_limit": settings.display_limit}
         if self._owns_children and sys.platform.startswith("linux"):
             request |= {"variables": own, "cwd": lease.cwd}
             try:
-                if started := self.fork_servers.start(request, shared, output, preload):
+                if started := self.fork_servers.start(request, shared, output, settings.preload):
                     return started
             except ForkServerFailed:  # it may have forked the job
                 process_tree.kill_tree(lambda: process_tree.descendants(os.getpid()))

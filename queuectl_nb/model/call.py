@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["KINDS", "Blob", "CallValue", "Kind", "Payload"]
+__all__ = ["DISPLAYS", "KINDS", "Blob", "CallValue", "Kind", "Payload"]
 
 
 class Kind:
@@ -38,10 +38,15 @@ class Payload(NamedTuple):
     blobs: tuple[Blob, ...] = ()
 
 
+DISPLAYS = -1
+"""The number under which the outputs of a cell are stored: a line of JSON for each."""
+
+
 class CallValue(NamedTuple):
     """How one call of a job ended: a pickle of its value, or of its exception and traceback.
 
-    The pickle is in ``body``, or in the blob ``sha256``; neither is set if it could not be pickled.
+    The pickle is in ``body``, or in the blob ``sha256``; neither is set if it could not be pickled. A cell has the call
+    0, and its variables as further calls with a ``name``, their ``type``, and a ``note`` if they could not be stored.
     """
 
     call: int
@@ -49,3 +54,6 @@ class CallValue(NamedTuple):
     body: bytes | None = None
     sha256: str | None = None
     size: int = 0
+    name: str | None = None
+    type: str | None = None
+    note: str | None = None

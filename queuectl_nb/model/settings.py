@@ -96,6 +96,15 @@ SETTINGS: Mapping[str, Setting] = {
         ),
         Setting("spool_limit", "whole", 1024 * MIB, 0, 1024**4, "bytes", "output per stream kept on disk"),
         Setting("artifact_limit", "whole", 1024 * MIB, 0, 1024**4, "bytes", "artifacts kept per attempt"),
+        Setting(
+            "display_limit",
+            "whole",
+            16 * MIB,
+            0,
+            256 * MIB,
+            "bytes",
+            "figures and tables kept per attempt of a cell",
+        ),
         Setting("retention", "decimal", 0, 0, 36_500, "days", "age at which finished jobs are deleted; 0 keeps them"),
         Setting("keep_env", "names", KEEP_ENV, 0, 0, "", "environment variables recorded with each job"),
         Setting("preload", "modules", "auto", 0, 0, "", "modules imported before a call: `auto`, `none` or names"),
@@ -122,6 +131,7 @@ class Settings(NamedTuple):
     output_limit: int
     spool_limit: int
     artifact_limit: int
+    display_limit: int
     retention: float
     keep_env: str
     preload: str

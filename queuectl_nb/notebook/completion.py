@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Matcher"]
 
 _LINE = re.compile(r"^\s*(?:[\w\s.,\[\]'\"()*]+=\s*)?%%?queuectl\s(?P<words>.*)$", re.DOTALL)
-NOTEBOOK_OPTIONS = ("--var", "--python")
+NOTEBOOK_OPTIONS = ("--var", "--python", "--input", "--auto-inputs")
 PATH_TYPES = ("file", "dir")
 
 
@@ -50,7 +50,7 @@ class Matcher:
         return {"completions": found, "matched_fragment": incomplete, "suppress": True, "ordered": True}
 
     def _complete(self, words: list[str], incomplete: str) -> Iterator[str]:
-        if words and words[-1] == "--var":
+        if words and words[-1] in {"--var", "--input"}:
             names = self.magics.namespace
             yield from (name for name in names if name.startswith(incomplete) and not name.startswith("_"))
             return
@@ -66,7 +66,7 @@ class Matcher:
         """Return what the console completes."""
         try:
             context = self.magics.context(words)
-            words = parse_line(" ".join(words)).words if "--var" in words else words
+            words = parse_line(" ".join(words)).words if {"--var", "--input"} & {*words} else words
             return ShellComplete(root, {"obj": context}, PROGRAM, "_").get_completions(words, incomplete)
         except QueuectlError:
             return []

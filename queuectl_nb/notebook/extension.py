@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["EmptyCellTransformer", "load", "unload"]
 
 MAGIC = "queuectl"
+BACKGROUND_MAGIC = "bg"
+"""Registered unless there is another magic with this name."""
 FRAME_TYPES = (
     ("pandas", "DataFrame"),
     ("pandas", "Series"),
@@ -26,7 +28,7 @@ FRAME_TYPES = (
     ("pandas.core.series", "Series"),
 )
 """Module and name, by which IPython finds them without importing pandas; the second pair is that of pandas 2."""
-_MAGIC_LINE = re.compile(r"%%queuectl(?:\s|$)")
+_MAGIC_LINE = re.compile(r"%%(?:queuectl|bg)(?:\s|$)")
 
 
 class EmptyCellTransformer:
@@ -55,6 +57,8 @@ def load(shell: InteractiveShell) -> None:
     display_hook.install()
     magics = QueuectlMagics(shell)
     shell.register_magics(magics)
+    if BACKGROUND_MAGIC not in shell.magics_manager.magics["cell"]:
+        shell.register_magic_function(magics.bg, "cell", BACKGROUND_MAGIC)  # type: ignore[arg-type]
     shell.configurables.append(magics)  # type: ignore[arg-type]  # makes it known to %config
     if shell.Completer is not None:
         shell.Completer.custom_matchers.append(Matcher(magics))
@@ -71,6 +75,9 @@ def unload(shell: InteractiveShell) -> None:
         dashboard.close_all()
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop(MAGIC, None)
+    background = shell.magics_manager.magics["cell"].get(BACKGROUND_MAGIC)
+    if isinstance(getattr(background, "__self__", None), QueuectlMagics):
+        del shell.magics_manager.magics["cell"][BACKGROUND_MAGIC]
     shell.magics_manager.registry.pop(QueuectlMagics.__name__, None)
     for magics in [each for each in shell.configurables if isinstance(each, QueuectlMagics)]:
         magics.queues.close()

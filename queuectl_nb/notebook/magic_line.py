@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.commands.app import ALIASES
 from queuectl_nb.model.errors import BadInput
-from queuectl_nb.notebook.python_cell import python_command
 
-__all__ = ["CELL_VERBS", "MagicLine", "build_arguments", "parse_line", "verb_of"]
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from queuectl_nb.client.cell import Cell
+
+__all__ = ["CELL_VERBS", "MagicLine", "build_arguments", "parse_line", "read_cell", "verb_of"]
 
 ROOT_OPTIONS_WITH_VALUE = ("--db",)
 COMMAND_OPTIONS = ("--command", "--from", "--call", "--notebook", "--")
@@ -25,34 +29,40 @@ _EXPANSION = re.compile(r"\{[^\W\d][\w.\[\]'\"]*\}|\$\{?\w+\}?")
 
 
 class MagicLine(NamedTuple):
-    """A parsed line: arguments, variables named by ``--var``, and whether ``--python`` was given."""
+    """A parsed line: the arguments for the command tree, and the options that only a notebook has."""
 
     words: list[str]
-    variables: list[str]
-    python: bool
+    variables: Sequence[str] = ()
+    """Of ``--var``."""
+    inputs: Sequence[str] = ()
+    python: bool = False
+    auto_inputs: bool = False
 
 
 def parse_line(text: str) -> MagicLine:
-    """Split a line as a shell would, without expansion, and extract ``--var`` and ``--python``."""
+    """Split a line as a shell would, without expansion, and extract the options that only a notebook has."""
     try:
         words = shlex.split(text)
     except ValueError as error:
         raise BadInput(f"cannot parse the line: {str(error).lower()}") from None
     end = words.index("--") if "--" in words else len(words)
     kept: list[str] = []
-    variables: list[str] = []
-    python = False
+    named: dict[str, list[str]] = {"--var": [], "--input": []}
+    flags = dict.fromkeys(("--python", "--auto-inputs"), False)
     remaining = iter(words[:end])
     for word in remaining:
-        if word == "--var":
-            variables.append(next(remaining, ""))
-        elif word.startswith("--var="):
-            variables.append(word.removeprefix("--var="))
-        elif word == "--python":
-            python = True
+        option, given, value = word.replace("_", "-").partition("=")[0], "=" in word, word.partition("=")[2]
+        if option in named:
+            named[option].append(value if given else next(remaining, ""))
+        elif option in flags and not given:
+            flags[option] = True
         else:
             kept.append(word)
-    return MagicLine(kept + words[end:], variables, python)
+    python, auto = flags.values()
+    if (auto or named["--input"]) and not python:
+        msg = "--input and --auto-inputs are for %%queuectl enqueue --python; use --var to fill {NAME} in a command"
+        raise BadInput(msg)
+    return MagicLine(kept + words[end:], named["--var"], named["--input"], python, auto)
 
 
 def verb_of(words: Sequence[str]) -> str | None:
@@ -81,9 +91,18 @@ def build_arguments(line: MagicLine, cell: str | None, namespace: Mapping[str, o
     words = _fill_words(line.words, values)
     # IPython adds a newline to each cell
     text = cell.removesuffix("\n")
-    if line.python:
-        return [*words, "--command", python_command(text, values)]
-    return [*words, "--command", _fill_command(text, values)]
+    return words if line.python else [*words, "--command", _fill_command(text, values)]
+
+
+def read_cell(line: MagicLine, cell: str, shell: InteractiveShell, namespace: Mapping[str, object]) -> Cell:
+    """Return the Python cell below a line with ``--python``; ``namespace`` are its variables."""
+    from queuectl_nb.client.cell import Cell
+
+    hidden = shell.user_ns_hidden
+    inputs = {name: _value(name, namespace, "--input") for name in line.inputs}
+    inputs |= {name: _value(name, namespace) for name in line.variables}
+    candidates = {name: value for name, value in namespace.items() if hidden.get(name, hidden) is not value}
+    return Cell(cell.removesuffix("\n"), inputs, candidates if line.auto_inputs else {}, shell.user_ns)
 
 
 def _check_expansion(words: Sequence[str]) -> None:
@@ -108,12 +127,12 @@ def _check_cell(words: Sequence[str], cell: str) -> None:
             raise BadInput(f"the cell is the command; remove {option[:20]}")
 
 
-def _value(name: str, namespace: Mapping[str, object]) -> object:
+def _value(name: str, namespace: Mapping[str, object], option: str = "--var") -> object:
     """Return the value of a notebook variable."""
     if not name.isidentifier():
-        raise BadInput(f"--var needs a variable name, not {name!a}")
+        raise BadInput(f"{option} needs a variable name, not {name!a}")
     if name not in namespace:
-        raise BadInput(f"--var {name}: no such variable in the notebook")
+        raise BadInput(f"{option} {name}: no such variable in the notebook")
     return namespace[name]
 
 

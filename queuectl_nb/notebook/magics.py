@@ -13,7 +13,7 @@ from queuectl_nb.client.queue import Queue
 from queuectl_nb.commands.app import run_command_line
 from queuectl_nb.commands.context import Context
 from queuectl_nb.notebook.errors import one_line_errors
-from queuectl_nb.notebook.magic_line import CELL_VERBS, build_arguments, parse_line, verb_of
+from queuectl_nb.notebook.magic_line import CELL_VERBS, build_arguments, parse_line, read_cell, verb_of
 from queuectl_nb.notebook.present import present
 from queuectl_nb.store.paths import find_queue
 
@@ -31,8 +31,10 @@ In a notebook:
                          quoted, {{ is a brace. Repeatable.
   %%queuectl enqueue     Run the cell below as a shell command; with run instead of enqueue, follow it.
   %%queuectl enqueue --python
-                         Run the cell as Python, in a new process with this kernel's interpreter; variables
-                         of --var are defined there.
+                         Run the cell as IPython would, in a new process with this kernel's interpreter.
+  --input NAME           Define the notebook's variable there, too, by value (--var does the same). Repeatable.
+  --auto-inputs          The same for all variables that the cell reads before it assigns them, up to 256 MiB each.
+  %%bg                   Short for %%queuectl enqueue --python --auto-inputs.
 """
 """Appended to the help text of ``enqueue`` and ``run``."""
 
@@ -94,12 +96,28 @@ class QueuectlMagics(Magics):
         `df = %queuectl list --state dead`, `%queuectl log ID`. Below `%%queuectl enqueue [OPTIONS]` the cell is the
         command, or a Python program with `--python`. `--var NAME` replaces `{NAME}` by the notebook's variable.
         """
+        return self._run(line, cell, local_ns)
+
+    @no_var_expand
+    @needs_local_scope
+    def bg(self, line: str, cell: str, local_ns: Mapping[str, object] | None = None) -> object:
+        """Run the cell as a job, with the variables that it reads: `%%queuectl enqueue --python --auto-inputs`.
+
+        Takes the options of `%queuectl enqueue`, such as `--id NAME` and `--timeout 2h`. `job["x"]` is then a variable
+        that it assigned, `job.result()` the value of its last expression, and `job.display()` shows its outputs.
+        """
+        return self._run(f"enqueue --python --auto-inputs {line}", cell, local_ns)
+
+    def _run(self, line: str, cell: str | None, local_ns: Mapping[str, object] | None) -> object:
         with one_line_errors():
             parsed = parse_line(line)
             # variables of the calling function take precedence over the notebook's
-            arguments = build_arguments(parsed, cell, {**self.namespace, **local_ns} if local_ns else self.namespace)
+            namespace = {**self.namespace, **local_ns} if local_ns else self.namespace
+            arguments = build_arguments(parsed, cell, namespace)
             verb = verb_of(arguments)
             context = self.context(arguments)
+            if parsed.python and cell is not None and self.shell is not None:
+                context.cell = read_cell(parsed, cell, self.shell, namespace)
             try:
                 return present(run_command_line(arguments, context), context.format)
             finally:

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 from queuectl_nb.model.attempt import AttemptRecord
 from queuectl_nb.model.call import Kind
-from queuectl_nb.model.displayed_command import cell_source, displayed_command, listed_command
+from queuectl_nb.model.displayed_command import displayed_command, listed_command
 from queuectl_nb.model.job import JobRecord
 from queuectl_nb.model.times import invalid_time
 from queuectl_nb.render.ansi import strip_colours, to_html
 from queuectl_nb.render.card_parts import Html, Rendering, bar, block, card, fill, frame, heading, table
+from queuectl_nb.render.cell_outputs import CellFacts, render_displays
 from queuectl_nb.render.formats import json_text
 from queuectl_nb.render.log_header import EMPTY
 from queuectl_nb.render.progress import OutputProgress, format_duration
@@ -60,6 +61,7 @@ def job_card(  # noqa: PLR0913 - what a card shows
     static: bool = False,
     facts: Sequence[str] = (),
     hints: Sequence[str] = (),
+    cell: CellFacts | None = None,
 ) -> Rendering:
     """Return a job with its attempts, the status of the running one, and the end of the latest output.
 
@@ -72,32 +74,36 @@ def job_card(  # noqa: PLR0913 - what a card shows
     facts += [f"after {', '.join(job.after)}"] if job.after else []
     facts += [f"on {job.worker}"] if job.worker and str(job.state) == "processing" else []
     facts += [f"as of {format_time(time.time())}, not updated"] if static and not job.is_finished else []
-    parts = [status.line() if status else heading("; ".join([_summary(attempts), *hints])), _command(job)]
+    parts = [status.line() if status else heading("; ".join([_summary(attempts), *hints]))]
+    parts += [_command(job, cell)]
     parts += [block("error", job.error)] if job.error else []
     if tail := output.rstrip().split("\n")[-OUTPUT_LINES:]:
         parts += [_output(tail)] if any(tail) else []
-    if job.result_repr is not None:
+    displays = [] if cell is None or status else cell.displays
+    if any(each.get("output_type") == "execute_result" for each in displays):
+        pass  # it is in the output, and below
+    elif job.result_repr is not None:
         parts += [block("result", job.result_repr)]
     elif job.result is not None:
         parts += [block("result", json_text(job.result, indent=1, ensure_ascii=False))]
     if len(attempts) > 1:
         parts += [table(ATTEMPT_COLUMNS, [_attempt_row(each) for each in attempts], state_column=1)]
+    parts += render_displays(displays)
     return card(f"Job {job.id}", str(job.state), facts, parts)
 
 
-def _command(job: JobRecord) -> Rendering:
-    """Return the call or command; several lines, and the source of a Python cell, are folded behind the first line."""
-    command = job.command
+def _command(job: JobRecord, cell: CellFacts | None) -> Rendering:
+    """Return the call or command; several lines, and the source of a cell, are folded behind the first line."""
+    is_cell = job.kind == Kind.CELL
     if job.kind == Kind.FUNCTION:
-        return block("call", command, python=True)
-    source, values = cell_source(command) or (None, "")
-    text = displayed_command(command)
+        return block("call", job.command, python=True)
+    text = job.command if is_cell else displayed_command(job.command)
     lines = text.strip().split("\n")
-    if source is None and len(lines) == 1:
+    if not is_cell and len(lines) == 1:
         return block("command", text)
-    kind = "command" if source is None else f"Python cell {values}".rstrip()
+    kind = f"Python cell {cell.inputs if cell else ''}".rstrip() if is_cell else "command"
     title = f"{kind}: {lines[0][:MAX_COMMAND_CHARS]}" + (f" … ({len(lines)} lines)" if len(lines) > 1 else "")
-    body = block("command", text, python=source is not None)
+    body = block("command", text, python=is_cell)
     return Rendering(fill("details", title=title, body=body.html), block(kind, text).text)
 
 

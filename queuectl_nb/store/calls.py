@@ -27,6 +27,7 @@ __all__ = [
     "executed_notebook",
     "insert_payloads",
     "load_call",
+    "load_stored",
     "parse_reply",
     "read_calls",
     "record_values",
@@ -41,7 +42,7 @@ class StoredValue(NamedTuple):
     pickle: bytes | None = None
     """None if it could not be pickled, or cannot be read."""
     error: str | None = None
-    """Why it cannot be read: its file is missing or damaged."""
+    """Why there is none: ``cannot be read: `` and the reason, or pickled, or written."""
 
 
 class JobCalls(NamedTuple):
@@ -61,7 +62,7 @@ def insert_payloads(db: Database, connection: sqlite3.Connection, payloads: Mapp
 def record_values(connection: sqlite3.Connection, ended: Sequence[EndedAttempt]) -> None:
     """Store the values of ended attempts in the current transaction."""
     values = [(each.lease, value) for each in ended for value in each.ending.values]
-    connection.executemany(Q.keep_value, [(lease.seq, lease.number, *value[:-1]) for lease, value in values])
+    connection.executemany(Q.keep_value, [(lease.seq, lease.number, *value) for lease, value in values])
     files = [(lease.seq, value.sha256, value.size) for lease, value in values if value.sha256 is not None]
     connection.executemany(Q.keep_blob, [(sha, size, None) for _, sha, size in files])
     connection.executemany(Q.use_blob, [(seq, sha) for seq, sha, _ in files])
@@ -73,16 +74,16 @@ def read_calls(db: Database, job_id: str) -> JobCalls:
         number, chunk = connection.execute(Q.count_calls, {"id": job_id}).fetchone() or (0, False)
         rows = connection.execute(Q.values_of_job, {"id": job_id}).fetchall()
     folder = blob_dir(db.output_dir)
-    return JobCalls(
-        number, bool(chunk), [_load(call, bool(raised), body, sha, folder) for call, raised, body, sha in rows]
-    )
+    return JobCalls(number, bool(chunk), [load_stored(row, folder) for row in rows])
 
 
-def _load(call: int, raised: int, body: bytes | None, sha256: str | None, folder: str) -> StoredValue:
+def load_stored(row: tuple[int, int, bytes | None, str | None, str | None], folder: str) -> StoredValue:
+    """Return what a row of values says, with the content of its blob."""
+    call, raised, body, sha256, note = row
     try:
-        return StoredValue(call, bool(raised), body if sha256 is None else read_blob(f"{folder}/{sha256}"))
+        return StoredValue(call, bool(raised), body if sha256 is None else read_blob(f"{folder}/{sha256}"), note)
     except OSError as error:
-        return StoredValue(call, bool(raised), error=f"{error.filename}: {error.strerror}")
+        return StoredValue(call, bool(raised), error=f"cannot be read: {error.filename}: {error.strerror}")
 
 
 def load_call(db: Database, lease: Lease, *, read_files: bool = False) -> dict[str, Any]:
@@ -143,7 +144,11 @@ def _value_of(connection: sqlite3.Connection, job_id: str, spool: Path) -> dict[
         return {"json": json.dumps(_notebook_path(connection, job_id, json.loads(result), spool))}
     rows = connection.execute(Q.values_of_job, {"id": job_id}).fetchall()
     folder = blob_dir(spool)
-    found = [f"{folder}/{sha}" if body is None else body for _, raised, body, sha in rows if not raised]
+    for *_, body, sha, note in rows:
+        if body is sha is None:
+            msg = f"the value of job {job_id}, which it needs, does not exist: {note}"
+            raise LookupError(msg)
+    found = [f"{folder}/{sha}" if body is None else body for _, raised, body, sha, _ in rows if not raised]
     return {"pickles": found, "chunk": bool(chunk)}
 
 
@@ -170,11 +175,15 @@ def parse_reply(text: str) -> tuple[list[CallValue], dict[str, Any]]:
             entry = json.loads(line)
             body = None if entry.get("pickle") is None else binascii.a2b_base64(entry["pickle"], strict_mode=True)
             if "call" in entry:
-                value = CallValue(
-                    int(entry["call"]), bool(entry["raised"]), body, entry.get("sha256"), int(entry.get("size", 0))
-                )
-                values.append(value)
-            facts |= entry
+                values.append(_call_value(entry, body))
+            if "name" not in entry:
+                facts |= entry
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, binascii.Error):
             continue  # incomplete: the process was killed, or something else has written to the file
     return values, facts
+
+
+def _call_value(entry: Mapping[str, Any], body: bytes | None) -> CallValue:
+    size = len(body) if body is not None else int(entry.get("size", 0))
+    texts = [None if entry.get(key) is None else str(entry[key]) for key in ("name", "type", "note")]
+    return CallValue(int(entry["call"]), bool(entry["raised"]), body, entry.get("sha256"), size, *texts)

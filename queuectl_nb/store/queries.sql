@@ -143,9 +143,27 @@ WHERE job = (SELECT seq FROM jobs WHERE id = :id);
 -- name: values_of_job
 -- What was raised is of interest only if it was in the latest attempt. The last column is the name of the file if the
 -- pickle is in one; in a backup, none is.
-SELECT call, raised, coalesce(job_values.body, blobs.body), iif(blobs.body IS NULL, job_values.sha256, NULL)
+SELECT call, raised, coalesce(job_values.body, blobs.body), iif(blobs.body IS NULL, job_values.sha256, NULL), note
 FROM jobs JOIN job_values ON job = seq LEFT JOIN blobs ON blobs.sha256 = job_values.sha256
-WHERE id = :id AND (raised = 0 OR attempt = starts) ORDER BY call;
+WHERE id = :id AND call >= 0 AND name IS NULL AND (raised = 0 OR attempt = starts) ORDER BY call;
+
+-- name: variables_of_job
+-- What the latest attempt of a cell assigned, if it could say so.
+SELECT name, type, size, note FROM job_values JOIN jobs ON jobs.seq = job
+WHERE id = :id AND name IS NOT NULL AND attempt = starts ORDER BY call;
+
+-- name: variable_of_job
+SELECT call, raised, coalesce(job_values.body, blobs.body), iif(blobs.body IS NULL, job_values.sha256, NULL), note
+FROM jobs JOIN job_values ON job = seq LEFT JOIN blobs ON blobs.sha256 = job_values.sha256
+WHERE id = :id AND name = :name AND attempt = starts;
+
+-- name: inputs_of_job
+SELECT body ->> '$.shown' FROM payloads WHERE job = (SELECT seq FROM jobs WHERE id = :id);
+
+-- name: displays_of_job
+SELECT call, raised, coalesce(job_values.body, blobs.body), iif(blobs.body IS NULL, job_values.sha256, NULL), note
+FROM jobs JOIN job_values ON job = seq LEFT JOIN blobs ON blobs.sha256 = job_values.sha256
+WHERE id = :id AND call = -1 AND attempt = starts;
 
 -- name: forget_values
 -- A completed job that runs again calls everything again; of others, calls that have returned are not repeated.
@@ -275,7 +293,8 @@ UPDATE jobs SET
 WHERE seq = :seq AND state = 'processing' AND token = :token;
 
 -- name: keep_value
-INSERT OR REPLACE INTO job_values (job, attempt, call, raised, body, sha256) VALUES (?, ?, ?, ?, ?, ?);
+INSERT OR REPLACE INTO job_values (job, attempt, call, raised, body, sha256, size, name, type, note)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: keep_metrics
 INSERT OR REPLACE INTO attempt_metrics (job, number, invalid, complete, points) VALUES (?, ?, ?, ?, ?);

@@ -174,9 +174,18 @@ class Spool:
             os.close(handle)
         return b"".join(parts).decode("utf-8", "replace")
 
+    def read_displays(self, token: str) -> bytes | None:
+        """Return what the process of a cell has displayed, as lines of JSON; None without a file."""
+        try:
+            handle = open_regular(f"{self._folder}/{token}.displays", os.O_RDONLY)
+        except OSError:
+            return None
+        with os.fdopen(handle, "rb") as file:
+            return file.read(MAX_REPLY_BYTES)
+
     def remove(self, token: str, *, keep: frozenset[str] = frozenset()) -> None:
         """Remove the files of an attempt, except those in ``keep``: streams, or ``artifacts``."""
-        for stream in (*STREAMS, "result", "reply", "metrics"):
+        for stream in (*STREAMS, "result", "reply", "metrics", "displays", "displays.new"):
             if stream not in keep:
                 remove_tree(f"{self._folder}/{token}.{stream}")
         if "artifacts" not in keep:

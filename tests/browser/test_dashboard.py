@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import expect
 
 from queuectl_nb.client.workers import list_workers
-from queuectl_nb.notebook.python_cell import python_command
 from tests.browser.chromium import WINDOW
 from tests.browser.dashboard_page import DashboardPage, cells
 from tests.browser.lab import PAGE_TIMEOUT_MS, Notebook
+from tests.client.cells import enqueue_cell
 from tests.engine import harness
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def test_layout(notebook: Callable[..., Notebook], queue: Queue) -> None:
     """At 1280 by 900 the whole dashboard is in view and commands have most of the table; it fits a narrow window."""
     command = "python train.py --learning-rate 0.1 --seed 17 --epochs 40"
     queue.enqueue_many([{"command": f"{command} {n}"} for n in range(20)])
-    queue.enqueue(python_command("import time\ntime.sleep(1)", {}), id="cell")
+    enqueue_cell(queue, "import time\ntime.sleep(1)", id="cell")
     page = notebook(cells(queue))
     page.page.set_viewport_size({"width": 1280, "height": 900})
     page.run_all()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuectl_nb.model.state import State
-from queuectl_nb.notebook.python_cell import python_command
 from queuectl_nb.testing import run_pending
+from tests.client.cells import enqueue_cell
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
@@ -144,8 +144,8 @@ def test_log_of_each_attempt(reader: Reader, harness: WorkerHarness) -> None:
 
 
 def test_python_cell_is_shown_as_source(reader: Reader, queue: Queue) -> None:
-    """List and job show the source of a Python cell, not the shell command that runs it."""
-    queue.enqueue(python_command("import time\ntime.sleep(1)", {}), id="cell")
+    """List and job show the source of a Python cell."""
+    enqueue_cell(queue, "import time\ntime.sleep(1)", id="cell")
     reader.open("job=cell")
     reader.wait_for(".qc-row", "import time ↵ time.sleep(1)")
     assert reader.wait_for("#job-command", "import time").inner_text() == "import time\ntime.sleep(1)"

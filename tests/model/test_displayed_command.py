@@ -6,42 +6,7 @@ import shlex
 
 import pytest
 
-from queuectl_nb.model.displayed_command import MAX_LISTED_CHARS, cell_source, displayed_command, listed_command
-
-CELL = "exec {python} -m queuectl_nb.child.cell{values} <<'{end}'\n{source}\n{end}"
-
-
-@pytest.mark.parametrize("python", ["/usr/bin/python3", "'/opt/my python/bin/python'"])
-@pytest.mark.parametrize(
-    ("values", "source", "end"),
-    [
-        ("", "print(1)", "CELL"),
-        (" lr=0.1 seed=3", "x = 1\n\nprint(x)", "CELL"),
-        (" lr=0.1", "print('''\nCELL\n''')", "CELL_"),
-        ("", "CELL\nCELL_", "CELL__"),
-    ],
-)
-def test_python_cells(python: str, values: str, source: str, end: str) -> None:
-    """Of a Python cell, the source is shown, and its variables are known."""
-    command = CELL.format(python=python, values=values, source=source, end=end)
-    assert cell_source(command) == (source, values.strip())
-    assert displayed_command(command) == source
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        "echo hello",
-        "echo exec python -m queuectl_nb.child.cell <<'CELL'\nprint(1)\nCELL",
-        "exec python -m queuectl_nb.child.cell <<'CELL'\nprint(1)\nCELL\necho done",
-        "exec python -m queuectl_nb.child.cell <<'CELL'\nprint(1)\nCELL_",
-        "exec python -m queuectl_nbXchild.cell <<'CELL'\nprint(1)\nCELL",
-    ],
-)
-def test_other_commands(command: str) -> None:
-    """Another command is shown as it is, also one that contains that of a cell."""
-    assert cell_source(command) is None
-    assert displayed_command(command) == command
+from queuectl_nb.model.displayed_command import MAX_LISTED_CHARS, displayed_command, listed_command
 
 
 @pytest.mark.parametrize(
@@ -74,4 +39,3 @@ def test_lists_show_the_beginning(length: int) -> None:
     text = "echo ".ljust(length, "x")
     shown = text if length == MAX_LISTED_CHARS else text[: MAX_LISTED_CHARS - 1] + "…"
     assert listed_command(text) == shown
-    assert listed_command(CELL.format(python="python", values="", source=text, end="CELL")) == shown

@@ -25,10 +25,11 @@ EXPECTED = {
     "output_limit": (MIB, 0, 64 * MIB),
     "spool_limit": (1024 * MIB, 0, 1024**4),
     "artifact_limit": (1024 * MIB, 0, 1024**4),
+    "display_limit": (16 * MIB, 0, 256 * MIB),
     "retention": (0, 0, 36_500),
 }
 NUMBERS = sorted(EXPECTED)
-WHOLE = ("max_retries", "output_limit", "spool_limit", "artifact_limit")
+WHOLE = ("max_retries", "output_limit", "spool_limit", "artifact_limit", "display_limit")
 
 
 def test_settings_table() -> None:

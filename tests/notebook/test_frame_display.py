@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuectl_nb.model.errors import BadInput
-from queuectl_nb.notebook.python_cell import python_command
 from queuectl_nb.render.frames.display import frame_html
 
 if TYPE_CHECKING:
@@ -15,15 +14,11 @@ if TYPE_CHECKING:
 
 
 def test_commands_in_frames(queue: Queue) -> None:
-    """MathJax ignores them, a Python cell is its source; the values and other frames are unchanged."""
-    cell = python_command("print(1)", {})
+    """MathJax ignores them; the values and other frames are unchanged."""
     queue.enqueue("echo $A and $B", id="a")
-    queue.enqueue(cell, id="b")
     frame = queue.jobs()
     for each in (frame, frame.head(5), queue.results(), queue.attempts()):
         assert "mathjax_ignore" in str(frame_html(each))
-    assert "queuectl_nb.child.cell" not in str(frame_html(frame))
-    assert frame.loc["b", "command"] == cell
     plain = frame.reset_index(drop=True)
     plain.attrs.clear()
     assert "mathjax_ignore" not in str(frame_html(plain))

@@ -188,7 +188,11 @@ def test_var_in_a_function(cell: Cell, shell: Any) -> None:
         ("%queuectl lsit", "did you mean list?"),
         ("%queuectl enqueue python x.py --lr 1", "put -- before the command: queuectl enqueue -- python x.py --lr 1"),
         ("%queuectl enqueue --python --command x", "%%queuectl"),
-        ("%%queuectl enqueue --python\n!ls", "line 1"),
+        ("%%queuectl enqueue --python\nx = 1\nx +", "line 2"),
+        ("%%queuectl enqueue --input x\ny", "--python"),
+        ("%%queuectl enqueue --python --input nope\ny", "--input nope: no such variable"),
+        ("%%queuectl enqueue --python --shell bash\ny", "--shell is for commands"),
+        ("%%bg", "empty"),
     ],
 )
 def test_errors_are_one_line(shell: Any, source: str, part: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -208,19 +212,6 @@ def test_wait_after_a_fast_failure(cell: Cell, manual_worker: ManualWorker) -> N
     with pytest.raises(JobFailed, match="a"):
         cell("%queuectl wait")
     cell("%queuectl wait")
-
-
-def test_invalid_python_cells(cell: Cell, shell: Any) -> None:
-    """A variable without a literal and an invalid character are named in the error."""
-    shell.user_ns.update(rate=float("nan"), frame=pd.DataFrame())
-    for var, why in {"rate": "--var rate is nan, .* finite numbers", "frame": "--var frame is DataFrame"}.items():
-        with pytest.raises(BadInput, match=why):
-            cell(f"%%queuectl enqueue --python --var {var}\nprint({var})")
-    for source in ("-" * 100_000 + "1", "1" + "+1" * 50_000):  # the parser gives up on one, the compiler on the other
-        with pytest.raises(BadInput, match=r"not valid Python \(too deeply nested\)"):
-            cell(f"%%queuectl enqueue --python\n{source}")
-    with pytest.raises(BadInput, match="source code string cannot contain null bytes"):
-        cell("%%queuectl enqueue --python\nprint('a\0b')")
 
 
 class Unwilling:
@@ -257,9 +248,6 @@ class Ambiguous:
 def test_values_whose_methods_fail(cell: Cell, shell: Any, value: object) -> None:
     """The error names the variable, on one line."""
     shell.user_ns["value"] = value
-    with pytest.raises(BadInput, match=f"--var value is {type(value).__name__}, which") as caught:
-        cell("%%queuectl enqueue --python --var value\nprint(1)")
-    assert "\n" not in str(caught.value)
     if not isinstance(value, list):
         with pytest.raises(BadInput, match=f"{{value}} is {type(value).__name__}, which cannot be text: ") as caught:
             cell("%queuectl enqueue --var value --command 'echo {value}'")
@@ -272,22 +260,42 @@ def test_error_class(cell: Cell) -> None:
         cell("%queuectl show nope")
 
 
-def test_python_cell(cell: Cell, pool: WorkerPool, shell: Any, tmp_path: Path) -> None:
-    """The cell runs in its own process with the kernel's interpreter; tracebacks have its lines."""
-    import sys
-
+def test_python_cell(cell: Cell, pool: WorkerPool, shell: Any) -> None:
+    """The cell runs in its own process with the kernel's interpreter and the variables that were named."""
     assert isinstance(pool, WorkerPool)
-    shell.user_ns["lr"] = 0.1
-    job = cell("%%queuectl enqueue --python --var lr\nimport sys\nprint(sys.executable, lr)\nawait_me = 1")
-    assert job.wait(60).log("stdout") == f"{sys.executable} 0.1\n"
-    bad = cell("%%queuectl enqueue --python --max-retries 1\nx = 1\n\ndef f():\n    return x / 0\nf()")
-    with pytest.raises(JobFailed):
-        cell(f"%queuectl wait {bad.id}")
-    trace = bad.log("stderr")
-    assert 'File "<cell>", line 4, in f' in trace
-    assert "return x / 0" in trace
-    assert "queuectl_nb" not in trace
-    assert "error: exit code 1" in shell.display_formatter.format(bad)[0]["text/plain"]
+    shell.user_ns.update(lr=0.1, frame=pd.DataFrame({"a": [1, 2]}), unused=object())
+    source = "import sys\nprint(sys.executable, lr)\nint(frame.a.sum()) * factor"
+    cell("factor = 3")
+    job = cell(f"%%queuectl enqueue --python --var lr --input frame --input=factor\n{source}")
+    assert job.result(60) == 9
+    assert job.log("stdout") == f"{sys.executable} 0.1\n9\n"
+    assert (job.command, job.kind, job.timeout) == (source, "cell", 0)
+    with pytest.raises(JobFailed, match="NameError: name 'lr' is not defined"):
+        cell("%%queuectl run --python --max-retries 1\nlr")
+
+
+def test_background_cell(cell: Cell, pool: WorkerPool, shell: Any) -> None:
+    """``%%bg`` passes what the cell reads, functions and what they use included; nothing is bound in the notebook."""
+    assert isinstance(pool, WorkerPool)
+    cell("import math\nrate = 2\nlock = __import__('threading').Lock()\ndef scale(x):\n    return x * rate * math.tau")
+    job = cell("%%bg --id b --tag t\nrate = 3\nlock = 1\nhidden = scale(1)\n_ = hidden\nhidden > 0")
+    assert job.result(60) is True
+    assert job["hidden"] == pytest.approx(3 * 2 * 3.14159265)  # the function sees the rate of the cell
+    assert "hidden" not in shell.user_ns
+    assert (job.id, job.tags, shell.user_ns["rate"]) == ("b", ("t",), 2)
+    with pytest.raises(BadInput, match=r"^input lock cannot be pickled: .*lock"):
+        cell("%%bg\nprint(lock)")
+
+
+def test_another_background_magic(shell: Any) -> None:
+    """A ``%%bg`` that exists is left alone, also when the extension is unloaded."""
+    shell.run_line_magic("unload_ext", "queuectl_nb")
+    assert "bg" not in shell.magics_manager.magics["cell"]
+    shell.register_magic_function(lambda line, cell: (line, cell), "cell", "bg")
+    shell.run_line_magic("load_ext", "queuectl_nb")
+    assert shell.run_cell_magic("bg", "a", "b") == ("a", "b")
+    shell.run_line_magic("unload_ext", "queuectl_nb")
+    assert shell.run_cell_magic("bg", "a", "b") == ("a", "b")
 
 
 def test_log(cell: Cell, pool: WorkerPool, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,9 +13,9 @@ import pytest
 from queuectl_nb.client import Queue
 from queuectl_nb.client.changes import ChangeWatcher
 from queuectl_nb.model.state import State
-from queuectl_nb.notebook.python_cell import python_command
 from queuectl_nb.web.charts import run_time
 from queuectl_nb.web.queue_reader import SLOW_THREADS, revision_etag
+from tests.client.cells import enqueue_cell
 from tests.engine.harness import until
 from tests.web.server import TOKEN
 
@@ -74,20 +74,12 @@ def test_bodies_equal_console_json(server: WebServer, finished_jobs: WorkerHarne
         assert shown == {**console("show", job_id), "display": shown["command"]}
 
 
-def test_python_cell_is_shown_as_source(server: WebServer, queue: Queue) -> None:
-    """``display`` is the source of a Python cell, in lists and for a single job; ``command`` is what runs."""
-    command = python_command("print(lr)\nx = 1", {"lr": 0.1})
-    queue.enqueue(command, id="cell")
-    for job in (server.ask("/api/jobs").json["jobs"][0], server.ask("/api/jobs/cell").json):
-        assert (job["display"], job["command"]) == ("print(lr)\nx = 1", command)
-
-
 def test_short_pages(server: WebServer, queue: Queue) -> None:
     """With ``short`` no value of a job is long, as the page has a list once a second; the fields are the same."""
     long = "echo " + "ä" * 40_000
     before = queue.enqueue_many([{"command": "true"}] * 1000).ids
     queue.enqueue(long, id="long", after=before)
-    queue.enqueue(python_command("x" * 40_000, {}), id="cell")
+    enqueue_cell(queue, "x" * 40_000, id="cell")
     with queue.store.db.write() as connection:
         connection.execute("UPDATE jobs SET result = json_quote(?) WHERE id = 'long'", (long,))
     short = server.ask("/api/jobs?limit=2&short=yes")

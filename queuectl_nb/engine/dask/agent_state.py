@@ -22,7 +22,7 @@ MAX_PREFETCH = 16
 """Most jobs that wait in an agent for a slot whose jobs are short."""
 RETRY_DELAY_S = 0.5
 """How long after a failed request the next one is sent."""
-SENT_SETTINGS = ("timeout", "kill_grace", "spool_limit", "artifact_limit", "max_retries", "shell")
+SENT_SETTINGS = ("timeout", "kill_grace", "spool_limit", "artifact_limit", "display_limit", "max_retries", "shell")
 """The settings that runners apply."""
 
 

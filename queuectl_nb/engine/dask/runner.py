@@ -31,6 +31,7 @@ from queuectl_nb.model.outcome import Lost, NotStarted, Returned
 from queuectl_nb.model.settings import Settings
 from queuectl_nb.store.blobs import blob_dir
 from queuectl_nb.store.calls import parse_reply
+from queuectl_nb.store.cells import finish_reply
 from queuectl_nb.store.output import punch_middle, read_range
 from queuectl_nb.store.spool import STREAMS, Spool
 
@@ -190,7 +191,7 @@ class Runner:
         result, note = self.spool.read_result(token)
         reply, blobs = None, {}
         if run.lease.call is not None:
-            reply = self.spool.read_reply(token)
+            reply = finish_reply(self.spool, token)
             blobs = _take_blobs(self.spool, reply)
         sizes = {stream: _size(path) for stream, path in run.paths.items()}
         output: dict[str, tuple[int, bytes]] = {}

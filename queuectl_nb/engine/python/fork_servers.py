@@ -24,7 +24,7 @@ MAX_SERVERS = 3
 START_TIMEOUT_S = 60.0
 """Time for a fork server to import its modules and fork a job."""
 PRELOADABLE = frozenset(
-    {"cloudpickle", "matplotlib", "numpy", "pandas", "papermill", "pyarrow", "scipy", "sklearn", "torch"}
+    {"IPython", "cloudpickle", "matplotlib", "numpy", "pandas", "papermill", "pyarrow", "scipy", "sklearn", "torch"}
 )
 """Modules that may be imported before a fork: they start no threads that a fork would lose."""
 _CHANNEL = 3

@@ -100,13 +100,18 @@ CREATE TABLE payloads (
 );
 
 CREATE TABLE job_values (
-    -- How the calls of a Python job ended: a pickle, in a blob if it is large.
+    -- How the calls of a Python job ended: a pickle, in a blob if it is large. Of a cell: its value (call 0), its
+    -- variables (with names, from 1) and what it has displayed (call -1, JSON).
     job INTEGER NOT NULL REFERENCES jobs (seq),
     call INTEGER NOT NULL,
     attempt INTEGER NOT NULL,
     raised INTEGER NOT NULL CHECK (raised IN (0, 1)),
     body BLOB,
     sha256 TEXT,
+    size INTEGER NOT NULL,
+    name TEXT,
+    type TEXT,
+    note TEXT,
     PRIMARY KEY (job, call)
 ) WITHOUT ROWID;
 

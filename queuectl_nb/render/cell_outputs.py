@@ -1,0 +1,66 @@
+"""What a cell displayed, as parts of its card: images and HTML; what is only text is in its log."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from queuectl_nb.render.card_parts import Html, Rendering, fill, heading
+from queuectl_nb.render.text_table import visible
+
+__all__ = ["CellFacts", "image_data", "render_displays"]
+
+MAX_CARD_CHARS = 4 * 1024 * 1024
+"""Outputs beyond this are left out of a card."""
+IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml")
+_BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
+
+
+class CellFacts(NamedTuple):
+    """What a card shows of a cell beside the fields of its job: its inputs, and outputs in the form of nbformat."""
+
+    inputs: str = ""
+    displays: Sequence[Mapping[str, Any]] = ()
+
+
+def render_displays(outputs: Iterable[Mapping[str, Any]]) -> list[Rendering]:
+    """Return the parts for outputs, with a line about those that are left out."""
+    parts: list[Rendering] = []
+    size = hidden = 0
+    for output in outputs:
+        part = _render(output)
+        size += 0 if part is None else len(part.html)
+        if part is not None and size <= MAX_CARD_CHARS:
+            parts.append(part)
+        elif part is not None:
+            hidden += 1
+    return parts + ([heading(f"{hidden} more outputs: job.display()")] if hidden else [])
+
+
+def _render(output: Mapping[str, Any]) -> Rendering | None:
+    """Return the richest form of an output; None if it is only text."""
+    data, metadata = output.get("data") or {}, output.get("metadata") or {}
+    text = str(data.get("text/plain", ""))
+    if output.get("output_type") == "stream":
+        return heading(str(output.get("text", "")).strip())
+    for kind in IMAGES:
+        if (body := image_data(data, kind)) is not None:
+            width = (metadata.get(kind) or {}).get("width")
+            size = Html(f' width="{width}"') if isinstance(width, int) else Html("")
+            image = fill("image", source=f"data:{kind};base64,{body}", text=text, size=size)
+            return Rendering(image, f"image: {visible(text)}")
+    if isinstance(html := data.get("text/html"), str):
+        return Rendering(fill("display", body=Html(html)), visible(text))
+    return None
+
+
+def image_data(data: Mapping[str, Any], kind: str) -> str | None:
+    """Return an image of a MIME bundle as base64; None if there is none, or it is not valid."""
+    body = data.get(kind)
+    if not isinstance(body, str):
+        return None
+    if kind == "image/svg+xml":
+        return base64.b64encode(body.encode("utf-8", "replace")).decode("ascii")
+    return "".join(body.split()) if _BASE64.fullmatch(body) else None

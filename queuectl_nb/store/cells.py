@@ -1,0 +1,89 @@
+"""What cells leave: variables, and what they have displayed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from binascii import b2a_base64
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from queuectl_nb.child.blob import MAX_INLINE_BYTES, digest, write_blob
+from queuectl_nb.model.call import DISPLAYS
+from queuectl_nb.store.blobs import blob_dir
+from queuectl_nb.store.calls import load_stored
+from queuectl_nb.store.queries import Q
+
+if TYPE_CHECKING:
+    from queuectl_nb.store.calls import StoredValue
+    from queuectl_nb.store.connection import Database
+    from queuectl_nb.store.spool import Spool
+
+__all__ = [
+    "Variable",
+    "finish_reply",
+    "read_displays",
+    "read_input_text",
+    "read_variable",
+    "read_variables",
+]
+
+
+def finish_reply(spool: Spool, token: str) -> str:
+    """Return the reply of a Python job, with what a cell has displayed."""
+    reply = spool.read_reply(token)
+    if (displays := spool.read_displays(token)) is None:
+        return reply
+
+    entry: dict[str, Any] = {"call": DISPLAYS, "raised": False, "size": len(displays)}
+    if len(displays) <= MAX_INLINE_BYTES:
+        entry["pickle"] = b2a_base64(displays, newline=False).decode("ascii")
+    else:
+        entry["sha256"] = digest(displays)
+        write_blob(blob_dir(spool.folder), entry["sha256"], displays)
+    return f"{json.dumps(entry)}\n{reply}"  # the last line is about the job
+
+
+class Variable(NamedTuple):
+    """A variable that a cell assigned; ``note`` says why it was not stored."""
+
+    name: str
+    type: str
+    size: int
+    """Bytes of its pickle."""
+    note: str | None
+
+
+def read_variables(db: Database, job_id: str) -> list[Variable]:
+    """Return the variables that the latest attempt of a cell assigned."""
+    with db.read() as connection:
+        return [Variable(*row) for row in connection.execute(Q.variables_of_job, {"id": job_id})]
+
+
+def read_variable(db: Database, job_id: str, name: str) -> StoredValue | None:
+    """Return a variable; None if it was not assigned."""
+    with db.read() as connection:
+        row = connection.execute(Q.variable_of_job, {"id": job_id, "name": name}).fetchone()
+    return None if row is None else load_stored(row, blob_dir(db.output_dir))
+
+
+def read_input_text(db: Database, job_id: str) -> str:
+    """Return the inputs of a cell as text: ``lr=0.1, frame=<DataFrame>``."""
+    with db.read() as connection:
+        row = connection.execute(Q.inputs_of_job, {"id": job_id}).fetchone()
+    return "" if row is None else row[0] or ""
+
+
+def read_displays(db: Database, job_id: str) -> list[dict[str, Any]]:
+    """Return what the latest attempt of a cell displayed, as outputs of nbformat."""
+    with db.read() as connection:
+        row = connection.execute(Q.displays_of_job, {"id": job_id}).fetchone()
+    if row is None:
+        return []
+    stored = load_stored(row, blob_dir(db.output_dir))
+    if stored.error is not None:
+        return [{"output_type": "stream", "name": "stderr", "text": f"the outputs of this job {stored.error}"}]
+    outputs = []
+    for line in (stored.pickle or b"").splitlines():
+        with contextlib.suppress(ValueError):  # the process was killed while it wrote the last line
+            outputs.append(json.loads(line))
+    return outputs
