@@ -151,7 +151,7 @@ def _shown_fields(row: Mapping[str, Any]) -> dict[str, Any]:
 def _write_table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Write a table: with rich on a colour terminal, as plain text elsewhere."""
     if sys.stdout.isatty():
-        rows = text_table.shorten_commands(titles, rows, shutil.get_terminal_size().columns)
+        rows = text_table.shorten_texts(titles, rows, shutil.get_terminal_size().columns)
         if not os.environ.get("NO_COLOR"):
             from queuectl_nb.cli.rich_table import print_table
 
