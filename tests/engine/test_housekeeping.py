@@ -31,7 +31,7 @@ def test_retention(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     kept.run(1)
     assert len(queue.jobs()) == 3
     now = time.time() + 2 * DAY_S
-    monkeypatch.setattr(housekeeping.time, "time", lambda: now)
+    monkeypatch.setattr("queuectl_nb.engine.housekeeping.time.time", lambda: now)
     kept.run(0)
     assert len(queue.jobs()) == 3
     kept.run(1)
