@@ -138,7 +138,7 @@ def _show_first_rows(result: results.Listing) -> None:
 
 
 def _shown_fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row with local times, the start of its command as it was typed, and ``run_at`` only if it lies ahead."""
+    """Return a row with local times, the start of its command as typed, and ``run_at`` only if it is in the future."""
     shown = {key: local_time(value) if key.endswith("_at") else value for key, value in row.items()}
     if "command" in row:
         shown["command"] = listed_command(row["command"])
