@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-__all__ = ["EXIT", "HANDLES", "HEADER", "IMPORT", "PID", "RUN", "RUNTIME"]
+__all__ = ["EXIT", "HANDLES", "HEADER", "IMPORT", "PID", "PRELOADABLE", "RUN", "RUNTIME"]
 
 HEADER = struct.Struct("<II")
 """Kind and size of a message."""
@@ -17,3 +17,19 @@ PID = struct.Struct("<I")
 """Answer to a job: its process, or 0 if this process must not fork."""
 EXIT = struct.Struct("<iddq")
 """Status, user and system CPU seconds, and peak memory in the unit of ``getrusage``."""
+PRELOADABLE = frozenset(
+    {
+        "IPython",
+        "cloudpickle",
+        "joblib",
+        "matplotlib",
+        "numpy",
+        "pandas",
+        "papermill",
+        "pyarrow",
+        "scipy",
+        "sklearn",
+        "torch",
+    }
+)
+"""Packages that may be imported before a fork: they start no threads that a fork would lose."""

@@ -18,11 +18,13 @@ import gc
 import importlib
 import marshal
 import os
+import pickle
 import signal
 import socket
 import struct
 import sys
 import warnings
+from binascii import b2a_base64
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import queuectl_nb.child.function
@@ -37,6 +39,7 @@ __all__ = ["IDLE_S", "main"]
 
 IDLE_S = 60
 """Seconds without a message after which a fork server ends."""
+REHEARSALS = 10
 FORK_SAFE = frozenset({"logging", "random", "threading"})
 """Modules whose handlers of forks do nothing that a fork by the only thread needs."""
 
@@ -66,6 +69,7 @@ def main(handle: int) -> None:
                 error = process.prepare(runtime)
                 for name in names:
                     os.putenv(name, b"")  # jobs replace it, which copies less than adding it
+                _rehearse()
             elif kind == RUN and _can_fork():
                 begin, start = os.pipe()
                 pid = os.fork()
@@ -139,6 +143,34 @@ def _can_fork() -> bool:
         return False
     torch = sys.modules.get("torch")
     return torch is None or not torch.cuda.is_initialized()
+
+
+def _rehearse() -> None:
+    """Run a few calls in this process: that fills caches of the interpreter, which jobs then need not copy."""
+
+    def function(value: object) -> object:
+        return value
+
+    argv = sys.argv
+    pickler = sys.modules.get("cloudpickle")
+    function.__module__ = "__main__"  # pickled by value
+    request = {
+        "kind": "function",
+        "name": "",
+        "function": {"sha256": "function"},
+        "blobs": {"function": pickle.dumps(abs) if pickler is None else pickler.dumps(function)},
+        "calls": [[[b2a_base64(pickle.dumps(1)).decode()], {}]],
+        "chunk": False,
+        "done": [],
+        "jobs": {},
+        "reply": os.devnull,
+        "blob_dir": "",
+    }
+    for _ in range(REHEARSALS):
+        process.run(request, None)
+    sys.argv = argv
+    gc.collect()
+    gc.freeze()
 
 
 # ---------------------------------------------------------------------- the job

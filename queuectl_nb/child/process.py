@@ -14,6 +14,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from queuectl_nb.child.channel import PRELOADABLE
 from queuectl_nb.child.reply import Reply
 from queuectl_nb.child.start import version_error
 
@@ -47,7 +48,8 @@ def run(request: Mapping[str, Any], error: str | None) -> int:
     kind = f"queuectl_nb.child.{request['kind']}"
     code: int = (sys.modules.get(kind) or importlib.import_module(kind)).run(request, reply)
     if len(sys.modules) > loaded:
-        reply.add({"modules": list({name.partition(".")[0]: None for name in [*sys.modules][loaded:]})})
+        new = [name for name in [*sys.modules][loaded:] if name.partition(".")[0] in PRELOADABLE]
+        reply.add({"modules": new})
     reply.flush()
     if _thread._count():  # noqa: SLF001 - threading may not be loaded
         _join_threads()

@@ -118,6 +118,7 @@ class Worker:
             punch_middle(run.paths.values(), self.control.settings.spool_limit)
         if ending.artifacts is None:
             self.executor.reuse_artifact_folder(run.lease.token)
+            spooled |= {"artifacts"}
         kept = (ending.result, ending.note, ending.artifacts, ending.metrics)
         has_files = run.has_own_files or run.lease.kind != Kind.COMMAND or any(each is not None for each in kept)
         self.buffer.add_result(run.lease, outcome, ending, spooled if has_files else None)

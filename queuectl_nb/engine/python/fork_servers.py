@@ -8,41 +8,38 @@ import os
 import signal
 import socket
 import struct
+import sys
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.child.channel import EXIT, HANDLES, HEADER, IMPORT, PID, RUN, RUNTIME
+from queuectl_nb.child.channel import EXIT, HANDLES, HEADER, IMPORT, PID, PRELOADABLE, RUN, RUNTIME
 from queuectl_nb.engine.executor import ForkServerFailed
 from queuectl_nb.engine.python.request import MARSHAL_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
-__all__ = ["PRELOADABLE", "ForkServer", "ForkServers"]
+__all__ = ["ForkServer", "ForkServers"]
 
 MAX_SERVERS = 3
 """Fork servers of a worker; the one that was not used for longest is replaced."""
 START_TIMEOUT_S = 60.0
 """Time for a fork server to import its modules and fork a job."""
-PRELOADABLE = frozenset(
-    {"IPython", "cloudpickle", "matplotlib", "numpy", "pandas", "papermill", "pyarrow", "scipy", "sklearn", "torch"}
-)
-"""Modules that may be imported before a fork: they start no threads that a fork would lose."""
 _CHANNEL = 3
 """Descriptor of the socket in a server."""
 
 NEVER_PRELOADED = frozenset({"jax", "polars", "tensorflow"})
 """Modules with pools of threads that do not survive a fork: with one of them in the setting, nothing is forked."""
-MAX_LEARNED = 1000
+MAX_LEARNED = 100
 """Functions and cells whose imports are remembered."""
 
 Key = tuple[str, frozenset[tuple[bytes, bytes]], frozenset[str]]
-"""Interpreter, environment and modules of a fork server."""
+"""Interpreter, environment and preloaded packages of a fork server."""
 
 
 class ForkServer:
     """One fork server: an interpreter in an environment, with some modules imported."""
 
-    def __init__(self, executable: str, environment: Mapping[bytes, bytes], modules: frozenset[str]) -> None:
+    def __init__(self, executable: str, environment: Mapping[bytes, bytes]) -> None:
         """Start the process; raises OSError if that is impossible."""
         self.channel, theirs = socket.socketpair()
         try:
@@ -67,17 +64,15 @@ class ForkServer:
         timeout = struct.pack("ll", int(START_TIMEOUT_S), 0)
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             self.channel.setsockopt(socket.SOL_SOCKET, option, timeout)
-        self.modules: frozenset[str] = frozenset()
+        self._modules: set[str] = set()
         self._runtime: object = None
-        self.preload(modules)
 
-    def preload(self, modules: frozenset[str]) -> None:
-        """Have it import modules."""
-        new = modules - self.modules
-        self.modules |= modules
-        if new:
+    def preload(self, modules: Iterable[str]) -> None:
+        """Have it import those of the modules that it was not told of before."""
+        if new := [name for name in modules if name not in self._modules]:
+            self._modules.update(new)
             with contextlib.suppress(OSError):  # noticed at the next start
-                self._send(IMPORT, sorted(new))
+                self._send(IMPORT, new)
 
     def start(self, request: Mapping[str, Any], handles: tuple[int, int]) -> int:
         """Fork the process of a job and return its pid; 0 if it cannot fork because of what it has imported."""
@@ -137,8 +132,8 @@ class ForkServers:
         """Servers that must not fork, since a module has left threads or uses a GPU."""
         self._environment: tuple[object, frozenset[tuple[bytes, bytes]]] = (None, frozenset())
         """The last environment, and its items."""
-        self._learned: dict[str, frozenset[str]] = {}
-        """Preloadable modules that a function or cell was seen to import, by what identifies its code."""
+        self._learned: dict[str, tuple[str, ...]] = {}
+        """Preloadable modules that a function or cell has imported, in this order, by what identifies its code."""
         self._last: tuple[Key, str] | None = None
 
     def start(
@@ -153,17 +148,18 @@ class ForkServers:
             self._environment = environment, frozenset(environment.items())
         code, executable = str(request.get("function", request["name"])), request["runtime"]["executable"]
         modules = self._modules(preload, request["preload"], code)
-        key: Key = (executable, self._environment[1], modules)
-        if modules & NEVER_PRELOADED or key in self._unforkable:
+        key: Key = (executable, self._environment[1], _packages(modules))
+        if key[2] & NEVER_PRELOADED or key in self._unforkable:
             return None
         server = self._servers.pop(key, None)
         if server is None or not self._is_alive(server.pid):
             while len(self._servers) >= MAX_SERVERS:
                 self._close(next(iter(self._servers)))
-            server = ForkServer(executable, environment, modules)
+            server = ForkServer(executable, environment)
             self.pids.add(server.pid)
         self._servers[key] = server  # the most recently used is the last one
-        self._last = key, code
+        self._last = (key, code) if preload == "auto" else None
+        server.preload(modules)
         try:
             pid = server.start(request, handles)
         except ForkServerFailed:
@@ -182,26 +178,37 @@ class ForkServers:
             self.pids.discard(pid)
         return pid in self.pids
 
-    def _modules(self, preload: str, hints: Iterable[str], code: str) -> frozenset[str]:
+    def _modules(self, preload: str, hints: Iterable[str], code: str) -> Collection[str]:
         if preload == "none":
-            return frozenset()
+            return ()
         if preload != "auto":
-            return frozenset(preload.split(","))
-        return PRELOADABLE & frozenset(hints) | self._learned.get(code, frozenset())
+            return preload.split(",")
+        return dict.fromkeys([*(name for name in hints if name in PRELOADABLE), *self._learned.get(code, ())])
 
     def learn(self, modules: Iterable[str]) -> None:
         """Preload, from now on, what the job that was started last has imported."""
-        found = PRELOADABLE & frozenset(modules)
+        found = [sys.intern(name) for name in modules if name.partition(".")[0] in PRELOADABLE]
         if not found or self._last is None:
             return
         key, code = self._last
-        self._learned[code] = self._learned.pop(code, frozenset()) | found
+        known = self._learned.pop(code, ())
+        self._learned[code] = tuple(dict.fromkeys((*known, *found)))
         if len(self._learned) > MAX_LEARNED:
             del self._learned[next(iter(self._learned))]
         if server := self._servers.pop(key, None):
             server.preload(found)
-            self._servers[key[0], key[1], server.modules] = server
+            self._servers[key[0], key[1], key[2] | _packages(found)] = server
+
+    def close(self) -> None:
+        """End all servers; their processes are reaped later."""
+        for key in [*self._servers]:
+            self._close(key)
 
     def _close(self, key: Key) -> None:
         """End a server; its process is reaped later."""
         self._servers.pop(key).channel.close()
+
+
+def _packages(modules: Iterable[str]) -> frozenset[str]:
+    """Return the top-level packages of modules."""
+    return frozenset([name.partition(".")[0] for name in modules])
