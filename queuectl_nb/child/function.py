@@ -27,8 +27,9 @@ def run(request: Mapping[str, Any], reply: Reply) -> int:
         facts = reply.exception(error, _own_frames(error.__traceback__))
         reply.write({"final": isinstance(error, ImportError | AttributeError), **facts})
         return 1
-    calls, done = request["calls"], set(request["done"])
+    calls = request["calls"]
     single = len(calls) == 1 and not request["chunk"]
+    done = set() if single else set(request["done"])  # it has returned, and its process failed afterwards
     failed: list[dict[str, Any]] = []
     shown = ["…"] if done else []
     code = 0
@@ -46,7 +47,7 @@ def run(request: Mapping[str, Any], reply: Reply) -> int:
     if len(calls) - len(done) > 1 and failed:
         reply.write(_summary(failed, len(calls) - len(done)))
     elif not single and not failed:
-        reply.write({"repr": f"[{', '.join(shown)}]"[:MAX_REPR_CHARS]})
+        reply.write({"repr": f"[{', '.join(shown)}]"[:MAX_REPR_CHARS], "returned": True})
     return code
 
 

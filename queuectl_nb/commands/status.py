@@ -20,7 +20,6 @@ def command(context: Context) -> Detail:
     """Show the number of jobs by state, and the workers."""
     queue = context.queue()
     status = read_status(queue.store)
-    waiting = waiting_hints(queue.store, program=context.program)
 
     def blocks() -> Iterator[str | Table]:
         yield "Job Status Summary:"
@@ -32,7 +31,7 @@ def command(context: Context) -> Detail:
             yield f"Limits: {', '.join(f'{each.queue} {each.limit} ({each.running} running)' for each in limits)}"
         yield "\nWorkers:"
         if not status["workers"]:
-            yield "none" if waiting else f"none; start some with '{context.program} worker start'"  # the hint says it
+            yield f"none; start some with '{context.program} worker start'"
             return
         keys = ("name", "pid", "host", "state", "job_id")
         rows = [[*(worker[key] for key in keys), worker["queues"] or "all"] for worker in status["workers"]]
@@ -44,7 +43,7 @@ def command(context: Context) -> Detail:
         value=queue.status,
         records=lambda: [{"state": state, "count": n} for state, n in status["counts"].items()],
         hints=lambda: [
-            *(waiting or empty_hints(queue.store)),
+            *(waiting_hints(queue.store, program=context.program) or empty_hints(queue.store)),
             *disk_hints(queue.store, context.program),
         ],
     )

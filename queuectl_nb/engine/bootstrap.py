@@ -41,11 +41,14 @@ def run_supervisor(config: WorkerConfig) -> int:
 
     if config.dask is None:  # forked workers share what is loaded now
         from queuectl_nb.engine import local_executor, outcome_journal, worker, worker_record  # noqa: F401
+        from queuectl_nb.model.job_environment import base_environment
+
+        base_environment({})
     become_subreaper()
     signals = [signal.SIGCHLD, *STOP_SIGNALS]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup does
         signals.append(signal.SIGHUP)
-    block_signals(*signals)
+    _block_signals(*signals)
     events = Events(EVENT_PIPE)
     try:
         config = _fit_processes(config, events)
@@ -132,7 +135,7 @@ def run_worker(config: WorkerConfig) -> int:
     """
     if config.dask is None:
         become_subreaper()
-        block_signals(signal.SIGCHLD, *STOP_SIGNALS)
+        _block_signals(signal.SIGCHLD, *STOP_SIGNALS)
     else:
         block_signals()  # none: the processes of a local cluster would inherit that
     for handle in {config.lock, config.starter} - {-1}:
@@ -152,6 +155,13 @@ def run_worker(config: WorkerConfig) -> int:
         events.flush()
         return error.exit_code
     return 0
+
+
+def _block_signals(*numbers: int) -> None:
+    """Block signals, SIGINT among them, so that transactions need not replace its handler to delay it."""
+    block_signals(*numbers)
+    if callable(signal.getsignal(signal.SIGINT)):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _run_worker(config: WorkerConfig, events: Events, resources: ExitStack) -> None:

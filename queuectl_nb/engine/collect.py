@@ -88,6 +88,7 @@ def _merge(
             return outcome, ending
         last = values[-1] if values else None  # of a cell: its value, unless its process ended before
         returned = last is not None and not last.raised and last.call >= 0 and last.name is None
+        returned = returned or facts.get("returned") is True  # all calls of a chunk, in earlier attempts
         return (outcome if returned else Raised("ended without a value", 0)), ending
     after = facts.get("retry_after")
     valid = isinstance(after, int | float) and after >= 0

@@ -58,6 +58,8 @@ class WorkerControl:
         Monotonic time of the next fallback poll.
     job_pid
         Process of the job that was started last.
+    hop
+        Number of the notification of new work (:mod:`.notifier`) that has ended the last wait; 0 if none has.
     job_signal
         The outcome of a job that has sent a stop signal to its worker or supervisor, until that is handled.
     """
@@ -71,8 +73,13 @@ class WorkerControl:
         self.orphaned = self.supervisor_died = False
         self.notified = True
         self.settings: Settings = store.settings.read()
+        self._stored: tuple[object, ...] = ()
+        """The stored settings when they were last parsed."""
+        self._version = -1
+        """Version of the database when it was last read."""
         self.next_poll_at = 0.0
         self.job_pid: int | None = None
+        self.hop = 0
         self.job_signal: SignalledWorker | None = None
 
     def open(self, supervisor: int, starter: int) -> None:
@@ -122,12 +129,19 @@ class WorkerControl:
 
     def refresh(self) -> None:
         """Reload settings and stop requests; an invalid setting causes a warning and keeps its last valid value."""
-        try:
-            self.settings = self.store.settings.read()
-        except InvalidSetting as error:
-            self.events.warn(f"{error}; using the last valid value")
-        if (how := self.store.workers.stop_request(self.name)) is not None:
-            self.request_stop(how)
+        version = self.store.db.data_version()
+        if version == self._version:
+            return
+        stop, stored = self.store.workers.read_inputs(self.name)
+        if stored != self._stored:
+            self._stored = stored
+            try:
+                self.settings = self.store.settings.parse(stored)
+            except InvalidSetting as error:
+                self.events.warn(f"{error}; using the last valid value")
+        if stop is not None:
+            self.request_stop(stop)
+        self._version = version
 
     # ------------------------------------------------------------------ waiting
 
@@ -139,8 +153,7 @@ class WorkerControl:
     def wait(self, timeout: float, *, idle: bool) -> None:
         """Wait at most ``timeout`` seconds for any input and process it."""
         names = self._poller.wait(timeout, idle=idle)
-        if "work fifo" in names:
-            notifier.drain(self._work_fifo)
+        self.hop = notifier.drain(self._work_fifo) if "work fifo" in names else 0
         if "worker fifo" in names:
             notifier.drain(self._worker_fifo)
             self.notified = True

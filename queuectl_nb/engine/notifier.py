@@ -1,6 +1,8 @@
 """FIFOs that wake processes: for new work, for requests to a worker, and for jobs that have finished.
 
-A byte in the work FIFO wakes one worker, not all (EPOLLEXCLUSIVE); a woken worker that leaves more work notifies again.
+A byte in the work FIFO wakes one worker, not all (EPOLLEXCLUSIVE). A woken worker that leaves more work wakes another,
+and so on for a few workers (:data:`MAX_HOPS`); further ones are woken by jobs that take long. So short jobs are run by
+few of many workers, which take turns at the cores less often than hundreds would. The byte counts the workers.
 Each worker has a FIFO for requests and settings. A process that waits for jobs creates a FIFO while it waits.
 Notifying never blocks and never fails: a full FIFO wakes its readers anyway, and one without readers has nobody to
 wake.
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from queuectl_nb.store.store import Store
 
 __all__ = [
+    "MAX_HOPS",
     "FinishWaiter",
     "drain",
     "notify",
@@ -38,6 +41,8 @@ __all__ = [
     "worker_fifo",
 ]
 
+MAX_HOPS = max(4, 2 * (os.cpu_count() or 1))
+"""Maximum number of workers that wake each other before any of their jobs is known to take long."""
 FALLBACK_POLL_S = 0.1
 """Interval of the fallback poll of a :class:`FinishWaiter`, in case a notification was lost."""
 POLL_WITHOUT_FIFO_S = 0.02
@@ -65,10 +70,10 @@ def waiter_dir(spool: Path) -> Path:
     return spool / "waiting"
 
 
-def notify(fifo: str | Path, folder: int | None = None) -> bool:
+def notify(fifo: str | Path, folder: int | None = None, *, hop: int = 1) -> bool:
     """Wake a reader of the FIFO, a path relative to the descriptor ``folder`` if given; return False without a reader.
 
-    A missing FIFO counts as read.
+    A missing FIFO counts as read. ``hop`` is the number of the woken worker, which :func:`drain` returns.
     """
     try:
         handle = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
@@ -76,7 +81,7 @@ def notify(fifo: str | Path, folder: int | None = None) -> bool:
         return error.errno != errno.ENXIO
     try:
         if stat.S_ISFIFO(os.fstat(handle).st_mode):
-            os.write(handle, b"!")
+            os.write(handle, bytes([hop]))
     except (BlockingIOError, BrokenPipeError):
         pass  # full, or the last reader has just closed it
     finally:
@@ -127,11 +132,14 @@ def unregister_worker(store: Store, name: str) -> None:
     store.workers.remove(name, remove_fifos)
 
 
-def drain(handle: int) -> None:
-    """Read all notifications."""
+def drain(handle: int) -> int:
+    """Read all notifications; return the lowest number among the last ones, 0 if there was none."""
+    read = b""
     with contextlib.suppress(BlockingIOError):
-        while len(os.read(handle, 4096)) == 4096:
-            pass
+        read = os.read(handle, 4096)
+        while len(read) == 4096:
+            read = os.read(handle, 4096)
+    return min(read, default=0)
 
 
 def wake_interval(jobs: int) -> float:

@@ -22,7 +22,7 @@ On a busy machine even a command of 1 ms takes longer, since it waits for a core
 again and again.
 """
 LOADAVG = "/proc/loadavg"
-MAX_SHORT_JOB_S = 0.5
+MAX_SHORT_JOB_S = 0.1
 """The same on an overloaded machine, at most."""
 FAST_WAIT_S = 0.005
 """Run time during which only the exit is waited for, which is cheapest; other inputs wait."""
@@ -31,10 +31,7 @@ KILL_INTERVAL_S = 0.02
 
 
 def short_job_s() -> float:
-    """Return the run time up to which a job counts as short: in proportion to the processes that share a core.
-
-    With 256 workers on two cores a command of 1 ms takes 200 ms.
-    """
+    """Return the run time up to which a job counts as short: in proportion to the processes that share a core."""
     try:
         with open(LOADAVG, "rb") as file:
             running = int(file.read().split()[3].partition(b"/")[0])

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.outcome import Outcome
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.boot_time import NextDue
-    from queuectl_nb.store.claims import Claims
+    from queuectl_nb.store.claims import ClaimResult, Claims
     from queuectl_nb.store.store import Store
 
 __all__ = ["LOCK_TIMEOUT_S", "MAX_GROUP", "WorkBuffer"]
@@ -70,6 +70,8 @@ class WorkBuffer:
         Number of jobs to claim in the next transaction; grows while jobs are short.
     contended
         Whether the last transaction had to wait long for others.
+    hop
+        Number of the notification that this worker was woken by, 0 if none.
     next_due
         When the next scheduled job is due, if known.
     claimed_at
@@ -91,6 +93,9 @@ class WorkBuffer:
         self.results: list[EndedAttempt] = []
         self.prefetch = 1
         self.contended = False
+        self.hop = 0
+        self._waiting = 0
+        """Number of waiting jobs after the last claim."""
         self.next_due: NextDue | None = None
         self.claimed_at = 0.0
         self.retry_at = 0.0
@@ -173,13 +178,13 @@ class WorkBuffer:
             if version == self._version and self.due_in_s() > 0:
                 return None
             self._version = version
-            if self.claims.has_ready_jobs(time.time(), read_boot_time()):
-                return True
-            self.next_due = self.claims.next_due()
+            found, due = self.claims.find_work(time.time(), read_boot_time())
         except Busy:
             self.force_check()
             return None
-        return False
+        if not found:
+            self.next_due = due
+        return found
 
     def due_in_s(self) -> float:
         """Return the seconds until the next scheduled job is due; infinity if none is known."""
@@ -255,13 +260,26 @@ class WorkBuffer:
         if claim.leases:
             self.claimed += claim.leases
             self.claimed_at = began
-        if retries or self.to_release or claim.unblocked or (claim.leases and claim.waiting > 0 and not self.results):
-            notifier.notify(self._work_fifo)
+        if want:
+            self._waiting = claim.waiting
+        self._wake_another(claim, new_work=retries or bool(self.to_release), takes_long=bool(started))
         self.to_release = []
         self.results = []
         if want and not claim.leases:
             self.force_check()  # before waiting, also to find out when the next job is due
         return True
+
+    def _wake_another(self, claim: ClaimResult, *, new_work: bool, takes_long: bool) -> None:
+        """Wake another worker if there is work for it: new work, or more than this one takes.
+
+        A worker whose jobs are short needs no help: others would only take turns with it at the cores.
+        """
+        if new_work or claim.unblocked:
+            notifier.notify(self._work_fifo)
+        elif self._waiting > 0 and takes_long:
+            notifier.notify(self._work_fifo, hop=notifier.MAX_HOPS - 1)
+        elif self._waiting > 0 and claim.leases and not self.results and self.hop < notifier.MAX_HOPS:
+            notifier.notify(self._work_fifo, hop=self.hop + 1)
 
     def pause(self, seconds: float) -> None:
         """Start no transaction for ``seconds``."""

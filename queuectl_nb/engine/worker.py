@@ -8,6 +8,7 @@ with a higher priority has arrived.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from queuectl_nb.engine.run_monitor import RunMonitor
 from queuectl_nb.engine.work_buffer import LOCK_TIMEOUT_S, MAX_GROUP
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.call import Kind
-from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.model.outcome import Cancelled, Returned
 from queuectl_nb.store.claims import StartedAttempt
 from queuectl_nb.store.output import punch_middle
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Worker"]
 
+RECHECK_S = 0.1
+"""Time in which other workers that run short jobs take at least one."""
 LONG_JOB_LOCK_TIMEOUT_S = 0.05
 """Time for which a worker waits for the write lock before it looks whether its long job has ended."""
 
@@ -43,6 +46,11 @@ class Worker:
         self.executor = executor
         self.monitor: RunMonitor | None = None
         """The running attempt."""
+        self._has_waited = False
+        """Whether it has waited since its last job."""
+        self._first_ready: list[int] | None = None
+        """The first ready jobs, if they are to be compared at ``_recheck_at``."""
+        self._recheck_at = math.inf
 
     def work(self) -> None:
         """Work until stopped. Every step is short, and every wait can be interrupted."""
@@ -100,6 +108,7 @@ class Worker:
         run = self.core.start(lease, lambda full, owned: self.executor.start(full, settings, owned))
         if run is not None:
             self.monitor = RunMonitor(run)
+            self._has_waited = False
             self.control.job_pid = run.pid
 
     # ------------------------------------------------------------------ settle and claim
@@ -136,13 +145,36 @@ class Worker:
         if monitor is None:
             if not buffer.flushed:
                 return not buffer.claimed or len(buffer.results) >= MAX_GROUP
-            return not buffer.claimed and not self.control.stop and bool(self.core.check_for_work(idle=True))
+            return not buffer.claimed and not self.control.stop and self._may_claim()
         if len(buffer.results) >= MAX_GROUP:
             return True
         if monitor.is_long(time.monotonic()):
             return bool(not buffer.flushed or buffer.claimed or not monitor.recorded)
         # the last claimed job is running: record and claim meanwhile, unless its end could not be noticed
         return bool(buffer.results) and not buffer.claimed and buffer.prefetch > 1 and not buffer.contended
+
+    def _may_claim(self) -> bool:
+        """Return True if there is work that nobody else takes."""
+        if not self.core.check_for_work(idle=True):
+            return False
+        return self.control.hop > 0 or not self._has_waited or not self._others_take_jobs()
+
+    def _others_take_jobs(self) -> bool:
+        """Return True if the ready jobs, which nobody has woken this worker for, are being taken by others.
+
+        More workers than needed for short jobs make all of them slower. A notification may have been lost, however.
+        """
+        self.buffer.force_check()
+        try:
+            first = self.core.claims.first_ready()
+        except Busy:
+            return True
+        previous, self._first_ready, self._recheck_at = self._first_ready, None, math.inf
+        if not first or first == previous:
+            return False
+        if previous is None:
+            self._first_ready, self._recheck_at = first, time.monotonic() + RECHECK_S
+        return True
 
     def _flush(self) -> None:
         """Record results, release leases and claim the next jobs."""
@@ -155,6 +187,7 @@ class Worker:
         timeout = LOCK_TIMEOUT_S if monitor is None else LONG_JOB_LOCK_TIMEOUT_S if is_long else 0.0
         if monitor is not None and is_long:
             started = [StartedAttempt(monitor.run.lease, monitor.run.pid, monitor.run.started_at)]
+        self.buffer.hop = self.control.hop
         try:
             done = self.buffer.flush(self.control.settings, want, started, timeout)
         except BadEnvironment:
@@ -181,7 +214,8 @@ class Worker:
         if buffer.retry_at > now:
             wake_at = min(wake_at, buffer.retry_at)
         if monitor is None:
-            self.core.wait(wake_at, now, idle=True)
+            self._has_waited = True
+            self.core.wait(min(wake_at, self._recheck_at), now, idle=True)
             return
         if not buffer.flushed or buffer.claimed or not monitor.recorded:
             wake_at = min(wake_at, max(monitor.long_at, buffer.retry_at))

@@ -135,15 +135,24 @@ class Claims:
             if self._serves(queue) and (free is None or free > 0)
         }
 
-    def has_ready_jobs(self, now: float, boottime: BootTime = WALL_CLOCK_ONLY) -> bool:
-        """Return True if a claim would find a job; does not write."""
+    def find_work(self, now: float, boottime: BootTime = WALL_CLOCK_ONLY) -> tuple[bool, NextDue]:
+        """Return whether a claim would find a job, and when the next scheduled job is due; does not write."""
         with self.db.read() as connection:
-            if NextDue(*connection.execute(Q.next_due).fetchone()).remaining_s(now, boottime) <= 0:
-                return True
-            return any(
+            due = NextDue(*connection.execute(Q.next_due).fetchone())
+            found = due.remaining_s(now, boottime) <= 0 or any(
                 connection.execute(Q.best_ready_priority, {"queue": queue}).fetchone()
                 for queue in self._queues_with_work(connection)
             )
+            return found, due
+
+    def first_ready(self) -> list[int]:
+        """Return the first ready job (seq) of each served queue."""
+        with self.db.read() as connection:
+            found = [
+                connection.execute(Q.ready_in_queue, {"queue": queue, "limit": 1}).fetchone()
+                for queue in self._queues_with_work(connection)
+            ]
+            return [row[0] for row in found if row is not None]
 
     def count_ready(self, limit: int, now: float, boottime: BootTime = WALL_CLOCK_ONLY) -> int:
         """Return how many jobs could start now, counted up to ``limit``; does not write."""
@@ -156,10 +165,6 @@ class Claims:
             values = {"now": now, "boottime": boottime.seconds, "limit": max(0, limit - found)}
             due: int = connection.execute(Q.due_count, values).fetchone()[0]
             return found + due
-
-    def next_due(self) -> NextDue:
-        """Return when the next scheduled job is due."""
-        return NextDue(*self.db.query(Q.next_due)[0])
 
     def preempted(self, leases: Sequence[Lease]) -> list[Lease]:
         """Return those of the unstarted ``leases`` that must not start any more.

@@ -9,6 +9,8 @@ from queuectl_nb.model.settings import Settings, Value, get_setting
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from queuectl_nb.store.connection import Database
 
 __all__ = ["SettingsTable"]
@@ -23,7 +25,12 @@ class SettingsTable:
 
     def read(self) -> Settings:
         """Return all settings; raise ``InvalidSetting`` for an invalid stored value."""
-        return Settings.from_stored({key: _text(value) for key, value in self.db.query(Q.all_settings)})
+        return self.parse(self.db.query(Q.all_settings))
+
+    @staticmethod
+    def parse(rows: Iterable[tuple[str, bytes]]) -> Settings:
+        """Return the settings of rows of the table; raise ``InvalidSetting`` for an invalid value."""
+        return Settings.from_stored({key: _text(value) for key, value in rows})
 
     def read_valid(self) -> Settings:
         """Return all settings; the defaults if one is invalid, for work that must go on anyway."""

@@ -103,7 +103,8 @@ class Workers:
         with self.db.write() as connection:
             connection.executemany(Q.request_stop, [{"name": name, "how": how} for name in names])
 
-    def stop_request(self, name: str) -> str | None:
-        """Return how the worker was asked to stop, or None; ``now`` if it is not registered."""
-        found = self.db.query(Q.stop_of_worker, {"name": name})
-        return found[0][0] if found else "now"
+    def read_inputs(self, name: str) -> tuple[str | None, tuple[tuple[str, bytes], ...]]:
+        """Return how the worker was asked to stop (None: not; ``now`` if not registered), and the stored settings."""
+        with self.db.read() as connection:
+            stop = connection.execute(Q.stop_of_worker, {"name": name}).fetchone()
+            return "now" if stop is None else stop[0], tuple(connection.execute(Q.all_settings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import signal
@@ -47,6 +48,15 @@ class WithLock(Exception):
     def __init__(self) -> None:
         super().__init__("locked")
         self.lock = threading.Lock()
+
+
+def die_after_returning(number: int, calls: str) -> int:
+    """Record the call and return; in the first attempt, the process is killed when it has written its value."""
+    with open(calls, "a") as file:
+        file.write(f"{number}\n")
+    if os.environ["QUEUECTL_ATTEMPT"] == "1":
+        atexit.register(os.kill, os.getpid(), signal.SIGKILL)
+    return number
 
 
 def exit_hard() -> None:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -18,8 +18,7 @@ from queuectl_nb import BadInput, JobFailed, Queue, Retry
 from queuectl_nb.client.batch import Batch
 from queuectl_nb.engine.notifier import waiter_dir
 from queuectl_nb.store.blobs import remove_strays
-from queuectl_nb.testing import run_pending
-from tests.client.calls import TIMEOUT_S, run
+from queuectl_nb.testing import run_pending, temporary_queue
 from tests.client.job_functions import (
     ExitsWhenPickled,
     TwoArguments,
@@ -30,6 +29,7 @@ from tests.client.job_functions import (
     change_directory,
     close_and_return_much,
     close_everything,
+    die_after_returning,
     exit_hard,
     fail_without_descriptors,
     fail_without_stderr,
@@ -43,13 +43,28 @@ from tests.client.job_functions import (
 from tests.engine.harness import fill_disk, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from queuectl_nb import Job
     from tests.conftest import Ran
     from tests.web.server import WebServer
 
+TIMEOUT_S = 60.0
 HERE = ".".join(map(str, sys.version_info[:3]))
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Queue]:
+    """Return a queue with two workers, for the whole module."""
+    with temporary_queue() as queue:
+        queue.set("backoff_max", 0)
+        with queue.start_workers(2):
+            yield queue
+
+
+def run(queue: Queue, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Run a function with a single attempt and return its value."""
+    return queue.task(function, max_retries=1).submit(*args, **kwargs).result(TIMEOUT_S)
 
 
 # ---------------------------------------------------------------------- what cannot be pickled
@@ -445,3 +460,17 @@ def look_at(queue: Queue, jobs: list[Job], run: Callable[..., Ran], server: WebS
     assert len(queue.jobs()) == len(queue.results()) == len(jobs)
     queue.attempts()
     queue.stats(by="command")
+
+
+@pytest.mark.parametrize("chunksize", [1, 2])
+def test_killed_after_the_value_was_written(served: Queue, tmp_path: Path, chunksize: int) -> None:
+    """The next attempt makes a single call again, and not those of a chunk; it succeeds, and leaves no file."""
+    calls = tmp_path / "calls"
+    batch = served.task(die_after_returning, max_retries=2).map([5, 6], [str(calls)] * 2, chunksize=chunksize)
+    assert batch.results() == [5, 6]
+    for job in batch:
+        outcomes = [(attempt.outcome, attempt.signal) for attempt in job.history]
+        assert outcomes == [("failed", "SIGKILL"), ("succeeded", None)]
+    tokens = {attempt.token for job in batch for attempt in job.history}
+    until(lambda: not tokens & served.store.spool.tokens())  # after they are recorded
+    assert sorted(calls.read_text().split()) == (["5", "6"] if chunksize == 2 else ["5", "5", "6", "6"])

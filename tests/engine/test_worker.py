@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from queuectl_nb.engine import run_monitor
+from queuectl_nb.engine import notifier, run_monitor
 from queuectl_nb.engine.run_monitor import RunMonitor
 from queuectl_nb.engine.work_buffer import LOCK_TIMEOUT_S
 from queuectl_nb.engine.worker import LONG_JOB_LOCK_TIMEOUT_S, Worker
@@ -15,6 +16,7 @@ from queuectl_nb.engine.worker_core import WorkerCore
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import State
+from queuectl_nb.store.claims import StartedAttempt
 from queuectl_nb.store.write_lock import LockRequest
 from tests.engine.test_frozen import QuietControl, Recorder
 
@@ -87,6 +89,55 @@ def test_jobs_are_claimed_for_a_limited_time(harness: WorkerHarness) -> None:
         buffer.grow_prefetch(run_s)
         sizes.append(buffer.prefetch)
     assert sizes == [8, 64, 64, 64, 3, 1, 1]
+
+
+def test_workers_wake_others_only_where_that_helps(harness: WorkerHarness) -> None:
+    """A few woken workers wake each other, then only those do whose job takes long; new work starts anew."""
+    store = harness.queue.store
+    fifo = notifier.open_fifo(notifier.work_fifo(store.db.spool))
+    for _ in range(8):
+        harness.add("true")
+    notifier.drain(fifo)
+    control = QuietControl(store)
+    worker = Worker(WorkerCore(store, control, host="here"), cast("Any", Recorder()))
+    woken, leases = [], []
+    for hop in (0, 1, notifier.MAX_HOPS - 1, notifier.MAX_HOPS):
+        control.hop = hop
+        worker._flush()
+        woken.append(notifier.drain(fifo))
+        leases.append(worker.buffer.claimed.popleft())
+    assert woken == [1, 2, notifier.MAX_HOPS, 0]
+    control.hop = 0
+    worker.buffer.add_result(leases[0], Exited(0), Ending(time.time()))
+    worker._flush()
+    assert notifier.drain(fifo) == 0, "a worker with results is busy with short jobs"
+    worker.buffer.flush(control.settings, 0, [StartedAttempt(leases[1], 1, time.time())])
+    assert notifier.drain(fifo) == notifier.MAX_HOPS - 1
+    worker.buffer.release_claimed([leases[2]])
+    worker._flush()
+    assert notifier.drain(fifo) == 1
+    os.close(fifo)
+
+
+def test_a_poll_leaves_jobs_to_those_who_take_them(harness: WorkerHarness) -> None:
+    """A worker that was not woken claims only if nobody has taken the first job for a while."""
+    store = harness.queue.store
+    jobs = [harness.add("true") for _ in range(4)]
+    control = QuietControl(store)
+    worker = Worker(WorkerCore(store, control, host="here"), cast("Any", Recorder()))
+    assert worker._may_claim(), "it has not waited since its last job"
+    worker._wait()
+    worker.buffer.force_check()
+    assert not worker._may_claim()
+    assert worker._recheck_at < math.inf
+    jobs[0].cancel()
+    assert not worker._may_claim()
+    assert worker._recheck_at == math.inf
+    assert not worker._may_claim()
+    assert worker._may_claim(), "nobody takes them: a notification was lost"
+    control.hop = 1
+    worker.buffer.force_check()
+    assert worker._may_claim()
 
 
 def test_attempts_in_a_slurm_job_name_it(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:

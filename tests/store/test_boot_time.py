@@ -45,7 +45,7 @@ class Clocks(StoreHarness):
         """Return the ids of the jobs that can be claimed now, after checking that all ways to ask agree."""
         self.settle_and_claim()  # records the boot
         claims = self.claims()
-        ready, count = claims.has_ready_jobs(self.now, self.boottime), claims.count_ready(99, self.now, self.boottime)
+        ready, count = claims.find_work(self.now, self.boottime)[0], claims.count_ready(99, self.now, self.boottime)
         ids = [lease.job_id for lease in self.claim(99)]
         assert (ready, count) == (bool(ids), len(ids))
         return ids
@@ -65,7 +65,7 @@ def test_a_backoff_is_a_duration(clocks: Clocks, step: float) -> None:
     clocks.step(step)
     clocks.sleep(1.9)
     assert clocks.claimed() == []
-    left = clocks.claims().next_due().remaining_s(clocks.now, clocks.boottime)
+    left = clocks.claims().find_work(clocks.now, clocks.boottime)[1].remaining_s(clocks.now, clocks.boottime)
     assert left == pytest.approx(0.1)
     clocks.sleep(0.2)
     assert clocks.claimed() == ["a"]
@@ -116,7 +116,7 @@ def test_after_a_reboot_the_wall_clock_counts(clocks: Clocks) -> None:
     clocks.add("later", delay=3000)
     clocks.step(100)
     clocks.reboot()
-    assert clocks.claims().has_ready_jobs(clocks.now, clocks.boottime)
+    assert clocks.claims().find_work(clocks.now, clocks.boottime)[0]
     assert clocks.claims().count_ready(99, clocks.now, clocks.boottime) == 2
     assert [lease.job_id for lease in clocks.claim(99)] == ["failed", "delayed"]
     clocks.add("new", delay=60)
@@ -140,7 +140,7 @@ def test_a_system_without_the_clock_uses_the_wall_clock(clocks: Clocks) -> None:
     """A queue that was copied to such a system works there, too."""
     clocks.add("a", delay=60)
     clocks.boottime = WALL_CLOCK_ONLY
-    assert clocks.claims().next_due() == NextDue(None, 1060.0)
+    assert clocks.claims().find_work(clocks.now, clocks.boottime)[1] == NextDue(None, 1060.0)
     assert clocks.claim() == []
     clocks.add("b", delay=60)
     clocks.step(60)

@@ -141,19 +141,18 @@ def test_revoked_claims(harness: Any) -> None:
 def test_has_claimable_jobs(harness: Any) -> None:
     """The check before a claim finds jobs that are ready or due, in the worker's queues and not paused."""
     claims = Claims(harness.store.db, "worker-1", "here", ["x"])
-    assert not claims.has_ready_jobs(harness.now)
+    assert not claims.find_work(harness.now)[0]
     harness.add("other")
-    assert not claims.has_ready_jobs(harness.now)
+    assert not claims.find_work(harness.now)[0]
     harness.add("a", queue="x", delay=10)
-    assert not claims.has_ready_jobs(harness.now)
-    assert claims.next_due() == (harness.now + 10, None)
-    assert claims.has_ready_jobs(harness.now + 10)
+    assert not claims.find_work(harness.now)[0]
+    assert claims.find_work(harness.now) == (False, (harness.now + 10, None))
+    assert claims.find_work(harness.now + 10)[0]
     harness.now += 10
     harness.claim(1, queues=["y"])
-    assert claims.has_ready_jobs(harness.now)
-    assert claims.next_due() == (None, None)
+    assert claims.find_work(harness.now) == (True, (None, None))
     harness.store.jobs.pause("x", harness.now)
-    assert not claims.has_ready_jobs(harness.now)
+    assert not claims.find_work(harness.now)[0]
 
 
 def test_open_jobs_for_a_drain(harness: Any) -> None:
