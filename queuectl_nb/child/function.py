@@ -29,7 +29,7 @@ def run(request: Mapping[str, Any], reply: Reply) -> int:
         return 1
     calls = request["calls"]
     single = len(calls) == 1 and not request["chunk"]
-    done = set() if single else set(request["done"])  # it has returned, and its process failed afterwards
+    done = set(request["done"])
     failed: list[dict[str, Any]] = []
     shown = ["…"] if done else []
     code = 0

@@ -66,7 +66,16 @@ def add_reply(spool: Spool, token: str, outcome: Outcome, ending: Ending) -> tup
     modules = facts.get("modules")
     names = [name for name in modules if isinstance(name, str)] if isinstance(modules, list) else []
     outcome, ending = _merge(outcome, ending, values, facts)
+    if "result" in facts and outcome != Exited(0):
+        # of a job that is no chunk: a value counts only if its attempt has succeeded, as the next one calls again
+        kept = tuple(value for value in ending.values if value.raised or not _is_of_call(value))
+        ending = ending._replace(values=kept, result=None, result_repr=None)
     return outcome, ending, names
+
+
+def _is_of_call(value: CallValue) -> bool:
+    """Return False for the variables and the output of a cell."""
+    return value.call >= 0 and value.name is None
 
 
 def _merge(
@@ -87,7 +96,7 @@ def _merge(
         if outcome.code:
             return outcome, ending
         last = values[-1] if values else None  # of a cell: its value, unless its process ended before
-        returned = last is not None and not last.raised and last.call >= 0 and last.name is None
+        returned = last is not None and not last.raised and _is_of_call(last)
         returned = returned or facts.get("returned") is True  # all calls of a chunk, in earlier attempts
         return (outcome if returned else Raised("ended without a value", 0)), ending
     after = facts.get("retry_after")

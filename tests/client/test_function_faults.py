@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from queuectl_nb import BadInput, JobFailed, Queue, Retry
+from queuectl_nb import BadInput, JobFailed, Queue, Retry, current_job
 from queuectl_nb.client.batch import Batch
 from queuectl_nb.engine.notifier import waiter_dir
 from queuectl_nb.store.blobs import remove_strays
@@ -184,6 +185,22 @@ def test_ends_without_a_value(served: Queue, function: Callable[[], object], err
     with pytest.raises(JobFailed, match=error):
         job.result(TIMEOUT_S)
     assert (job.state, job.error, job.exit_code) == ("dead", error, code)
+
+
+@pytest.mark.parametrize("chunksize", [1, 2])
+def test_process_dies_after_its_value(served: Queue, chunksize: int) -> None:
+    """The value of an attempt that has failed does not count; those of a chunk do, as its calls are not repeated."""
+
+    def die_at_exit(_: object) -> int:
+        job = current_job()
+        assert job is not None
+        if job.attempt == 1:
+            atexit.register(os.kill, os.getpid(), signal.SIGKILL)
+        return job.attempt
+
+    (job,) = served.task(die_at_exit, max_retries=3).map(range(chunksize), chunksize=chunksize)
+    assert job.result(TIMEOUT_S) == (2 if chunksize == 1 else [1, 1])
+    assert [attempt.error for attempt in job.history] == ["killed by SIGKILL", None]
 
 
 def test_values_of_odd_functions(served: Queue) -> None:
