@@ -1,4 +1,4 @@
-"""That the suite cannot write outside its temporary folders and the checkout when tests/run_all.sh runs it as root."""
+"""Check that the suite cannot write outside its temporary folders when tests/run_all.sh runs it as root."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PLACES = [place for place in os.environ.get("QUEUECTL_TEST_READ_ONLY", "").split
 @pytest.mark.parametrize("place", PLACES)
 def test_places_outside_are_read_only(place: str) -> None:
     """Tests cannot create files in ``/etc`` or in the home directory of the user."""
-    with pytest.raises(OSError) as refused:  # noqa: PT011 - the number is looked at
+    with pytest.raises(OSError) as refused:  # noqa: PT011 - its number is checked
         os.open(Path(place) / "queuectl-test", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     assert refused.value.errno == errno.EROFS
 

@@ -138,7 +138,7 @@ def _show_first_rows(result: results.Listing) -> None:
 
 
 def _shown_fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row with local times, the start of its command as it was typed, and ``run_at`` only if it lies ahead."""
+    """Return a row with local times, the start of its command as typed, and ``run_at`` only if it is in the future."""
     shown = {key: local_time(value) if key.endswith("_at") else value for key, value in row.items()}
     if "command" in row:
         shown["command"] = listed_command(row["command"])
@@ -151,7 +151,7 @@ def _shown_fields(row: Mapping[str, Any]) -> dict[str, Any]:
 def _write_table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Write a table: with rich on a colour terminal, as plain text elsewhere."""
     if sys.stdout.isatty():
-        rows = text_table.shorten_commands(titles, rows, shutil.get_terminal_size().columns)
+        rows = text_table.shorten_texts(titles, rows, shutil.get_terminal_size().columns)
         if not os.environ.get("NO_COLOR"):
             from queuectl_nb.cli.rich_table import print_table
 

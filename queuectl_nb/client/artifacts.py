@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.store import Store
 
-__all__ = ["JobArtifacts", "copy_artifact", "find_artifacts", "open_named", "paths_by_name", "read_chunks"]
+__all__ = [
+    "JobArtifacts",
+    "copy_artifact",
+    "find_artifacts",
+    "open_named",
+    "paths_by_name",
+    "read_artifacts",
+    "read_chunks",
+]
 
 MAX_NAMED = 5
 """Most names in an error."""
@@ -45,6 +53,11 @@ def find_artifacts(store: Store, job_id: str, number: int | None = None) -> JobA
         if number not in known:
             shown = ", ".join(map(str, known)) or "none yet"
             raise NotFound(f"job {job_id} has no attempt {number}; attempts: {shown}")
+    return read_artifacts(store, job_id, number)
+
+
+def read_artifacts(store: Store, job_id: str, number: int | None = None) -> JobArtifacts:
+    """Return the artifacts of an attempt like :func:`find_artifacts`; an unknown one has none."""
     found = JobArtifacts(job_id, None, "", ())
     for attempt, token, note in artifact_attempts(store.db, job_id):
         if number is None or number == attempt:

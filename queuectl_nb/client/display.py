@@ -81,7 +81,7 @@ class _WaitDisplay:
         card_updater.refresh()
 
     def _write(self, progress: Progress, end: str = "") -> None:
-        from queuectl_nb.client.live_cards import read_live
+        from queuectl_nb.client.job_card import read_live
         from queuectl_nb.render.cards import wait_card
 
         finished = {str(state): n for state, n in progress.finished.items()}

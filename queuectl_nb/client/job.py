@@ -333,7 +333,7 @@ class Job:
 
     def _card(self, *, static: bool = False) -> Rendering | None:
         """Return the card, or None if the job was deleted or cannot be read; ``static`` says so on the card."""
-        from queuectl_nb.client.live_cards import read_card
+        from queuectl_nb.client.job_card import read_card
 
         try:
             return read_card(self._queue.store, self._read(), static=static)

@@ -11,17 +11,12 @@ import time
 from contextvars import Context
 from typing import TYPE_CHECKING
 
-from queuectl_nb.client.cell_outputs import read_cell_facts
 from queuectl_nb.client.changes import ChangeWatcher
-from queuectl_nb.client.hints import MAGIC, WAITING_STATES, job_hints, timeout_facts
-from queuectl_nb.client.logs import Logs
-from queuectl_nb.model.call import Kind
+from queuectl_nb.client.hints import WAITING_STATES
+from queuectl_nb.client.job_card import read_card
 from queuectl_nb.model.errors import Busy, NotFound, QueuectlError
 from queuectl_nb.model.state import State
 from queuectl_nb.render import card_parts
-from queuectl_nb.render.ansi import fold_returns
-from queuectl_nb.render.cards import RunStatus, job_card
-from queuectl_nb.render.progress import TAIL_BYTES, read_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -29,11 +24,8 @@ if TYPE_CHECKING:
     from queuectl_nb.client.changes import Version
     from queuectl_nb.client.pool import WorkerPool
     from queuectl_nb.client.queue import Queue
-    from queuectl_nb.model.attempt import AttemptRecord
-    from queuectl_nb.model.job import JobRecord
     from queuectl_nb.render.card_parts import Rendering
     from queuectl_nb.render.output_cell import OutputCell
-    from queuectl_nb.store.store import Store
 
 __all__ = [
     "LiveCard",
@@ -42,8 +34,6 @@ __all__ = [
     "card_updater",
     "owner_key",
     "poll_delay",
-    "read_card",
-    "read_live",
 ]
 
 MIN_POLL_S, MAX_POLL_S = 0.25, 2.0
@@ -65,34 +55,6 @@ def poll_delay(since: float, maximum: float) -> float:
     (0.25, 1.0, 2)
     """
     return min(maximum, max(MIN_POLL_S, since / IDLE_DIVISOR))
-
-
-def read_live(store: Store, record: JobRecord, history: list[AttemptRecord]) -> RunStatus | None:
-    """Return run time and last output of a running job; None if it is not running."""
-    return _read_output(store, record, history)[0]
-
-
-def read_card(store: Store, record: JobRecord, *, static: bool = False) -> Rendering:
-    """Return the card of a job, with the end of its latest output."""
-    history = store.reader.attempts_without_output(record.id)
-    status, output = _read_output(store, record, history)
-    facts = timeout_facts(store, record, None if status is None else status.elapsed_s)
-    hints = job_hints(store, record, MAGIC)
-    cell = read_cell_facts(store, record) if record.kind == Kind.CELL else None
-    return job_card(record, history, status, output, static=static, facts=facts, hints=hints, cell=cell)
-
-
-def _read_output(store: Store, record: JobRecord, history: list[AttemptRecord]) -> tuple[RunStatus | None, str]:
-    """Return the status of the running attempt, if any, and the end of the latest output."""
-    if not history:
-        return None, ""
-    attempt = history[-1]
-    if attempt.outcome is not None:
-        return None, fold_returns(Logs(store).read_ending(attempt, TAIL_BYTES))
-    tail = Logs(store).read_last_bytes(attempt, TAIL_BYTES)
-    if record.state is not State.PROCESSING:
-        return None, ""
-    return RunStatus(time.time() - attempt.started_at, read_progress(tail)), fold_returns(tail)
 
 
 def owner_key(owner: Queue | WorkerPool) -> str:

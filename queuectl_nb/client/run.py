@@ -84,7 +84,7 @@ class ForegroundJob:
         return False
 
     def _begin_attempt(self, number: int) -> None:
-        """Tell why there is another attempt."""
+        """Report why there is another attempt."""
         if self._attempt:
             before = self.queue.store.reader.attempt(self.job_id, self._attempt)
             why = "" if before is None or before.error is None else f" ({before.error})"

@@ -20,6 +20,7 @@ def command(context: Context) -> Detail:
     """Show the number of jobs by state, and the workers."""
     queue = context.queue()
     status = read_status(queue.store)
+    waiting = waiting_hints(queue.store, program=context.program)
 
     def blocks() -> Iterator[str | Table]:
         yield "Job Status Summary:"
@@ -31,7 +32,7 @@ def command(context: Context) -> Detail:
             yield f"Limits: {', '.join(f'{each.queue} {each.limit} ({each.running} running)' for each in limits)}"
         yield "\nWorkers:"
         if not status["workers"]:
-            yield f"none; start some with '{context.program} worker start'"
+            yield "none" if waiting else f"none; start some with '{context.program} worker start'"  # the hint says it
             return
         keys = ("name", "pid", "host", "state", "job_id")
         rows = [[*(worker[key] for key in keys), worker["queues"] or "all"] for worker in status["workers"]]
@@ -43,7 +44,7 @@ def command(context: Context) -> Detail:
         value=queue.status,
         records=lambda: [{"state": state, "count": n} for state, n in status["counts"].items()],
         hints=lambda: [
-            *(waiting_hints(queue.store, program=context.program) or empty_hints(queue.store)),
+            *(waiting or empty_hints(queue.store)),
             *disk_hints(queue.store, context.program),
         ],
     )

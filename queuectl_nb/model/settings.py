@@ -107,7 +107,7 @@ SETTINGS: Mapping[str, Setting] = {
         ),
         Setting("retention", "decimal", 0, 0, 36_500, "days", "age at which finished jobs are deleted; 0 keeps them"),
         Setting("keep_env", "names", KEEP_ENV, 0, 0, "", "environment variables recorded with each job"),
-        Setting("preload", "modules", "auto", 0, 0, "", "modules imported before a call: `auto`, `none` or names"),
+        Setting("preload", "modules", "auto", 0, 0, "", "modules that processes of Python jobs find imported"),
         Setting("shell", "shell", "/bin/sh", 0, 0, "", "shell that runs the commands; `bash -l` for `conda activate`"),
     )
 }

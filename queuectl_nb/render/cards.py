@@ -21,6 +21,7 @@ from queuectl_nb.render.cell_outputs import CellFacts, render_displays
 from queuectl_nb.render.formats import json_text
 from queuectl_nb.render.log_header import EMPTY
 from queuectl_nb.render.progress import OutputProgress, format_duration
+from queuectl_nb.render.sparkline import sparkline, sparkline_svg
 from queuectl_nb.render.text_table import visible
 
 __all__ = ["RunStatus", "format_time", "job_card", "log_html", "pool_card", "queue_card", "short_path", "wait_card"]
@@ -57,16 +58,19 @@ def job_card(  # noqa: PLR0913 - what a card shows
     attempts: Sequence[AttemptRecord],
     status: RunStatus | None = None,
     output: str = "",
+    metrics: Sequence[tuple[str, float | None, Sequence[float]]] = (),
     *,
     static: bool = False,
     facts: Sequence[str] = (),
     hints: Sequence[str] = (),
     cell: CellFacts | None = None,
+    artifacts: Sequence[str] = (),
 ) -> Rendering:
-    """Return a job with its attempts, the status of the running one, and the end of the latest output.
+    """Return a job with its attempts, the status of the running one, and output and metrics of the latest.
 
-    ``static`` says on the card that it is not updated; ``hints`` say why it does not start. The parts have a
-    fixed order, so that it changes little.
+    ``metrics`` are name, last value and some values of each. ``static`` says on the card that it is not updated;
+    ``hints`` say why it does not start, ``artifacts`` what files it has left. The parts have a fixed order, so that it
+    changes little.
     """
     facts = [*([] if job.kind == Kind.COMMAND else [job.kind]), _attempt_count(job), *facts]
     delayed = str(job.state) in ("pending", "failed") and (job.run_at or 0) > job.updated_at
@@ -76,6 +80,7 @@ def job_card(  # noqa: PLR0913 - what a card shows
     facts += [f"as of {format_time(time.time())}, not updated"] if static and not job.is_finished else []
     parts = [status.line() if status else heading("; ".join([_summary(attempts), *hints]))]
     parts += [_command(job, cell)]
+    parts += [_metrics(metrics)] if metrics else []
     parts += [block("error", job.error)] if job.error else []
     if tail := output.rstrip().split("\n")[-OUTPUT_LINES:]:
         parts += [_output(tail)] if any(tail) else []
@@ -86,6 +91,7 @@ def job_card(  # noqa: PLR0913 - what a card shows
         parts += [block("result", job.result_repr)]
     elif job.result is not None:
         parts += [block("result", json_text(job.result, indent=1, ensure_ascii=False))]
+    parts += map(heading, artifacts)
     if len(attempts) > 1:
         parts += [table(ATTEMPT_COLUMNS, [_attempt_row(each) for each in attempts], state_column=1)]
     parts += render_displays(displays)
@@ -105,6 +111,16 @@ def _command(job: JobRecord, cell: CellFacts | None) -> Rendering:
     title = f"{kind}: {lines[0][:MAX_COMMAND_CHARS]}" + (f" … ({len(lines)} lines)" if len(lines) > 1 else "")
     body = block("command", text, python=is_cell)
     return Rendering(fill("details", title=title, body=body.html), block(kind, text).text)
+
+
+def _metrics(series: Iterable[tuple[str, float | None, Sequence[float]]]) -> Rendering:
+    """Return metrics side by side: name, last value and a small line."""
+    parts, texts = [], []
+    for name, last, values in series:
+        number = "" if last is None else f"{last:.6g}"
+        parts.append(fill("metric", name=name, value=number, line=Html(sparkline_svg(values))))
+        texts.append(visible(f"{name} {number} {sparkline(values)}".rstrip()))
+    return Rendering(fill("metrics", parts=Html("".join(parts))), "metrics: " + ", ".join(texts))
 
 
 def _output(lines: Sequence[str]) -> Rendering:

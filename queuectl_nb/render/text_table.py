@@ -6,12 +6,17 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["COLUMN_GAP", "format_cell", "one_line", "shorten_commands", "table_lines", "visible", "width"]
+__all__ = ["COLUMN_GAP", "format_cell", "one_line", "shorten_texts", "table_lines", "visible", "width"]
 
 COLUMN_GAP = 3
 """Terminal columns between two columns of a table, at most."""
-MIN_COMMAND_WIDTH = 25
-"""A command is not cut to less, however long ids and errors are."""
+LONG_COLUMNS = ("command", "error")
+"""Columns that are cut to one line on a terminal; ``show`` has the whole text."""
+MIN_TEXT_WIDTH = 30
+"""The room that they share at least, however long ids are."""
+
+_EXIT_CODE = re.compile(r"\Aexit code \d+: ")
+"""The beginning of a long error that says less than the rest."""
 
 MAX_COLUMN_WIDTH = 60
 """Longer cells are not truncated, but break the alignment of their row."""
@@ -65,15 +70,21 @@ def width(text: str) -> int:
     return sum(0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF") for char in text)
 
 
-def shorten_commands(titles: Sequence[str], rows: Iterable[Sequence[object]], columns: int) -> list[list[str]]:
-    """Return the cells of a table for a terminal; a command gets the room that the others leave, on one line."""
+def shorten_texts(titles: Sequence[str], rows: Iterable[Sequence[object]], columns: int) -> list[list[str]]:
+    """Return the cells of a list of jobs for a terminal: commands and errors share the room that the others leave."""
     cells = [[format_cell(value) for value in row] for row in rows]
-    place = next((index for index, title in enumerate(titles) if title.lower() == "command"), None)
-    if place is not None and cells:
+    places = [index for index, title in enumerate(titles) if title.lower() in LONG_COLUMNS]
+    if cells and "command" in map(str.lower, titles):
         widest = [max(width(text) for text in column) for column in zip(titles, *cells, strict=True)]
-        room = max(MIN_COMMAND_WIDTH, columns - sum(widest[:place] + widest[place + 1 :]) - COLUMN_GAP * len(titles))
+        others = sum(each for index, each in enumerate(widest) if index not in places)
+        room, limit = columns - others - COLUMN_GAP * len(titles), max(widest[place] for place in places)
+        while limit > MIN_TEXT_WIDTH // len(places) and sum(min(limit, widest[place]) for place in places) > room:
+            limit -= 1
         for row in cells:
-            row[place] = row[place] if width(row[place]) <= room else row[place][: room - 3] + "..."
+            for place in places:
+                if width(row[place]) > limit:
+                    row[place] = _EXIT_CODE.sub("", row[place])
+                row[place] = row[place] if width(row[place]) <= limit else row[place][: limit - 3] + "..."
     return cells
 
 

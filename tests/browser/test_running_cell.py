@@ -41,7 +41,7 @@ def write(text, repeat=6):
         print(text, n)
         time.sleep(0.04)
 """
-HEARTBEAT_INTERVAL_MS = 2500
+HEARTBEAT_INTERVAL_MS = 5000
 START = "plt.close('all'); events.clear()"
 PLOTS = (
     "plt.plot([1, 2, 3]); time.sleep(0.4); plt.title('x')",

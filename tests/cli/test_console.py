@@ -15,6 +15,8 @@ from queuectl_nb import __version__
 from queuectl_nb.cli import main as console
 from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.model.job import JobSpec
+from queuectl_nb.model.outcome import Exited
+from tests.commands.manual_worker import ManualWorker
 from tests.engine.harness import until
 from tests.journeys.terminals import CONSOLE, environment
 
@@ -237,6 +239,24 @@ def test_long_command_is_shortened(
     assert run("list").stdout.count("x") == 294
     assert "x" * 50_000 in run("list", "--json").stdout
     assert run("show", "job-1", terminal=True).stdout.count("x") > 50_000
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_commands_and_errors_share_a_line(
+    no_color: str, run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A terminal list has one line a job, which says what failed; the exit code gives way to the reason."""
+    monkeypatch.setenv("COLUMNS", "110")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", no_color)
+    worker = ManualWorker(queue)
+    worker.add("a", command="python train.py --data missing.csv --epochs 30", max_retries=1)
+    error = "FileNotFoundError: [Errno 2] No such file or directory: 'missing.csv'\n"
+    worker.run("a", Exited(1), stderr=error, stderr_size=len(error))
+    (line,) = [line for line in run("list", terminal=True).stdout.splitlines() if "dead" in line]
+    line = re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip()
+    assert len(line) <= 110
+    assert re.search(r" python train.py [^.]*\.\.\. .* FileNotFoundError: .*\.\.\.$", line)
 
 
 def test_headings_on_a_terminal(run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,7 +81,7 @@ def test_overview_from_many_threads(queue: Queue) -> None:
     seen: list[int] = []
     failed: list[BaseException] = []
 
-    def look() -> None:
+    def read() -> None:
         try:
             stamp = None
             deadline = time.monotonic() + 20
@@ -97,7 +97,7 @@ def test_overview_from_many_threads(queue: Queue) -> None:
         finally:
             watch.close()
 
-    threads = [threading.Thread(target=look) for _ in range(4)]
+    threads = [threading.Thread(target=read) for _ in range(4)]
     for each in threads:
         each.start()
     for _ in range(30):
@@ -112,9 +112,9 @@ def test_replaced_file(queue: Queue, queue_path: Path) -> None:
     watch = ChangeWatcher(queue)
     watch.overview()
     queue_path.unlink()
-    for look in (watch.version, watch.overview):
+    for read in (watch.version, watch.overview):
         with pytest.raises(BadEnvironment, match="deleted or replaced"):
-            look()
+            read()
 
 
 def test_throughput() -> None:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -19,7 +19,8 @@ from queuectl_nb import BadInput, JobFailed, Queue, Retry, current_job
 from queuectl_nb.client.batch import Batch
 from queuectl_nb.engine.notifier import waiter_dir
 from queuectl_nb.store.blobs import remove_strays
-from queuectl_nb.testing import run_pending, temporary_queue
+from queuectl_nb.testing import run_pending
+from tests.client.calls import TIMEOUT_S, run
 from tests.client.job_functions import (
     ExitsWhenPickled,
     TwoArguments,
@@ -44,28 +45,13 @@ from tests.client.job_functions import (
 from tests.engine.harness import fill_disk, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from queuectl_nb import Job
     from tests.conftest import Ran
     from tests.web.server import WebServer
 
-TIMEOUT_S = 60.0
 HERE = ".".join(map(str, sys.version_info[:3]))
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Queue]:
-    """Return a queue with two workers, for the whole module."""
-    with temporary_queue() as queue:
-        queue.set("backoff_max", 0)
-        with queue.start_workers(2):
-            yield queue
-
-
-def run(queue: Queue, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Run a function with a single attempt and return its value."""
-    return queue.task(function, max_retries=1).submit(*args, **kwargs).result(TIMEOUT_S)
 
 
 # ---------------------------------------------------------------------- what cannot be pickled

@@ -20,8 +20,9 @@ import pytest
 from queuectl_nb import BadInput, GiveUp, JobCancelled, JobFailed, Queue, Retry, WaitTimeout, current_job
 from queuectl_nb.client.task import Task
 from queuectl_nb.notebook.dashboard.log_feed import LogFeed
-from queuectl_nb.testing import run_pending, temporary_queue
+from queuectl_nb.testing import run_pending
 from queuectl_nb.web import serializers
+from tests.client.calls import TIMEOUT_S, run
 from tests.client.job_functions import (
     add,
     fail,
@@ -29,26 +30,10 @@ from tests.client.job_functions import (
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.conftest import Ran
-
-TIMEOUT_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Queue]:
-    """Return a queue with two workers, for the whole module: starting them takes longer than all of its jobs."""
-    with temporary_queue() as queue:
-        queue.set("backoff_max", 0)
-        with queue.start_workers(2):
-            yield queue
-
-
-def run(queue: Queue, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Run a function with a single attempt and return its value."""
-    return queue.task(function, max_retries=1).submit(*args, **kwargs).result(TIMEOUT_S)
 
 
 # ---------------------------------------------------------------------- values

@@ -10,7 +10,7 @@ import pytest
 from queuectl_nb.client import Queue
 from queuectl_nb.client.changes import ChangeWatcher
 from queuectl_nb.client.hints import MAGIC, job_hints, timeout_facts, timeout_hint, waiting_hints
-from queuectl_nb.client.live_cards import read_card
+from queuectl_nb.client.job_card import read_card
 from queuectl_nb.commands.app import run_command_line
 from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.results import Output

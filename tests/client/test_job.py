@@ -176,7 +176,7 @@ def test_threads(queue: Queue, manual_worker: ManualWorker) -> None:
         try:
             while seen[-1] != "completed":
                 seen.append(job.state)
-        except Exception as error:  # noqa: BLE001 - told by the test
+        except Exception as error:  # noqa: BLE001 - reported by the test
             wrong.append(error)
         finally:
             queue.close()

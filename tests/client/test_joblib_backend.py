@@ -5,29 +5,20 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import joblib
 import numpy as np
 import pytest
 
 from queuectl_nb import BadEnvironment, BadInput, Queue, register_joblib_backend
-from queuectl_nb.testing import temporary_queue
 from tests.client.job_functions import add, fail
 from tests.engine.harness import until
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Queue]:
-    """Return a queue with two workers."""
+@pytest.fixture(autouse=True, scope="module")
+def _backend() -> None:
     register_joblib_backend()
-    with temporary_queue() as queue:
-        queue.set("backoff_max", 0)
-        with queue.start_workers(2):
-            yield queue
 
 
 def parallel(db: Queue, **options: Any) -> joblib.parallel_config:

@@ -80,7 +80,7 @@ def test_prune(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("prune", "--older-than", "0", "--state", "dead"), "2 job(s) were removed"),
         (("dlq", "purge", "--all"), "2 job(s) were removed"),
@@ -88,7 +88,11 @@ def test_prune(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     ],
 )
 def test_disk_full_between_two_transactions(
-    run: Callable[..., Ran], manual_worker: ManualWorker, monkeypatch: pytest.MonkeyPatch, words: list[str], told: str
+    run: Callable[..., Ran],
+    manual_worker: ManualWorker,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    message: str,
 ) -> None:
     """The error says what was done before, and the output of deleted jobs is removed."""
     monkeypatch.setattr(jobs, "PRUNE_BATCH_JOBS", 2)
@@ -110,7 +114,7 @@ def test_disk_full_between_two_transactions(
 
     monkeypatch.setattr(Database, "write", fail_at_the_second)
     ran = run(*words)
-    assert (ran.exit_code, ran.stderr) == (3, f"queuectl: the disk is full; {told}; free some space and try again\n")
+    assert (ran.exit_code, ran.stderr) == (3, f"queuectl: the disk is full; {message}; free some space and try again\n")
     monkeypatch.undo()
     dead = [job_id for job_id, state in states(manual_worker.queue).items() if state == "dead"]
     assert len(dead) == 1

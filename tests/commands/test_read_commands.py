@@ -43,15 +43,15 @@ def test_status(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
 def test_full_disk_ahead(run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """``status`` and ``doctor`` say when the disk is full, if that is within days, with the commands that help."""
     insert_history(queue, [Attempt("worker-1", time.time() - 60, time.time() - 30) for _ in range(60)])
-    for hours, told, full, age in ((200, False, "", ""), (144, True, "6 days", "1d"), (5, True, "5 hours", "1h")):
+    for hours, hinted, full, age in ((200, False, "", ""), (144, True, "6 days", "1d"), (5, True, "5 hours", "1h")):
         monkeypatch.setattr("queuectl_nb.store.growth.free_disk_space", lambda _, hours=hours: hours * 600 * 60)
         remedy = f"queuectl prune --older-than {age} --vacuum"
         hint = f"queuectl: the queue grows by about 843.8 KiB a day: the disk is full in {full}; delete old jobs"
         ran = run("status")
-        assert (hint in ran.stderr, remedy in ran.stderr) == (told, told)
+        assert (hint in ran.stderr, remedy in ran.stderr) == (hinted, hinted)
         assert "disk" not in run("status", "--json").stderr
         (found,) = [each for each in json.loads(run("doctor", "--json").stdout) if each["check"] == "growth"]
-        assert (found["ok"], remedy in found["remedy"]) == (not told, told)
+        assert (found["ok"], remedy in found["remedy"]) == (not hinted, hinted)
         assert found["finding"].startswith("the queue grows by about 843.8 KiB a day")
     queue.set("retention", 30 / 86_400)
     assert "disk" not in run("status").stderr

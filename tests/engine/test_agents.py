@@ -331,7 +331,7 @@ def test_an_end_stays_on_disk_until_it_is_acknowledged(tmp_path: Path) -> None:
 
 
 def test_an_end_survives_its_dask_worker(tmp_path: Path) -> None:
-    """A command that finished although the agent did not hear of it is not lost."""
+    """A command that finished of which the agent received no message is not lost."""
     dispatcher = FakeDispatcher(tmp_path)
     dispatcher.open_slot()
     first, go = tmp_path / "pid", tmp_path / "go"

@@ -155,7 +155,7 @@ LOST = "worker-7"
 
 
 def lose(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch, boot: str) -> tuple[Job, Lease]:
-    """Start a job, as far as the records tell, in the worker LOST of another boot or pid namespace."""
+    """Start a job, according to the records, in the worker LOST of another boot or pid namespace."""
     store, job = harness.queue.store, harness.add("true")
     (lease,) = (
         Claims(store.db, LOST, "here")

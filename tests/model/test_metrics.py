@@ -140,7 +140,7 @@ def test_encoding() -> None:
 
 
 def test_nothing_reported() -> None:
-    """An empty file is nothing; one that has only invalid lines is told."""
+    """An empty file has no result; one that has only invalid lines has their number."""
     assert MetricsParser().result() is None
     result = parse("x").result()
     assert result is not None

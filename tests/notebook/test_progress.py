@@ -39,7 +39,7 @@ def test_live_card(kernel: Kernel, queue: Queue) -> None:
     place = shown["content"]["transient"]
     kernel.run_ok("pool = %queuectl worker start")
     kernel.run_ok("import time\nstate = lambda: get_ipython().run_line_magic('queuectl', 'show a').state")
-    # the command has its percentage, too: the bar tells that the output's was seen
+    # the command has a percentage, too; the bar shows that of the output
     bar = 'aria-valuenow="40"'
     request = kernel.start("while state() != 'completed': time.sleep(0.01)", lambda sent: bar in str(sent["content"]))
     assert (kernel.sent[-1]["content"]["transient"], kernel.sent[-1]["parent_header"]["msg_id"]) == (place, request)

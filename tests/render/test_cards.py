@@ -48,8 +48,9 @@ class _Balance(HTMLParser):
 
 
 KNOWN_TAGS = {"style", "div", "span", "pre", "table", "thead", "tbody", "tr", "th", "td", "details", "summary"}
-KNOWN_TAGS |= {"label", "input"}
-ALLOWED = ("class", "tabindex", "role", "style", "type", "checked")
+KNOWN_TAGS |= {"label", "input", "svg", "polyline"}
+ALLOWED = {"class", "tabindex", "role", "style", "type", "checked"}
+ALLOWED |= {"viewbox", "width", "height", "points", "fill", "stroke", "stroke-width"}
 
 
 def check_html(html: str) -> str:
@@ -111,6 +112,17 @@ def test_function_is_shown_as_a_call(job: JobRecord) -> None:
     assert "\n  call: train(" in card.text
     assert f"\n  result: {EVIL[:6]}" in card.text
     assert not HIDDEN.search(card.text)
+
+
+def test_metrics_are_lines(job: JobRecord) -> None:
+    """Metrics have their name, last value and a line; a single value, or one that is not finite, has no line."""
+    card = job_card(job, [], metrics=[(EVIL, 0.25, [1.0, 0.5, 0.25]), ("step", 3, [3.0]), ("bad", None, [])])
+    html = check_html(card.html)
+    assert html.count("<polyline") == 1
+    assert '<span class="qc-fact">step</span> 3 </span>' in html
+    assert not HIDDEN.search(card.text)
+    (line,) = [line for line in card.text.splitlines() if line.startswith("  metrics: ")]
+    assert line.endswith(" 0.25 █▃▁, step 3 ▄, bad")
 
 
 def test_end_of_the_output(job: JobRecord, queue: Queue) -> None:

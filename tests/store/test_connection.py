@@ -33,12 +33,12 @@ def test_synchronous_full(store: Store) -> None:
     """Connections of every thread use write-ahead mode and sync at each commit (FULL)."""
     found = []
 
-    def look() -> None:
+    def read() -> None:
         connection = store.db.connection()
         found.append([connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "journal_mode")])
 
-    look()
-    other = threading.Thread(target=look)
+    read()
+    other = threading.Thread(target=read)
     other.start()
     other.join()
     assert found == [[2, "wal"]] * 2
@@ -79,18 +79,18 @@ def test_new_thread_does_not_recreate_a_deleted_queue(store: Store) -> None:
     for path in store.path.parent.glob(f"{store.path.name}*"):
         if path.is_file():
             path.unlink()
-    told: list[str] = []
+    errors: list[str] = []
 
-    def look() -> None:
+    def read() -> None:
         try:
             store.settings.read()
         except BadEnvironment as gone:
-            told.append(str(gone))
+            errors.append(str(gone))
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=read)
     thread.start()
     thread.join()
-    assert ["deleted or replaced" in each for each in told] == [True]
+    assert ["deleted or replaced" in each for each in errors] == [True]
     assert not store.path.exists()
 
 

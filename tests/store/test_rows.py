@@ -24,7 +24,7 @@ from queuectl_nb.store.rows import job_from_row, join_stream, lease_from_row, pa
     ],
 )
 def test_join_stream(head: Any, tail: Any, size: int, joined: Any) -> None:
-    """Between head and tail of a stream stands how many bytes are missing; if one is bytes, so is the whole."""
+    """A line between head and tail says how many bytes are missing; if one of them is bytes, so is the whole."""
     assert join_stream(head, tail, size) == joined
 
 

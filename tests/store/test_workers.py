@@ -191,14 +191,14 @@ def test_invalid_stored_setting(harness: Any, value: object) -> None:
         lambda: harness.store.settings.set("max_retries", 4),
         lambda: harness.store.settings.unset("max_retries"),
     ]
-    for mend in repairs:
+    for repair in repairs:
         with harness.store.db.write() as connection:
             sql = (
                 "INSERT OR REPLACE INTO settings (key, value) VALUES ('max_retries', coalesce(?, CAST(x'ff' AS TEXT)))"
             )
-            connection.execute(sql, (value,))  # None stands for text that is no UTF-8
+            connection.execute(sql, (value,))  # None is replaced by text that is not UTF-8
         with pytest.raises(InvalidSetting, match=r"^invalid stored value for setting max_retries") as caught:
             harness.store.settings.read()
         assert caught.value.exit_code == 3
-        mend()
+        repair()
     assert harness.store.settings.read().max_retries == 3

@@ -161,7 +161,7 @@ def test_security_headers(server: WebServer, queue: Queue, target: str) -> None:
     """Every response, including errors, carries the security headers."""
     queue.enqueue("true", id="a")
     if target == "/api/events":
-        return  # looked at in test_feed
+        return  # checked in test_feed
     for login in (True, False):
         headers = server.ask(target, login=login).headers
         policy = headers["Content-Security-Policy"]

@@ -146,7 +146,7 @@ def test_too_few_files_for_the_event_loop(queue_path: Path, run: Callable[..., R
 
 
 def test_process_with_few_files(queue_path: Path, run: Callable[..., Ran]) -> None:
-    """With all its files used by strangers, the process answers its owner and writes one line."""
+    """With all its files used by clients without the token, the process answers its owner and writes one line."""
     run("enqueue", "--command", "true")
     log = queue_path.with_name("stderr")
     with log.open("wb") as stderr:

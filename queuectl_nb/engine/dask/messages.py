@@ -156,7 +156,7 @@ class AgentStatus(NamedTuple):
     folder: str
     """Where it keeps files, also beyond its death."""
     sequence: int
-    """Tells which of two messages was sent later."""
+    """Increases with each message, which shows the order of two."""
     slots: int
     clock: float
 

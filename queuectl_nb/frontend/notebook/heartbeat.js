@@ -1,7 +1,8 @@
 // Heartbeats between page and kernel: the kernel sends nothing to pages that are not visible, and the page shows when
 // its kernel is gone. A page sends no heartbeats while a cell runs; it only reports what changes.
 
-const HEARTBEAT_INTERVAL_MS = 2500;
+const CHECK_INTERVAL_MS = 2500;
+const CHECKS_PER_HEARTBEAT = 2; // each heartbeat makes JupyterLab draw its indicator of the busy kernel twice
 const FIRST_REPORTS_MS = [0, 150, 500, 1200]; // the first messages of a page may be delayed by a running cell
 const KERNEL_TIMEOUT_MS = 10000;
 
@@ -24,6 +25,7 @@ export class Heartbeat {
     this.wasVisible = false;
     this.answered = false; // whether the kernel knows this view
     this.busy = false; // whether the kernel is running a cell
+    this.checks = 0;
     this.cleanups = [];
     this.listen(document, "visibilitychange", () => this.reportVisibility());
     this.listen(window, "pagehide", () => this.send({ kind: "close" }));
@@ -33,7 +35,7 @@ export class Heartbeat {
     });
     observer.observe(root);
     this.cleanups.push(() => observer.disconnect());
-    const timer = setInterval(() => this.beat(), HEARTBEAT_INTERVAL_MS);
+    const timer = setInterval(() => this.beat(), CHECK_INTERVAL_MS);
     const first = FIRST_REPORTS_MS.map((delay) => setTimeout(() => this.answered || this.report(), delay));
     this.cleanups.push(() => [timer, ...first].forEach(clearTimeout));
     const update = () => setTimeout(() => this.updateState()); // the view's class changes with the same event
@@ -78,8 +80,9 @@ export class Heartbeat {
   }
 
   beat() {
+    this.checks += 1;
     if (!this.answered) this.report();
-    else if (this.visible && !this.busy) {
+    else if (this.visible && !this.busy && this.checks % CHECKS_PER_HEARTBEAT === 0) {
       this.transmit({ kind: "heartbeat", visible: true, ...this.fields() }, (content) => this.sendToMainThread(content));
     }
     this.updateState();

@@ -35,7 +35,7 @@ export class VirtualTable {
     this.selection = new Selection(() => this.onSelectionChange(), multiple);
     this.rows = new Map(); // by key
     this.order = new Map(); // key by index
-    this.nodes = new Map(); // by index
+    this.nodes = new Map(); // by key, of rows that are not loaded by index
     this.requested = { first: 0, count: 0, top: true };
     this.lengths = columns.map(({ title, sort }) => title.length + (sort === false ? 1 : 2)); // of the longest texts; with the sort mark
     this.hidden = columns.map(() => false);
@@ -85,12 +85,12 @@ export class VirtualTable {
       this.dropRows(keys);
     }
     if (total !== undefined) {
-      this.scroll.resize(total, this.viewHeight());
+      this.scroll.resize(total, this.scroll.viewHeight);
       setAttributes(this.root, { "aria-rowcount": total + 1 });
       this.body.style.height = `${this.scroll.height}px`;
       this.empty.hidden = total > 0;
     }
-    if (top || total !== undefined) this.syncScroll();
+    if (top || total !== undefined) this.syncScroll(top);
     const selected = this.selection.relocate(this.order);
     this.draw();
     if (selected) this.callbacks.onSelect([...this.selection.keys], this.selection.active);
@@ -118,7 +118,7 @@ export class VirtualTable {
     for (const row of [this.header.row, ...this.nodes.values()]) this.hideCells(row);
     this.setWidths();
     this.scroll.resize(this.scroll.total, this.viewHeight());
-    this.syncScroll();
+    this.syncScroll(true);
     this.draw();
   }
 
@@ -155,8 +155,10 @@ export class VirtualTable {
     this.draw();
   }
 
-  syncScroll() {
+  /** Scroll the element to the position. To read its offset costs a layout, so only if it has to move, or with `always`. */
+  syncScroll(always = false) {
     const top = this.scroll.toScroll();
+    if (!always && Math.abs(this.syncedTop - top) <= 0.5) return;
     if (Math.abs(this.root.scrollTop - top) > 0.5) this.root.scrollTop = top;
     this.syncedTop = this.root.scrollTop;
   }
@@ -164,14 +166,19 @@ export class VirtualTable {
   draw() {
     const range = this.scroll.range(OVERSCAN_ROWS);
     this.request(range);
-    for (const [index, node] of this.nodes) {
-      if (index >= range.first && index < range.first + range.count) continue;
-      node.remove();
-      this.nodes.delete(index);
+    const end = range.first + range.count;
+    const ids = new Map(); // of the nodes to show, by index
+    for (let index = range.first; index < end; index += 1) ids.set(index, this.order.get(index) ?? `index ${index}`);
+    const shown = new Set(ids.values());
+    const spare = [...this.nodes].filter(([id]) => !shown.has(id));
+    for (const [id] of spare) this.nodes.delete(id);
+    for (const [index, id] of ids) {
+      if (!this.nodes.has(id)) this.nodes.set(id, spare.length ? spare.pop()[1] : this.createRow());
+      this.drawRow(index, this.nodes.get(id));
     }
-    for (let index = range.first; index < range.first + range.count; index += 1) this.drawRow(index);
+    for (const [, node] of spare) node.remove();
     this.setWidths();
-    const active = this.selection.index === null ? null : this.nodes.get(this.selection.index);
+    const active = this.nodes.get(ids.get(this.selection.index));
     setAttributes(this.root, { "aria-activedescendant": active ? active.id : null });
     this.tick();
   }
@@ -183,21 +190,24 @@ export class VirtualTable {
     this.callbacks.onWindow(this.requested);
   }
 
-  drawRow(index) {
+  createRow() {
+    const cells = this.columns.map((column, position) =>
+      el("div", { role: "gridcell", class: `qc-td qc-kind-${column.kind}`, "aria-colindex": position + 1 }),
+    );
+    this.rowCount = (this.rowCount ?? 0) + 1;
+    const node = el("div", { role: "row", class: "qc-row", id: `${this.name}-${this.rowCount}` }, ...cells);
+    this.hideCells(node);
+    node.shown = null; // differs from a row and from undefined
+    this.body.append(node);
+    return node;
+  }
+
+  /** Show the row of an index in `node`. A row keeps its node when others are added above it, so that only it moves. */
+  drawRow(index, node) {
     const key = this.order.get(index);
     const row = key === undefined ? undefined : this.rows.get(key);
-    let node = this.nodes.get(index);
-    if (!node) {
-      const cells = this.columns.map((column, position) =>
-        el("div", { role: "gridcell", class: `qc-td qc-kind-${column.kind}`, "aria-colindex": position + 1 }),
-      );
-      node = el("div", { role: "row", class: "qc-row", id: `${this.name}-${index}`, "aria-rowindex": index + 2 }, ...cells);
-      this.hideCells(node);
-      node.shown = null; // differs from a row and from undefined
-      this.nodes.set(index, node);
-      this.body.append(node);
-    }
-    node.style.transform = `translateY(${this.scroll.topOf(index)}px)`;
+    const transform = `translateY(${this.scroll.topOf(index)}px)`;
+    if (node.style.transform !== transform) node.style.transform = transform;
     if (node.shown !== row) {
       this.columns.forEach((column, position) => {
         const length = showCell(node.children[position], column, row);
@@ -206,9 +216,9 @@ export class VirtualTable {
       node.classList.toggle("qc-loading", row === undefined);
       node.shown = row;
     }
-    node.classList.toggle("qc-odd", index % 2 === 1);
+    node.classList.toggle("qc-odd", (this.scroll.total - index) % 2 === 1); // counted from the end, as rows are added at the start
     node.classList.toggle("qc-active", index === this.selection.index);
-    setAttributes(node, { "aria-selected": key !== undefined && this.selection.has(key) });
+    setAttributes(node, { "aria-rowindex": index + 2, "aria-selected": key !== undefined && this.selection.has(key) });
   }
 
   /** Update the run time of running jobs every second. */

@@ -94,10 +94,11 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def show_overview(self, overview: dict[str, Any]) -> None:
         """Show counts, workers, throughput."""
+        queues = self.queue.store.reader.queue_names()
         self.header.show(overview)
         self.state_filter.show(overview["counts"])
         self.worker_panel.show(overview["workers"], overview["hints"])
-        self.toolbar.show_queues(self.queue.store.reader.queue_names(), overview["paused"])
+        self.toolbar.show_queues(queues, overview["paused"])
         now = time.monotonic()
         if now - self._chart_at >= CHART_INTERVAL_S:
             self.chart_pane.throughput, self._chart_at = overview["throughput"], now

@@ -148,6 +148,10 @@ class DashboardFeed:
         version = self.watch.version()
         changed = version != self._version or self.jobs.outdated
         due = not self._table_at or (changed and now - self._table_at >= TABLE_INTERVAL_S)
+        overview = None
+        # everything is read before anything is sent: what arrives together is painted together
+        if due or now - self._overview_at >= OVERVIEW_INTERVAL_S:
+            overview, self._overview_at = self.watch.overview(), now
         if due:
             self.table.keep_views(views)
             for message in self.table.messages():
@@ -158,9 +162,8 @@ class DashboardFeed:
         if busy != self._busy or now - self._heartbeat_at >= OVERVIEW_INTERVAL_S:
             self._dashboard.send_heartbeat()
             self._busy, self._heartbeat_at = busy, now
-        if due or now - self._overview_at >= OVERVIEW_INTERVAL_S:
-            self._dashboard.show_overview(self.watch.overview())
-            self._overview_at = now
+        if overview is not None:
+            self._dashboard.show_overview(overview)
         for view in views:
             log_message = self.log(view).message()
             if log_message is not None:

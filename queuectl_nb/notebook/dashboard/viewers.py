@@ -17,7 +17,7 @@ __all__ = ["UNKNOWN_VIEW", "Viewers"]
 
 UNKNOWN_VIEW = ""
 """Stands for a page that was displayed and has not sent a heartbeat yet."""
-HEARTBEAT_TIMEOUT_S = 8.0
+HEARTBEAT_TIMEOUT_S = 15.0
 """Three intervals of heartbeat.js."""
 
 
