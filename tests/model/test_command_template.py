@@ -282,3 +282,10 @@ def test_value_as_the_command() -> None:
             env={"LC_ALL": "C"},
         )
         assert (done.returncode, b"not found" in done.stderr) == (127, True)
+
+
+def test_an_unquoted_value_may_be_empty() -> None:
+    """A template that cannot be filled safely with an empty unquoted value is refused at once."""
+    with pytest.raises(BadInput, match="is in a comment"):
+        CommandTemplate("echo {a:raw}#{b}")
+    assert CommandTemplate("echo {a:raw}x#{b}").text == "echo {a:raw}x#{b}"

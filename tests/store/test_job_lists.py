@@ -35,7 +35,7 @@ def _several(harness: Any) -> None:
         {"state": "completed"},
         {"queue": "odd"},
         {"tag": "t", "sort": "id", "reverse": True},
-        {"text": "j1"},
+        {"search": "j1"},
         {"limit": 2},
         {"limit": 5},
         {"limit": 0},

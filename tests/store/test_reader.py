@@ -48,7 +48,7 @@ def test_filters_combine(listed: Any) -> None:
     assert _listed(listed, state="cancelled") == ["c2", "c1"]
     assert _listed(listed, queue="q", limit=2) == ["b3", "b2"]
     assert _listed(listed, tag="x") == ["a3", "a1"]
-    assert _listed(listed, text="ECHO 3") == ["b3"]
+    assert _listed(listed, search="ECHO 3") == ["b3"]
     assert _listed(listed, text="%_'") == ["b3", "b2", "b1", "b0"]
     assert _listed(listed, text="A") == ["a3", "a2", "a1", "a0"]
     assert _listed(listed, queue="r", state="pending", text="c") == ["c3"]
