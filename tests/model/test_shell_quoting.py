@@ -1,4 +1,4 @@
-"""Where in a command a quoted value is read as one word; the shells themselves are asked in test_command_template.py."""
+"""Where in a command a value is read as one word; test_command_template.py asks the shells themselves."""
 
 from __future__ import annotations
 

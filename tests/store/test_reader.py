@@ -49,12 +49,12 @@ def test_filters_combine(listed: Any) -> None:
     assert _listed(listed, queue="q", limit=2) == ["b3", "b2"]
     assert _listed(listed, tag="x") == ["a3", "a1"]
     assert _listed(listed, search="ECHO 3") == ["b3"]
-    assert _listed(listed, text="%_'") == ["b3", "b2", "b1", "b0"]
-    assert _listed(listed, text="A") == ["a3", "a2", "a1", "a0"]
-    assert _listed(listed, queue="r", state="pending", text="c") == ["c3"]
+    assert _listed(listed, search="%_'") == ["b3", "b2", "b1", "b0"]
+    assert _listed(listed, search="A") == ["a3", "a2", "a1", "a0"]
+    assert _listed(listed, queue="r", state="pending", search="c") == ["c3"]
     assert _listed(listed, state="dead") == []
     filters: list[dict[str, Any]]
-    filters = [{}, {"state": "cancelled"}, {"queue": "q"}, {"tag": "x", "state": "pending"}, {"text": "c"}]
+    filters = [{}, {"state": "cancelled"}, {"queue": "q"}, {"tag": "x", "state": "pending"}, {"search": "c"}]
     for how in filters:
         assert listed.store.reader.count(Filter.from_options(**how, limit=1)) == len(_listed(listed, **how))
 
@@ -63,9 +63,9 @@ def test_filters_combine(listed: Any) -> None:
 def test_search_is_literal(harness: Any, text: str) -> None:
     """SQL wildcards and escapes are literal, ASCII case is ignored, and a text may be long."""
     harness.enqueue({"id": "with", "command": f"echo {text} end"}, {"id": "without", "command": "echo q"})
-    assert _listed(harness, text=text) == ["with"]
-    assert _listed(harness, text=f"ECHO {text}") == ["with"]
-    assert _listed(harness, text=f"{text}z") == []
+    assert _listed(harness, search=text) == ["with"]
+    assert _listed(harness, search=f"ECHO {text}") == ["with"]
+    assert _listed(harness, search=f"{text}z") == []
 
 
 @pytest.mark.parametrize("field", JOB_FIELDS)
@@ -110,8 +110,8 @@ def test_pages_join(listed: Any, size: int, how: dict[str, Any]) -> None:
         ({"limit": True}, "limit must be"),
         ({"queue": "*"}, "queue"),
         ({"tag": "a b"}, "tag"),
-        ({"text": "a\0b"}, "NUL"),
-        ({"text": "\udcff"}, "UTF-8"),
+        ({"search": "a\0b"}, "NUL"),
+        ({"search": "\udcff"}, "UTF-8"),
     ],
 )
 def test_invalid_filters(how: dict[str, Any], why: str) -> None:
