@@ -87,7 +87,7 @@ def job_card(  # noqa: PLR0913 - what a card shows
     displays = [] if cell is None or status else cell.displays
     if any(each.get("output_type") == "execute_result" for each in displays):
         pass  # it is in the output, and below
-    elif job.result_repr is not None:
+    elif job.result_repr is not None and (cell is None or job.result_repr != "None"):
         parts += [block("result", job.result_repr)]
     elif job.result is not None:
         parts += [block("result", json_text(job.result, indent=1, ensure_ascii=False))]

@@ -51,7 +51,16 @@ def test_saved_outputs() -> None:
         assert (path.name, found, '"output_type": "error"' in text) == (path.name, [], False)
 
 
-@pytest.mark.parametrize("name", ["02-failures", "05-operating-a-queue", "07-functions"])
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "02-failures",
+        "05-operating-a-queue",
+        "07-functions",
+        pytest.param("08-cells-and-notebooks", marks=pytest.mark.soak),
+    ],
+)
 def test_run_all_works_again_on_the_same_queue(
     name: str, shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
