@@ -185,7 +185,7 @@ class Spool:
 
     def remove(self, token: str, *, keep: frozenset[str] = frozenset()) -> None:
         """Remove the files of an attempt, except those in ``keep``: streams, or ``artifacts``."""
-        for stream in (*STREAMS, "result", "reply", "metrics", "displays", "displays.new"):
+        for stream in (*STREAMS, "result", "reply", "metrics", "archive", "displays", "displays.new"):
             if stream not in keep:
                 remove_tree(f"{self._folder}/{token}.{stream}")
         if "artifacts" not in keep:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuectl_nb.client import Job, Queue
+from queuectl_nb.client.artifacts import find_artifacts
 from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
@@ -259,6 +261,54 @@ def test_result(harness: WorkerHarness) -> None:
         f'python3 -c \'import json, os; json.dump("x" * {len(big)}, open(os.environ["QUEUECTL_RESULT"], "w"))\'',
     )
     assert job.result() == big
+
+
+@pytest.mark.parametrize("size", [3, 5_000_000])
+def test_artifacts(harness: WorkerHarness, size: int) -> None:
+    """Files that a failed command leaves are kept; links and special files are not, and said."""
+    command = f"""cd $QUEUECTL_ARTIFACTS && mkdir a && head -c {size} /dev/zero | tr '\\0' x > 'a/f g'
+    ln -s /etc/passwd link; mkfifo fifo; exit 3"""
+    job, attempt = run_once(harness, command)
+    assert attempt.exit_code == 3
+    assert [*job.artifacts] == ["a/f g"]
+    assert job.artifacts["a/f g"].read_bytes() == b"x" * size
+    assert job.artifacts["a/f g"].parent.parent.stat().st_mode & 0o777 == 0o700
+    found = find_artifacts(harness.queue.store, job.id)
+    assert found.note == "2 artifacts were not kept: links (1), special files (1)"
+    job.delete()
+    until(lambda: not os.path.lexists(found.folder))
+
+
+def test_artifacts_of_a_timeout(harness: WorkerHarness) -> None:
+    """What a command has left when its time is over is kept; over the limit it is not, and said."""
+    command = "cd $QUEUECTL_ARTIFACTS; echo x > small; head -c 100000 /dev/zero > large; sleep 60"
+    harness.queue.set("artifact_limit", 50_000)
+    try:
+        job, attempt = run_once(harness, command, timeout=0.5)
+    finally:
+        harness.queue.unset("artifact_limit")
+    assert attempt.outcome == "timed_out"
+    assert [*job.artifacts] == ["small"]
+    note = find_artifacts(harness.queue.store, job.id).note
+    assert note == "1 artifact was not kept: over artifact_limit of 50000 bytes (1)"
+
+
+def test_metrics(harness: WorkerHarness, tmp_path: Path) -> None:
+    """What a command reports is readable while it runs, and all of it is kept."""
+    release = tmp_path / "release"
+    line = """printf '{"progress": %s, "loss": %s}\\n' $n $n >> $QUEUECTL_METRICS"""
+    command = f"""n=0.5; {line}; while [ ! -e {release} ]; do sleep 0.02; done
+    for n in $(seq 2000); do {line}; done; echo no >> $QUEUECTL_METRICS"""
+    (job_id,) = enqueue_specs(harness.queue, [JobSpec.from_fields({"command": command, "max_retries": 1})])
+    job = harness.queue.job(job_id)
+    until(lambda: job.record.progress == 0.5)
+    assert job.record.metrics == {"loss": 0.5}
+    release.touch()
+    job.wait(timeout=60)
+    assert (job.record.progress, job.record.metrics) == (1, {"loss": 2000})
+    frame = harness.queue.metrics(job)
+    assert frame["value"].tolist() == [0.5, *range(1, 2001)]
+    assert frame.attrs["invalid_lines"] == {job_id: 1}
 
 
 def test_functions(harness: WorkerHarness) -> None:

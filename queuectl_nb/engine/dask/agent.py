@@ -12,8 +12,10 @@ import os
 import shutil
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.engine.dask.archive import ARCHIVE, pack
 from queuectl_nb.engine.dask.messages import (
     AgentStatus,
     Ended,
@@ -31,6 +33,7 @@ from queuectl_nb.engine.dask.recovery import KEEP_S, create_folder, kill_leftove
 from queuectl_nb.engine.dask.runner_client import RunnerClient
 from queuectl_nb.engine.heartbeat import boot_clock, boot_id, job_host
 from queuectl_nb.model.outcome import Lost
+from queuectl_nb.store.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,9 +149,17 @@ class Agent:
             return runner
         runner.stop()
         gone = kill_leftovers(self.folder, [runner.name], [token], CLEANUP_TIMEOUT_S)
-        self._report(attempt, load_end(self.folder, token) or Ended(token, Lost("its runner", "died", not gone)))
+        self._report(attempt, load_end(self.folder, token) or self._lost(token, gone=gone))
         runner.close()
         return None
+
+    def _lost(self, token: str, *, gone: bool) -> Ended:
+        """Return the end of an attempt whose runner died, with its artifacts if none of its processes is left."""
+        kept = pack(self.folder, token, self._renewal.settings.get("artifact_limit", 0)) if gone else None
+        end = Ended(token, Lost("its runner", "died", not gone), artifact_note=kept.note if kept else None)
+        for stream in ("metrics", ARCHIVE):
+            end.sizes[stream] = Spool(Path(self.folder)).size(token, stream)
+        return end
 
     def _replace_runner(self, runner: RunnerClient | None) -> RunnerClient:
         """Start a runner in place of one that has died."""

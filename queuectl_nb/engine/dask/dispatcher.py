@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.engine.collect import add_reply
 from queuectl_nb.engine.dask.messages import Ended
-from queuectl_nb.model.attempt import Ending
+from queuectl_nb.model.attempt import Ending, KeptArtifacts
 from queuectl_nb.model.errors import Busy
 from queuectl_nb.model.outcome import Cancelled
 from queuectl_nb.store.boot_time import read_boot_time
@@ -88,7 +88,7 @@ class Dispatcher:
         limit = self.control.settings.spool_limit
         for run in self.in_flight.values():
             if sum(run.received.values()) > limit:
-                punch_middle(run.paths.values(), limit)
+                punch_middle(run.limited_paths, limit)
         for token in self.core.claims.cancel_requests():
             cancelled = self.in_flight.get(token)
             if cancelled is not None and cancelled.forced_outcome is None:
@@ -139,15 +139,19 @@ class Dispatcher:
             return
         now = time.time()
         started_at = run.started_at if run.end.duration_s is None else now - run.end.duration_s
+        run.unpack_artifacts()
         known = Ending(now, started_at, run.pid, host=run.host, note=run.note, usage=run.end.usage)
         ending, spooled, keep_files = self.core.capture(run.token, run.paths, known)
+        if note := run.end.artifact_note:
+            found = ending.artifacts or KeptArtifacts(0, 0, None)
+            ending = ending._replace(artifacts=found._replace(note=note), note=ending.note or note)
         outcome = run.outcome
         if run.lease.call is not None:
             outcome, ending, _ = add_reply(self.core.store.spool, run.token, outcome, ending)
         if keep_files:
-            punch_middle(run.paths.values(), self.control.settings.spool_limit)
+            punch_middle(run.limited_paths, self.control.settings.spool_limit)
         has_files = bool(ending.stdout_size or ending.stderr_size or ending.result is not None or ending.note)
-        has_files = has_files or run.end.reply is not None
+        has_files = has_files or bool(run.end.reply is not None or ending.artifacts or ending.metrics)
         self.buffer.add_result(run.lease, outcome, ending, spooled if has_files else None)
 
     def _flush_due(self) -> bool:

@@ -35,7 +35,7 @@ __all__ = [
     "to_wire",
 ]
 
-PROTOCOL = 6
+PROTOCOL = 7
 """Version of these messages; increase it with every change."""
 
 
@@ -124,6 +124,8 @@ class Ended:
     """What the process of a Python job has written about its calls."""
     blobs: dict[str, bytes] = field(default_factory=dict)
     """The large values of these calls, by their SHA-256."""
+    artifact_note: str | None = None
+    """Which artifacts were not kept, and why."""
 
 
 class Unstarted(NamedTuple):

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from queuectl_nb.child.blob import write_blob
+from queuectl_nb.engine.dask.archive import ARCHIVE, unpack
 from queuectl_nb.engine.dask.messages import Ended, OutputRead, Unstarted
 from queuectl_nb.model.outcome import Outcome, Returned
 from queuectl_nb.store.blobs import blob_dir
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RemoteRun"]
 
+REMOTE_STREAMS = (*STREAMS, "metrics", ARCHIVE)
+"""What is received in pieces; the archive, with the artifacts, is complete when the attempt has ended."""
 READ_BYTES = 1024 * 1024
 """Most output of a stream that is requested at once."""
 
@@ -44,10 +47,10 @@ class RemoteRun:
         self.forced_outcome: Outcome | None = None
         """Why the dispatcher terminated it."""
         self.note: str | None = None
-        self.paths = {stream: f"{spool.folder}/{lease.token}.{stream}" for stream in STREAMS}
-        self.received = dict.fromkeys(STREAMS, 0)
+        self.paths = {stream: f"{spool.folder}/{lease.token}.{stream}" for stream in REMOTE_STREAMS}
+        self.received = dict.fromkeys(REMOTE_STREAMS, 0)
         """Bytes of each stream received, without a gap from its beginning."""
-        self.sizes = dict.fromkeys(STREAMS, 0)
+        self.sizes = dict.fromkeys(REMOTE_STREAMS, 0)
         """Bytes of each stream that are known to exist."""
         self._spool = spool
 
@@ -128,6 +131,16 @@ class RemoteRun:
             self.note = f"its {'value' if name == 'reply' else 'result'} was not stored: {error.strerror}"
             with contextlib.suppress(OSError):
                 path.unlink()
+
+    @property
+    def limited_paths(self) -> list[str]:
+        """The files that the setting ``spool_limit`` applies to."""
+        return [path for stream, path in self.paths.items() if stream != ARCHIVE]
+
+    def unpack_artifacts(self) -> None:
+        """Put the artifacts where those of a local job would be."""
+        if self.received[ARCHIVE]:
+            self.note = unpack(f"{self._spool.folder}", self.token) or self.note
 
     def lose(self, outcome: Outcome) -> None:
         """End the attempt without a report from its agent. The output received so far is kept."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.child.blob import read_blob
 from queuectl_nb.engine.control import ORPHAN_GRACE_S
+from queuectl_nb.engine.dask.archive import ARCHIVE, pack
 from queuectl_nb.engine.dask.channel import Channel
 from queuectl_nb.engine.dask.messages import Ended, LeaseRenewal, RunJob, Running, Terminate, Unstarted
 from queuectl_nb.engine.dask.recovery import open_record, save_end
@@ -33,7 +34,7 @@ from queuectl_nb.store.blobs import blob_dir
 from queuectl_nb.store.calls import parse_reply
 from queuectl_nb.store.cells import finish_reply
 from queuectl_nb.store.output import punch_middle, read_range
-from queuectl_nb.store.spool import STREAMS, Spool
+from queuectl_nb.store.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +52,7 @@ REPORT_INTERVAL_S = 0.1
 TRIM_INTERVAL_S = 1.0
 MAX_REPORT_BYTES = 8 * 1024
 """Most new output that is sent without a request."""
+_ARTIFACTS = frozenset({"artifacts"})
 MAX_END_OUTPUT_BYTES = 16 * 1024
 """Most output that is sent with the end of a command; more stays in files until it is read."""
 
@@ -193,17 +195,29 @@ class Runner:
         if run.lease.call is not None:
             reply = finish_reply(self.spool, token)
             blobs = _take_blobs(self.spool, reply)
-        sizes = {stream: _size(path) for stream, path in run.paths.items()}
+        artifacts = pack(f"{self.spool.folder}", token, self.settings.artifact_limit)
+        if artifacts is None:
+            self.executor.reuse_artifact_folder(token)
+        paths = {**_streams(run), ARCHIVE: f"{self.spool.path(token, ARCHIVE)}"}
+        sizes = {stream: _size(path) for stream, path in paths.items()}
         output: dict[str, tuple[int, bytes]] = {}
         if sum(sizes.values()) > MAX_END_OUTPUT_BYTES or max(sizes.values()) > self.settings.spool_limit:
             run.move_to_own_files()
         else:  # all of it, since reports of a running command may be lost
-            output = {stream: (0, read_range(run.paths[stream], 0, size)) for stream, size in sizes.items() if size}
+            output = {stream: (0, read_range(paths[stream], 0, size)) for stream, size in sizes.items() if size}
             if not run.has_own_files:
                 run.clear_files()
-            self.spool.remove(token)
+            self.spool.remove(token, keep=_ARTIFACTS if artifacts is None else frozenset())
         duration_s = time.monotonic() - run.started
-        return Ended(token, monitor.outcome, run.usage, run.pid, duration_s, result, note, sizes, output, reply, blobs)
+        return Ended(
+            *(token, monitor.outcome, run.usage, run.pid, duration_s, result, note, sizes, output, reply, blobs),
+            artifact_note=artifacts.note if artifacts else None,
+        )
+
+
+def _streams(run: LocalRun) -> dict[str, str]:
+    """Return the files that are reported while they are written."""
+    return {**run.paths, "metrics": run.metrics_path}
 
 
 def _take_blobs(spool: Spool, reply: str) -> dict[str, bytes]:
@@ -222,7 +236,7 @@ class _OutputReporter:
     """Reports that a command is running and what it prints; what cannot be sent is reported the next time."""
 
     def __init__(self, offer: Callable[[Running], bool], run: LocalRun) -> None:
-        self._reported = dict.fromkeys(STREAMS, 0)
+        self._reported = dict.fromkeys(_streams(run), 0)
         """Bytes of each stream sent so far, without a gap from its beginning."""
         self.next_report_at = run.started + SHORT_RUN_S
         self._offer = offer
@@ -237,13 +251,14 @@ class _OutputReporter:
         if now < self.next_report_at:
             return
         self.next_report_at = now + REPORT_INTERVAL_S
-        sizes, output = {stream: _size(path) for stream, path in self._run.paths.items()}, {}
+        paths = _streams(self._run)
+        sizes, output = {stream: _size(path) for stream, path in paths.items()}, {}
         for stream, size in sizes.items():
             reported = self._reported[stream]
             # larger output may have a hole, which only a reader of the file can skip
             if self._known_sizes.get(stream, 0) == reported < size <= min(spool_limit, reported + MAX_REPORT_BYTES):
                 with contextlib.suppress(OSError):  # replaced meanwhile
-                    data = read_range(self._run.paths[stream], reported, size - reported)
+                    data = read_range(paths[stream], reported, size - reported)
                     output[stream], sizes[stream] = (reported, data), reported + len(data)
         message = Running(self._run.lease.token, self._run.pid, now - self._run.started, sizes, output)
         if sizes != self._known_sizes and self._offer(message):
@@ -252,7 +267,7 @@ class _OutputReporter:
                 self._reported[stream] = offset + len(data)
         if now >= self._trim_at:
             self._trim_at = now + TRIM_INTERVAL_S
-            punch_middle(self._run.paths.values(), spool_limit)
+            punch_middle(paths.values(), spool_limit)
 
 
 def _size(path: str) -> int:
