@@ -82,9 +82,10 @@ OWN_SHAPES: Mapping[str, dict[str, Any]] = {
                     {
                         "progress": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
                         "metrics": {"type": "object"},
+                        "values": {"type": "array", "items": {"type": "number"}},
                     }
                 ),
-                "description": "progress and last metrics of running jobs that have reported any, by id",
+                "description": "progress, last metrics and some values of the first metric of running jobs, by id",
             }
         }
     ),

@@ -7,19 +7,21 @@ from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.render.sparkline import SVG_WIDTH, points_of
-from queuectl_nb.store.metrics import LiveMetrics, latest_points
+from queuectl_nb.store.metrics import LiveMetrics, latest_points, running_attempts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from queuectl_nb.store.store import Store
 
-__all__ = ["JobMetrics", "ShownSeries", "latest_metrics"]
+__all__ = ["JobMetrics", "RunningJob", "ShownSeries", "latest_metrics", "running_metrics"]
 
 MAX_SHOWN = 12
 """Series of a job in a view."""
-MAX_CACHED = 64
+CELL_POINTS = 32
+"""Values of a line in a table."""
+MAX_CACHED = 512
 """Running attempts whose file is read on, instead of from its start."""
 
 
@@ -38,8 +40,38 @@ class JobMetrics(NamedTuple):
     series: Sequence[ShownSeries]
 
 
+class RunningJob(NamedTuple):
+    """What a running job has reported: progress, last values, and the course of its first metric."""
+
+    progress: float | None
+    metrics: Mapping[str, float | int | None]
+    values: Sequence[float]
+
+
 _cache: OrderedDict[tuple[Path, str], LiveMetrics] = OrderedDict()
 _lock = Lock()
+
+
+def running_metrics(store: Store) -> dict[str, RunningJob]:
+    """Return what running jobs have reported, by id; jobs that have reported nothing are left out."""
+    found = {}
+    for job_id, token, started_at in running_attempts(store.db)[:MAX_CACHED]:
+        with _lock:
+            parser = _live(store, token, started_at).read()
+            if parser.series or parser.progress is not None:
+                first = next(iter(parser.series.values()), None)
+                values = [] if first is None else points_of(first.columns()[2], CELL_POINTS)
+                found[job_id] = RunningJob(parser.progress, parser.last_values, values)
+    return found
+
+
+def _live(store: Store, token: str, started_at: float) -> LiveMetrics:
+    """Return the reader of a running attempt; the caller holds the lock."""
+    live = _cache.pop((store.path, token), None) or LiveMetrics(store.db.output_dir, token, started_at)
+    _cache[store.path, token] = live
+    while len(_cache) > MAX_CACHED:
+        _cache.popitem(last=False)
+    return live
 
 
 def latest_metrics(store: Store, job_id: str) -> JobMetrics:
@@ -50,12 +82,7 @@ def latest_metrics(store: Store, job_id: str) -> JobMetrics:
         return JobMetrics(job.progress, ())
     if found.stored is None:
         with _lock:
-            live = _cache.pop((store.path, found.token), None)
-            live = live or LiveMetrics(store.db.output_dir, found.token, found.started_at)
-            _cache[store.path, found.token] = live
-            while len(_cache) > MAX_CACHED:
-                _cache.popitem(last=False)
-            parser = live.read()
+            parser = _live(store, found.token, found.started_at).read()
             shown = _shown((name, each.columns()[2]) for name, each in parser.series.items())
             return JobMetrics(parser.progress, [each._replace(last=parser.last_values[each.name]) for each in shown])
     shown = _shown((name, columns[2]) for name, columns in found.stored.items())

@@ -36,11 +36,12 @@ __all__ = [
     "live_values",
     "read_metrics",
     "record_metrics",
+    "running_attempts",
 ]
 
 LIVE_BYTES = 128 * 1024
 """Read of the file of a running attempt at once; more than that is sampled."""
-LIVE_POINTS = 2000
+LIVE_POINTS = 500
 MAX_READ_BYTES = 32 * 1024 * 1024
 """Read of a file after the attempt; takes about a second."""
 BLOCK_BYTES = 64 * 1024
@@ -115,10 +116,15 @@ def record_metrics(connection: sqlite3.Connection, ended: Sequence[EndedAttempt]
 # ---------------------------------------------------------------------- running attempts
 
 
+def running_attempts(db: Database) -> list[tuple[str, str, float]]:
+    """Return job id, token and start of the running attempts."""
+    return db.query(Q.running_tokens)
+
+
 def live_values(db: Database, ids: Collection[str] | None = None) -> dict[str, tuple[float | None, Mapping[str, Any]]]:
     """Return progress and last values of the running jobs that have reported any, by id."""
     found: dict[str, tuple[float | None, Mapping[str, Any]]] = {}
-    for job_id, token, started_at in db.query(Q.running_tokens):
+    for job_id, token, started_at in running_attempts(db):
         if ids is None or job_id in ids:
             parser = LiveMetrics(db.output_dir, token, started_at).read()
             if parser.series or parser.progress is not None:
@@ -129,7 +135,7 @@ def live_values(db: Database, ids: Collection[str] | None = None) -> dict[str, t
 def live_size(db: Database) -> int:
     """Return a number that grows whenever a running job reports something."""
     size = 0
-    for _, token, _ in db.query(Q.running_tokens):
+    for _, token, _ in running_attempts(db):
         with contextlib.suppress(OSError):
             size += os.lstat(f"{db.output_dir}/{token}.metrics").st_size
     return size

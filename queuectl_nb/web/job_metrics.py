@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from tornado.web import authenticated
 
-from queuectl_nb.client.metrics import latest_metrics
+from queuectl_nb.client.metrics import latest_metrics, running_metrics
 from queuectl_nb.render.formats import json_text
-from queuectl_nb.store.metrics import live_values
 from queuectl_nb.web.base_handler import JsonHandler
 
 if TYPE_CHECKING:
@@ -19,8 +18,7 @@ __all__ = ["JobMetrics", "running"]
 
 def running(queue: Queue) -> dict[str, Any]:
     """Return progress and last metrics of the running jobs that have reported any, by id."""
-    values = live_values(queue.store.db)
-    return {"jobs": {job_id: {"progress": progress, "metrics": last} for job_id, (progress, last) in values.items()}}
+    return {"jobs": {job_id: each._asdict() for job_id, each in running_metrics(queue.store).items()}}
 
 
 class JobMetrics(JsonHandler):

@@ -77,7 +77,8 @@ def test_running_and_finished_metrics(server: WebServer, harness: WorkerHarness)
     )
     assert server.ask("/api/running").json == {"jobs": {}}
     harness.start()
-    until(lambda: server.ask("/api/running").json == {"jobs": {"a": {"progress": 0.25, "metrics": {"loss": 0.5}}}})
+    running = {"progress": 0.25, "metrics": {"loss": 0.5}, "values": [0.5]}
+    until(lambda: server.ask("/api/running").json == {"jobs": {"a": running}})
     assert server.ask("/api/jobs/a").json["metrics"] == {"loss": 0.5}
     assert server.ask("/api/jobs").json["jobs"][0]["progress"] == 0.25
     shown = {"name": "loss", "last": 0.5, "values": [0.5]}

@@ -3,6 +3,7 @@
 import { el, setText } from "./dom.js";
 import { LogView } from "./log.js";
 import { size, visible } from "./format.js";
+import { showMetrics } from "./metrics.js";
 
 const MAX_ATTEMPTS = 200;
 const OPEN_INTERVAL_MS = 700;
@@ -46,7 +47,8 @@ class LogPane {
     this.call = el("pre", { class: "qc-call", "aria-label": "Call" });
     this.value = el("pre", { class: "qc-value" });
     this.job = el("div", { class: "qc-log-job", hidden: true }, this.call, this.value);
-    root.replaceChildren(this.header, this.job, box);
+    this.metrics = el("div", { class: "qc-metrics", hidden: true });
+    root.replaceChildren(this.header, this.job, this.metrics, box);
     this.log = new LogView(box, {
       label: "Log of the selected job",
       onFollow: (value) => {
@@ -88,6 +90,7 @@ class LogPane {
     this.state.hidden = !message.state;
     setText(this.state, message.state || "");
     this.showCall(message);
+    showMetrics(this.metrics, message.metrics ?? { progress: null, series: [] }, message.state === "processing");
     this.state.className = `qc-state qc-is-${message.state}`;
   }
 

@@ -12,6 +12,7 @@ const COLUMNS = [
   { field: "command", title: "Command", kind: "command", width: "minmax(0, 1fr)" },
   { field: "queue", title: "Queue", kind: "text", from: 560 },
   { field: "priority", title: "Priority", kind: "number", from: 1200 },
+  { field: "live", title: "Progress", kind: "live", width: "190px", sort: false, from: 560 },
   { field: "ran", title: "Run time", kind: "duration", sort: false, from: 480 },
   { field: "updated_at", title: "Updated", kind: "time", from: 760 },
 ];
@@ -80,6 +81,7 @@ class TablePane {
     if (message.view && message.view !== this.heartbeat.view) return; // messages without a view are for all
     this.heartbeat.received(message);
     if (message.kind === "rows") this.receiveRows(message);
+    else if (message.kind === "live") this.table.showLive(message.jobs);
     else if (message.kind === "message") this.showMessage(message.text, message.error);
   }
 

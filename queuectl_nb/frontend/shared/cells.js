@@ -2,6 +2,7 @@
 
 import { el, setAttributes, setText } from "./dom.js";
 import { clock, count, duration, millis, visible } from "./format.js";
+import { showLiveCell } from "./metrics.js";
 
 const MIN_TITLE_CHARS = 12; // shorter texts always fit, and need no tooltip
 
@@ -29,6 +30,7 @@ function runTime(row) {
 
 /** Show a row's field in a cell, and return its length in characters; clear it if the row is not loaded yet. */
 export function showCell(cell, column, row) {
+  if (column.kind === "live") return showLiveCell(cell, row?.state === "processing" ? column.jobs?.[row.id] : null);
   const value = row === undefined ? null : row[column.field];
   if (row === undefined || ((value === null || value === undefined) && column.kind !== "duration")) {
     if (cell.firstChild) cell.replaceChildren();

@@ -40,6 +40,7 @@ export class VirtualTable {
     this.lengths = columns.map(({ title, sort }) => title.length + (sort === false ? 1 : 2)); // of the longest texts; with the sort mark
     this.hidden = columns.map(() => false);
     this.omitted = [];
+    this.hasLive = false;
     this.createElements(root, label);
   }
 
@@ -102,6 +103,17 @@ export class VirtualTable {
     for (const key of this.rows.keys()) if (!kept.has(key)) this.rows.delete(key);
   }
 
+  /** Show what running jobs report, by id; the column is hidden while none does. */
+  showLive(jobs) {
+    const position = this.columns.findIndex(({ kind }) => kind === "live");
+    this.columns[position].jobs = jobs;
+    for (const node of this.nodes.values()) showCell(node.children[position], this.columns[position], node.shown ?? undefined);
+    const hasLive = Object.keys(jobs).length > 0;
+    if (hasLive === this.hasLive) return;
+    this.hasLive = hasLive;
+    this.onResize();
+  }
+
   /** Omit the columns of these fields. */
   omit(fields) {
     this.omitted = fields;
@@ -114,7 +126,7 @@ export class VirtualTable {
 
   onResize() {
     const width = this.root.clientWidth;
-    this.hidden = this.columns.map(({ field, from = 0 }) => width < from || this.omitted.includes(field));
+    this.hidden = this.columns.map(({ field, kind, from = 0 }) => width < from || this.omitted.includes(field) || (kind === "live" && !this.hasLive));
     for (const row of [this.header.row, ...this.nodes.values()]) this.hideCells(row);
     this.setWidths();
     this.scroll.resize(this.scroll.total, this.viewHeight());

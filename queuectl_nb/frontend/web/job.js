@@ -1,13 +1,15 @@
 // The panel of one job: its fields, its attempts and the log of the selected attempt.
 
-import { getJson } from "./api.js";
+import { addressWithToken, getJson } from "./api.js";
 import { LogFollower } from "./log_follower.js";
 import { currentLocation, hrefOf, navigate } from "./location.js";
 import { el, setText } from "./shared/dom.js";
 import { clock, duration, millis, size, visible } from "./shared/format.js";
+import { showMetrics } from "./shared/metrics.js";
 import { Throttle } from "./throttle.js";
 
 const MIN_INTERVAL_MS = 1000;
+const MAX_LISTED = 20; // artifacts
 
 /** Escape control characters except newlines and tabs. */
 function visibleLines(text) {
@@ -40,6 +42,8 @@ export class JobPanel {
     if (changed) {
       this.job = null;
       this.parts.body.hidden = true;
+      this.parts.metrics.hidden = true;
+      this.parts.artifacts.hidden = true;
       this.showTrouble("");
       setText(this.parts.title, visible(location.job));
       this.parts.state.replaceChildren();
@@ -97,6 +101,50 @@ export class JobPanel {
     }
     parts.extra.replaceChildren(...extra);
     this.showAttempts(currentLocation());
+    this.loadMetrics();
+    this.loadArtifacts();
+  }
+
+  /** Show what a running job reports; called every second. */
+  updateLive() {
+    if (this.id && this.job?.state === "processing") this.loadMetrics();
+  }
+
+  async loadMetrics() {
+    await this.loadPart("metrics", (found) => showMetrics(this.parts.metrics, found, this.job?.state === "processing"));
+  }
+
+  async loadArtifacts() {
+    await this.loadPart("artifacts", (found) => this.showArtifacts(found));
+  }
+
+  /** Request a part of the open job and show it, unless another job was opened meanwhile. */
+  async loadPart(name, show) {
+    const id = this.id;
+    try {
+      const found = await getJson(`api/jobs/${encodeURIComponent(id)}/${name}`, {}, { cached: false });
+      if (id === this.id) show(found);
+    } catch {
+      if (id === this.id) this.parts[name].hidden = true;
+    }
+  }
+
+  /** List the artifacts as downloads. */
+  showArtifacts({ artifacts, total, attempt, note }) {
+    const root = this.parts.artifacts;
+    root.hidden = !total && !note;
+    const items = artifacts.slice(0, MAX_LISTED).map(({ name, size: bytes }) => {
+      const path = name.split("/").map(encodeURIComponent).join("/");
+      const href = addressWithToken(`api/jobs/${encodeURIComponent(this.id)}/artifacts/${path}`);
+      const link = el("a", { class: "qp-mono", href, download: name.split("/").pop(), text: visible(name) });
+      return el("li", {}, link, " ", el("span", { class: "qp-hint", text: size(bytes) }));
+    });
+    if (total > items.length) items.push(el("li", { class: "qp-hint", text: `and ${total - items.length} more` }));
+    root.replaceChildren(
+      el("h3", { text: attempt === null ? "Artifacts" : `Artifacts of attempt ${attempt}` }),
+      el("ul", { class: "qp-artifacts" }, ...items),
+      note ? el("p", { class: "qp-hint", text: visible(note) }) : "",
+    );
   }
 
   facts(job) {

@@ -21,10 +21,11 @@ const COLUMNS = [
   { field: "error", title: "Error", kind: "text", width: "minmax(0, 1fr)" },
   { field: "queue", title: "Queue", kind: "text", from: 760 },
   { field: "attempts", title: "Attempts", kind: "attempts", from: 640 },
+  { field: "live", title: "Progress", kind: "live", width: "190px", from: 560 },
   { field: "ran", title: "Run time", kind: "duration", from: 480 },
   { field: "updated_at", title: "Updated", kind: "time", from: 560 },
 ].map((column) => ({ ...column, sort: false }));
-const OMITTED = { jobs: ["error"], dead: ["state", "ran"] };
+const OMITTED = { jobs: ["error"], dead: ["state", "ran", "live"] };
 const EMPTY_TEXTS = new Map([
   ["", "No jobs yet."],
   ["dead", "The dead letter queue is empty."],
@@ -92,6 +93,15 @@ export class JobList {
 
   queueChanged() {
     this.throttle.notify();
+  }
+
+  /** Show what running jobs report; called every second while there are any. */
+  async updateLive() {
+    try {
+      this.table.showLive((await getJson("api/running", {}, { cached: false })).jobs);
+    } catch {
+      // the event stream says what is wrong
+    }
   }
 
   async load(filtersChanged = false) {

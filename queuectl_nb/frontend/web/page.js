@@ -57,6 +57,8 @@ const panel = new JobPanel({
   body: part("job-body"),
   command: part("job-command"),
   facts: part("job-facts"),
+  metrics: part("job-metrics"),
+  artifacts: part("job-artifacts"),
   extra: part("job-extra"),
   attempts: part("job-attempts"),
   logTitle: part("log-title"),
@@ -69,6 +71,14 @@ const panel = new JobPanel({
 });
 
 let shownVersion = null;
+let processing = 0;
+
+const LIVE_INTERVAL_MS = 1000;
+setInterval(() => {
+  if (document.hidden) return;
+  if (processing) list.updateLive();
+  panel.updateLive();
+}, LIVE_INTERVAL_MS);
 
 onNavigate((location) => {
   const showsStats = location.view === "stats";
@@ -93,7 +103,9 @@ new EventStream({
     tiles.update(overview.counts, currentLocation());
     workers.update(overview.workers, overview.paused, overview.hints);
     chart.update(overview.throughput);
-    const { processing, dead } = overview.counts;
+    const { dead } = overview.counts;
+    if (processing && !overview.counts.processing) list.table.showLive({});
+    processing = overview.counts.processing;
     part("dead-badge").hidden = !dead;
     setText(part("dead-badge"), dead ? count(dead) : "");
     document.title = [processing ? `${count(processing)} running` : "", dead ? `${count(dead)} dead` : ""].filter(Boolean).concat("queuectl").join(" · ");

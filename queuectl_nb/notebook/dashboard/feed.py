@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from queuectl_nb.client.job_list import JobList
+from queuectl_nb.client.metrics import RunningJob, running_metrics
 from queuectl_nb.model.errors import QueuectlError
 from queuectl_nb.notebook.dashboard.log_feed import LogFeed
 from queuectl_nb.notebook.dashboard.subshells import outside_of_cells
@@ -59,6 +60,8 @@ class DashboardFeed:
         self._heartbeat_at = 0.0
         self._overview_at = 0.0
         self._table_at = 0.0
+        self._live_at = 0.0
+        self._live: dict[str, RunningJob] = {}
 
     def submit(self, function: Callable[[], object]) -> None:
         """Run ``function`` in the feed's thread and then update, unless it returns False; ignored once closed."""
@@ -164,7 +167,19 @@ class DashboardFeed:
             self._busy, self._heartbeat_at = busy, now
         if overview is not None:
             self._dashboard.show_overview(overview)
+        if due or now - self._live_at >= TABLE_INTERVAL_S:
+            self._send_live()
+            self._live_at = now
         for view in views:
             log_message = self.log(view).message()
             if log_message is not None:
                 self._dashboard.log_pane.send({"view": view, **log_message})
+
+    def _send_live(self) -> None:
+        """Send what running jobs have reported, to all pages."""
+        live = running_metrics(self.watch.queue.store)
+        if live or self._live:
+            self._dashboard.table_pane.send(
+                {"kind": "live", "jobs": {name: each._asdict() for name, each in live.items()}}
+            )
+        self._live = live

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.log_tail import LogTail
+from queuectl_nb.client.metrics import JobMetrics, latest_metrics
 from queuectl_nb.model.call import Kind
 from queuectl_nb.model.displayed_command import listed_command
 from queuectl_nb.model.errors import NotFound
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LogFeed"]
 
+METRICS_INTERVAL_S = 1.0
 NO_JOB_NOTE = "Select a job to see its output."
 
 
@@ -27,6 +30,9 @@ class LogFeed:
         self._tail: LogTail | None = None
         self._restart = True
         self._sent: tuple[Any, ...] = ()
+        self._metrics = JobMetrics(None, ())
+        self._metrics_key: tuple[Any, ...] = ()
+        self._metrics_at = 0.0
 
     @property
     def job_id(self) -> str | None:
@@ -55,7 +61,8 @@ class LogFeed:
             return self._make({"reset": True, "note": f"Job {tail.job_id} was removed."})
         state = str(job.state)
         note = _note(new, state)
-        sent = (state, note, new.attempts, job.error, job.result_repr)
+        metrics = self._metrics_of(tail.job_id, (state, new.attempts), running=state == "processing")
+        sent = (state, note, new.attempts, job.error, job.result_repr, metrics)
         if not (new.chunks or new.new_attempt or new.skipped or self._restart or sent != self._sent):
             return None
         self._sent = sent
@@ -73,8 +80,17 @@ class LogFeed:
                 "skipped": new.skipped,
                 "pieces": new.chunks,
                 "note": note,
+                "metrics": {"progress": metrics.progress, "series": [each._asdict() for each in metrics.series]},
             }
         )
+
+    def _metrics_of(self, job_id: str, state: tuple[str, int], *, running: bool) -> JobMetrics:
+        """Return what the latest attempt has reported; read again when the job has changed, or every second."""
+        key, now = (job_id, *state), time.monotonic()
+        if key != self._metrics_key or (running and now - self._metrics_at >= METRICS_INTERVAL_S):
+            self._metrics = latest_metrics(self._queue.store, job_id)
+            self._metrics_key, self._metrics_at = key, now
+        return self._metrics
 
     def _make(self, fields: dict[str, Any]) -> dict[str, Any]:
         self._restart = False
