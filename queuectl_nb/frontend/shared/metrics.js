@@ -3,8 +3,8 @@
 import { el, setAttributes, setText, svg } from "./dom.js";
 import { visible } from "./format.js";
 
-const LINE_WIDTH = 120; // of the view box
-const LINE_HEIGHT = 24;
+const LINE_VIEW_WIDTH = 120; // of the view box
+const LINE_VIEW_HEIGHT = 24;
 
 /** Return a number with up to four significant digits; "-" for none. */
 function shortNumber(value) {
@@ -30,11 +30,11 @@ function smallLine(values) {
   const span = Math.max(...values) - low;
   const points = values.map((value, index) => {
     const share = span > 0 && Number.isFinite(span) ? (value - low) / span : 0.5;
-    return `${(1 + ((LINE_WIDTH - 2) * index) / (values.length - 1)).toFixed(1)},${(2 + (LINE_HEIGHT - 4) * (1 - share)).toFixed(1)}`;
+    return `${(1 + ((LINE_VIEW_WIDTH - 2) * index) / (values.length - 1)).toFixed(1)},${(2 + (LINE_VIEW_HEIGHT - 4) * (1 - share)).toFixed(1)}`;
   });
   return svg(
     "svg",
-    { class: "qc-small-line", viewBox: `0 0 ${LINE_WIDTH} ${LINE_HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" },
+    { class: "qc-small-line", viewBox: `0 0 ${LINE_VIEW_WIDTH} ${LINE_VIEW_HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" },
     svg("polyline", { points: points.join(" ") }),
   );
 }
