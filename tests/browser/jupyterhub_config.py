@@ -30,10 +30,6 @@ config.Spawner.args = [
 config.Spawner.start_timeout = config.Spawner.http_timeout = 180
 config.Spawner.environment = {
     **given["environment"],
-    # JupyterLab takes seconds to load, and only one test needs it
-    "JUPYTERHUB_SINGLEUSER_APP": lambda spawner: (
-        "jupyterlab.labapp.LabApp" if spawner.user.name == "bob" else "jupyter_server.serverapp.ServerApp"
-    ),
     "QUEUECTL_DB": lambda spawner: f"{given['homes']}/{spawner.user.name}/queue.db",
 }
 config.JupyterHub.services = [{"name": "test", "api_token": given["token"]}]
