@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import importlib.util
+import json
 import os
 import shutil
 import sys
@@ -60,7 +61,8 @@ def run(request: Mapping[str, Any], reply: Reply) -> int:
         code, error_text = execute(notebook, source, file, specs, folder)
     if error_text is None and file.error is not None:
         code, error_text = 1, f"the executed notebook cannot be written: {file.error.strerror}"
-    reply.write(reply.value(0, notebook["name"], as_json=True) if error_text is None else {"error": error_text})
+    done = {"call": 0, "raised": False, "result": json.dumps(notebook["name"])}
+    reply.write(done if error_text is None else {"error": error_text})
     return code
 
 

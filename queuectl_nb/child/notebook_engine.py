@@ -85,7 +85,8 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # not typed
 
     def execute_cell(self, cell: NotebookNode, cell_index: int) -> NotebookNode:
         """Execute a cell; if the kernel dies, record that as the error of the cell."""
-        report(progress=cell_index / len(self.nb.cells))
+        count = len(self.nb.cells)
+        report(progress=cell_index / count, cell=cell_index + 1, cells=count)
         try:
             return super().execute_cell(cell, cell_index)  # type: ignore[no-any-return]
         except DeadKernelError:

@@ -15,6 +15,7 @@ from queuectl_nb.model.state import State
 from queuectl_nb.render.ansi import fold_returns
 from queuectl_nb.render.cards import RunStatus, job_card
 from queuectl_nb.render.progress import TAIL_BYTES, format_size, read_progress
+from queuectl_nb.store.calls import executed_notebook
 
 if TYPE_CHECKING:
     from queuectl_nb.client.artifacts import JobArtifacts
@@ -43,8 +44,14 @@ def read_card(store: Store, record: JobRecord, *, static: bool = False) -> Rende
     reported = latest_metrics(store, record.id).series if status or record.metrics else ()
     cell = read_cell_facts(store, record) if record.kind == Kind.CELL else None
     artifacts = () if status or not history else _describe_artifacts(read_artifacts(store, record.id))
+    notebook = None
+    if record.kind == Kind.NOTEBOOK:
+        notebook = executed_notebook(store.db, record.id)
+        last = {name: value for name, value, _ in reported}
+        facts += [f"cell {last['cell']} of {last['cells']}"] if {"cell", "cells"} <= last.keys() else []
+        reported = [each for each in reported if each[0] not in {"cell", "cells"}]
     notes = {"facts": facts, "hints": hints, "artifacts": artifacts}
-    return job_card(record, history, status, output, reported, static=static, cell=cell, **notes)
+    return job_card(record, history, status, output, reported, static=static, cell=cell, notebook=notebook, **notes)
 
 
 def _describe_artifacts(found: JobArtifacts) -> list[str]:

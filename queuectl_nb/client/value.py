@@ -78,9 +78,7 @@ def _read_outcomes(job: Job, store: Store) -> tuple[list[_CallOutcome], bool]:
         if not completed:
             return [_CallOutcome(error=_failure(job))], False
         is_notebook = record.kind == Kind.NOTEBOOK
-        return [
-            _CallOutcome(executed_notebook(store.db, job.id, record.result) if is_notebook else record.result)
-        ], False
+        return [_CallOutcome(executed_notebook(store.db, job.id) if is_notebook else record.result)], False
     calls = read_calls(store.db, job.id)
     found = {each.call: _load(job, each) for each in calls.values}
     missing = _CallOutcome(error=_failure(job)) if len(found) < calls.number else _CallOutcome()

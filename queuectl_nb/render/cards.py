@@ -65,12 +65,13 @@ def job_card(  # noqa: PLR0913 - what a card shows
     hints: Sequence[str] = (),
     cell: CellFacts | None = None,
     artifacts: Sequence[str] = (),
+    notebook: Path | None = None,
 ) -> Rendering:
     """Return a job with its attempts, the status of the running one, and output and metrics of the latest.
 
     ``metrics`` are name, last value and some values of each. ``static`` says on the card that it is not updated;
-    ``hints`` say why it does not start, ``artifacts`` what files it has left. The parts have a fixed order, so that it
-    changes little.
+    ``hints`` say why it does not start, ``artifacts`` what files it has left, ``notebook`` where the executed notebook
+    is. The parts have a fixed order, so that it changes little.
     """
     facts = [*([] if job.kind == Kind.COMMAND else [job.kind]), _attempt_count(job), *facts]
     delayed = str(job.state) in ("pending", "failed") and (job.run_at or 0) > job.updated_at
@@ -84,9 +85,11 @@ def job_card(  # noqa: PLR0913 - what a card shows
     parts += [block("error", job.error)] if job.error else []
     if tail := output.rstrip().split("\n")[-OUTPUT_LINES:]:
         parts += [_output(tail)] if any(tail) else []
+    if notebook is not None:
+        parts += [heading(f"executed notebook: {notebook}")]
     displays = [] if cell is None or status else cell.displays
-    if any(each.get("output_type") == "execute_result" for each in displays):
-        pass  # it is in the output, and below
+    if notebook is not None or any(each.get("output_type") == "execute_result" for each in displays):
+        pass  # it is there already
     elif job.result_repr is not None and (cell is None or job.result_repr != "None"):
         parts += [block("result", job.result_repr)]
     elif job.result is not None:
@@ -101,8 +104,8 @@ def job_card(  # noqa: PLR0913 - what a card shows
 def _command(job: JobRecord, cell: CellFacts | None) -> Rendering:
     """Return the call or command; several lines, and the source of a cell, are folded behind the first line."""
     is_cell = job.kind == Kind.CELL
-    if job.kind == Kind.FUNCTION:
-        return block("call", job.command, python=True)
+    if job.kind in {Kind.FUNCTION, Kind.NOTEBOOK}:
+        return block("call" if job.kind == Kind.FUNCTION else "notebook", job.command, python=True)
     text = job.command if is_cell else displayed_command(job.command)
     lines = text.strip().split("\n")
     if not is_cell and len(lines) == 1:

@@ -141,7 +141,7 @@ def _value_of(connection: sqlite3.Connection, job_id: str, spool: Path) -> dict[
     if kind == Kind.COMMAND:
         return {"json": result or "null"}
     if kind == Kind.NOTEBOOK:
-        return {"json": json.dumps(_notebook_path(connection, job_id, json.loads(result), spool))}
+        return {"json": json.dumps(str(_notebook_path(connection, job_id, spool)))}
     rows = connection.execute(Q.values_of_job, {"id": job_id}).fetchall()
     folder = blob_dir(spool)
     for *_, body, sha, note in rows:
@@ -152,16 +152,16 @@ def _value_of(connection: sqlite3.Connection, job_id: str, spool: Path) -> dict[
     return {"pickles": found, "chunk": bool(chunk)}
 
 
-def executed_notebook(db: Database, job_id: str, name: str) -> Path | None:
-    """Return the path of the executed notebook of a completed job, the artifact ``name``; None if it was not kept."""
+def executed_notebook(db: Database, job_id: str) -> Path | None:
+    """Return the path of the executed notebook of the newest attempt; None if there is no such file."""
     with db.read() as connection:
-        path = Path(_notebook_path(connection, job_id, name, db.output_dir))
-    return path if path.is_file() else None
+        path = _notebook_path(connection, job_id, db.output_dir)
+    return path if path is not None and path.is_file() else None
 
 
-def _notebook_path(connection: sqlite3.Connection, job_id: str, name: str, spool: Path) -> str:
-    (token,) = connection.execute(Q.newest_token, {"id": job_id}).fetchone()
-    return f"{artifact_dir(spool, token)}/{name}"
+def _notebook_path(connection: sqlite3.Connection, job_id: str, spool: Path) -> Path | None:
+    row = connection.execute(Q.executed_notebook, {"id": job_id}).fetchone()
+    return None if row is None else Path(artifact_dir(spool, row[0]), row[1])
 
 
 def parse_reply(text: str) -> tuple[list[CallValue], dict[str, Any]]:

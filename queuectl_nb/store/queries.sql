@@ -133,8 +133,9 @@ SELECT blobs.sha256, body FROM job_blobs JOIN blobs ON blobs.sha256 = job_blobs.
 -- name: result_of_job
 SELECT kind, result, (SELECT body ->> '$.chunk' FROM payloads WHERE job = jobs.seq) FROM jobs WHERE id = :id;
 
--- name: newest_token
-SELECT token FROM attempts WHERE job = (SELECT seq FROM jobs WHERE id = :id) ORDER BY number DESC LIMIT 1;
+-- name: executed_notebook
+SELECT token, body ->> '$.notebook.name' FROM attempts JOIN payloads ON payloads.job = attempts.job
+WHERE attempts.job = (SELECT seq FROM jobs WHERE id = :id) ORDER BY number DESC LIMIT 1;
 
 -- name: count_calls
 SELECT coalesce(json_array_length(body, '$.calls'), 1), body ->> '$.chunk' FROM payloads

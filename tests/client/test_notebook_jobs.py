@@ -176,6 +176,27 @@ def test_folder_of_artifacts_removed(finished: dict[str, Job]) -> None:
     assert finished["own"].error == "the executed notebook cannot be written: No such file or directory"
 
 
+def test_card(finished: dict[str, Job]) -> None:
+    """The card shows the notebook with its parameters, the error, and where the executed notebook is."""
+    card = finished["error"]._card()
+    assert card is not None
+    text = card.text
+    assert "notebook: error.ipynb" in text
+    assert "error: In [3]: ValueError: bad region" in text
+    (path,) = finished["error"].artifacts.values()
+    assert f"executed notebook: {path}" in text
+    assert "cell 3 of 4" in text
+    assert "error.ipynb" in card.html
+
+
+def test_cells_as_metrics(finished: dict[str, Job]) -> None:
+    """A notebook reports the cell that it is at, of how many, and the share of those that are done."""
+    job = finished["error"]
+    assert job.metrics == {"cell": 3, "cells": 4}
+    assert job.progress == 0.5
+    assert finished["values"].metrics == {"cell": 5, "cells": 5}
+
+
 def test_rows(finished: dict[str, Job]) -> None:
     """One job per row, with fields of the job among the columns; two notebooks run at the same time."""
     jobs = [finished["meet-row-a"], finished["meet-row-b"]]

@@ -14,6 +14,7 @@ import pytest
 from queuectl_nb.client import Job, Queue
 from queuectl_nb.client.pool import WorkerPool
 from queuectl_nb.model.errors import BadInput, JobFailed, NotFound, QueuectlError
+from tests.client.test_notebook import write
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
@@ -53,6 +54,18 @@ def test_enqueue_returns_the_job(cell: Cell) -> None:
     changed = cell("%queuectl cancel a")
     assert list(changed.index) == ["a"]
     assert changed.state["a"] == "cancelled"
+
+
+def test_enqueue_a_notebook(cell: Cell, tmp_path: Path) -> None:
+    """A notebook is enqueued with parameters, also from variables of the notebook."""
+    path = write(tmp_path / "report.ipynb", "region = 'EU'\ndays = 7")
+    cell("where = 'North America'")
+    line = f"%queuectl enqueue --notebook {path} --var where --parameter 'region={{where}}' --parameter days=3"
+    assert cell(line).command == "report.ipynb(region='North America', days=3)"
+    with pytest.raises(BadInput, match="'regoin' is unknown; did you mean region"):
+        cell(f"%queuectl enqueue --notebook {path} --parameter regoin=EU")
+    with pytest.raises(BadInput, match="remove --notebook"):
+        cell(f"%%queuectl enqueue --notebook {path}\ntrue")
 
 
 def test_deleted_jobs_are_returned(cell: Cell, queue: Queue, manual_worker: ManualWorker) -> None:
