@@ -1,5 +1,6 @@
 """Helpers for testing code that uses a queue: no worker processes, no shared files.
 
+>>> from queuectl_nb import Queue
 >>> from queuectl_nb.testing import assert_enqueued, run_pending, temporary_queue
 >>> with temporary_queue() as queue:
 ...     _ = queue.enqueue("echo hello", id="greeting", priority=5)
@@ -8,36 +9,96 @@
 ...     print(finished.id, finished.state, finished.log().strip())
 greeting completed hello
 
+>>> queue = Queue.inline()  # functions run at once, in this process
+>>> queue.submit(max, [1, 3, 2]).result()
+3
+
 With pytest the fixture ``queuectl_queue`` gives each test a temporary queue.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import random
+import shutil
 import tempfile
+import threading
 import time
+import weakref
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from queuectl_nb.client import Job, Queue
+from queuectl_nb.model.call import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from queuectl_nb.client.arguments import Jobs
     from queuectl_nb.engine.local_executor import LocalExecutor
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.model.settings import Settings
+    from queuectl_nb.model.state import State
     from queuectl_nb.store.claims import EndedAttempt
     from queuectl_nb.store.store import Store
 
-__all__ = ["assert_enqueued", "run_pending", "temporary_queue"]
+__all__ = ["InlineQueue", "assert_enqueued", "run_pending", "temporary_queue"]
 
 WORKER_NAME = "testing"
 POLL_INTERVAL_S = 0.002
 """Interval at which a running command is checked."""
+
+
+class InlineQueue(Queue):
+    """A queue without workers, whose jobs run while they are enqueued.
+
+    Functions are called in this process, so that a debugger, a coverage tool and patches see them; their output is not
+    kept in a log. Otherwise they run as in a job: arguments, closures and values are pickled copies, dependencies and
+    retries are followed, ``current_job()`` and ``report()`` work, and ``submit`` returns the job, whose ``result()``
+    raises what the function raised. Retries do not wait. A ``timeout`` has no effect, and the exit of a function by
+    ``os._exit`` or a signal ends this process. Everything else runs as in :func:`run_pending`.
+
+    Waiting for a job that cannot run now (delayed, in a paused queue) raises ``WaitTimeout`` at once.
+
+    Examples
+    --------
+    >>> queue = Queue.inline()
+    >>> job = queue.submit(int, "seven")
+    >>> str(job.state), job.attempts, job.error
+    ('dead', 3, "ValueError: invalid literal for int() with base 10: 'seven'")
+    """
+
+    def __init__(self, path: str | os.PathLike[str], **options: Any) -> None:
+        super().__init__(path, **options)
+        self._lock = threading.RLock()
+        self.store.run_inline = self._run
+
+    @classmethod
+    def create(cls) -> InlineQueue:
+        """Return a queue in a temporary directory, which is deleted with it."""
+        folder = tempfile.mkdtemp(prefix="queuectl-")
+        path = Path(folder, "queue.db")
+        path.touch(0o600)
+        path.write_bytes(_empty_queue())
+        queue = cls(path)
+        weakref.finalize(queue, shutil.rmtree, folder, ignore_errors=True)
+        return queue
+
+    def _run(self) -> None:
+        with self._lock:  # the variables of a job are those of the process
+            _run_due(self, inline=True)
+
+    def wait(self, *jobs: Jobs, timeout: float | str | None = None, **options: Any) -> dict[State, int]:
+        """Return at once, or raise ``WaitTimeout``."""
+        return super().wait(*jobs, timeout=0, **options)
+
+    def as_completed(self, jobs: Iterable[Job], timeout: float | str | None = None) -> Iterator[Job]:
+        """Yield jobs that have finished, and raise ``WaitTimeout`` if there are others."""
+        return super().as_completed(jobs, timeout=0)
 
 
 @contextlib.contextmanager
@@ -123,6 +184,11 @@ def run_pending(queue: Queue) -> list[Job]:
     ...     [(str(each.state), each.attempts, each.exit_code) for each in run_pending(queue)]
     [('dead', 2, 3)]
     """
+    return _run_due(queue, inline=False)
+
+
+def _run_due(queue: Queue, *, inline: bool) -> list[Job]:
+    """Run the jobs that are due; ``inline``: functions in this process."""
     from queuectl_nb.engine import notifier
     from queuectl_nb.engine.local_executor import LocalExecutor
     from queuectl_nb.store.boot_time import read_boot_time
@@ -151,7 +217,8 @@ def run_pending(queue: Queue) -> list[Job]:
         if not result.leases:
             break
         ran[result.leases[0].job_id] = None
-        attempt, spooled = _run(store, executor, result.leases[0], settings)
+        run = _call if inline and result.leases[0].kind == Kind.FUNCTION else _run
+        attempt, spooled = run(store, executor, result.leases[0], settings)
         ended = [attempt]
     executor.close()
     return [job for job in (queue.job(job_id) for job_id in ran) if job.record.is_finished]
@@ -194,4 +261,40 @@ def _run(
     outcome = monitor.outcome
     if lease.call is not None:
         outcome, ending, _ = add_reply(executor.spool, lease.token, outcome, ending)
+    return EndedAttempt(lease, outcome, ending), spooled
+
+
+def _call(
+    store: Store, executor: LocalExecutor, lease: Lease, settings: Settings
+) -> tuple[EndedAttempt, frozenset[str]]:
+    """Make the calls of one attempt in this process; return the result, and the streams to keep in the spool."""
+    from queuectl_nb.child import function
+    from queuectl_nb.child.reply import Reply
+    from queuectl_nb.engine.collect import add_reply, capture_ending
+    from queuectl_nb.engine.executor import CannotStart
+    from queuectl_nb.engine.python.request import with_call
+    from queuectl_nb.model.attempt import Ending
+    from queuectl_nb.model.outcome import NotStarted, Raised, exited
+    from queuectl_nb.store.artifacts import artifact_dir
+    from queuectl_nb.store.blobs import blob_dir
+    from queuectl_nb.store.claims import EndedAttempt
+
+    spool, started_at = executor.spool, time.time()
+    try:
+        lease = with_call(store.db, lease)
+    except CannotStart as error:
+        return EndedAttempt(lease, NotStarted(str(error), error.final), Ending(time.time())), frozenset()
+    os.mkdir(artifact_dir(spool.folder, lease.token), 0o700)
+    reply = Reply(str(spool.path(lease.token, "reply")), blob_dir(spool.folder))
+    variables = {
+        os.fsdecode(k): os.fsdecode(v) for k, v in executor.attempt_variables(lease, settings.max_retries).items()
+    }
+    with mock.patch.dict(os.environ, variables):
+        code = function.run(lease.call or {}, reply)
+        reply.flush()
+    ending = Ending(time.time(), started_at, os.getpid())
+    ending, spooled = capture_ending(spool, lease.token, {}, settings, ending)
+    outcome, ending, _ = add_reply(spool, lease.token, exited(code), ending)
+    if isinstance(outcome, Raised):
+        outcome = dataclasses.replace(outcome, retry_after=0.0)
     return EndedAttempt(lease, outcome, ending), spooled

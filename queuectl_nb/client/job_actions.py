@@ -35,8 +35,11 @@ __all__ = [
 
 
 def notify_idle_worker(store: Store) -> None:
-    """Wake one idle worker, since there may be work."""
-    notifier.notify(notifier.work_fifo(store.db.spool))
+    """Wake one idle worker, since there may be work; without workers (``Queue.inline``), do it."""
+    if store.run_inline is not None:
+        store.run_inline()
+    else:
+        notifier.notify(notifier.work_fifo(store.db.spool))
 
 
 def notify_workers(store: Store, names: Iterable[str]) -> None:

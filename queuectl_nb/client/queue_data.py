@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from queuectl_nb.client.selection import Selection
     from queuectl_nb.client.sql import UserDatabase
     from queuectl_nb.model.settings import Settings
+    from queuectl_nb.testing import InlineQueue
 
 __all__ = ["QueueData"]
 
@@ -50,6 +51,16 @@ class QueueData:
         self.allow_network_fs = allow_network_fs
         self.interpreter_first = interpreter_first
         self.store: Store = Store(self.path, allow_network_fs=allow_network_fs)
+
+    @staticmethod
+    def inline() -> InlineQueue:
+        """Return an empty queue for tests: what is enqueued runs at once, functions in this process.
+
+        See :class:`queuectl_nb.testing.InlineQueue`.
+        """
+        from queuectl_nb.testing import InlineQueue
+
+        return InlineQueue.create()
 
     def __reduce__(self) -> tuple[Callable[..., Self], tuple[str]]:
         """Pickle the path and the options; unpickling opens the file."""

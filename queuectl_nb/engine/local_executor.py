@@ -106,7 +106,7 @@ class LocalExecutor:
             self._encoded_cache = kept, own, shared
         return shared
 
-    def _attempt_variables(self, lease: Lease, max_retries: int) -> dict[bytes, bytes]:
+    def attempt_variables(self, lease: Lease, max_retries: int) -> dict[bytes, bytes]:
         """Return the variables that each attempt has for itself."""
         token = lease.token.encode()
         files = self._files % token
@@ -219,7 +219,7 @@ class LocalExecutor:
         self, lease: Lease, settings: Settings, output: tuple[int, int]
     ) -> tuple[int, ForkServer | None]:
         """Start the process of a job; return its pid, and its fork server if it has one."""
-        shared, own = self._shared_environment(lease), self._attempt_variables(lease, settings.max_retries)
+        shared, own = self._shared_environment(lease), self.attempt_variables(lease, settings.max_retries)
         if lease.call is not None:
             return self._start_call(lease, lease.call, (shared, own), output, settings)
         program, *options = _split_shell(lease.shell or settings.shell)

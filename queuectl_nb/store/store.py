@@ -12,6 +12,7 @@ from queuectl_nb.store.settings import SettingsTable
 from queuectl_nb.store.spool import Spool
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from queuectl_nb.store.jobs import Jobs
@@ -23,6 +24,9 @@ __all__ = ["Store"]
 
 class Store:
     """An open queue: database and spool. One per process; threads and forks can share it."""
+
+    run_inline: Callable[[], object] | None = None
+    """Runs the jobs that are due, where there are no workers (``queuectl_nb.testing``)."""
 
     def __init__(self, path: Path, *, allow_network_fs: bool = False) -> None:
         """Open the queue at ``path``; raises what :class:`Database` raises."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import select
 import subprocess
 import sys
+import threading
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import queuectl_nb
-from queuectl_nb import BadInput, Queue
+from queuectl_nb import BadInput, JobCancelled, Queue, Retry, WaitTimeout, current_job, report
 from queuectl_nb.engine.notifier import FinishWaiter, waiter_dir
 from queuectl_nb.testing import assert_enqueued, run_pending, temporary_queue
+from tests.client.job_functions import add, fail
 from tests.engine.harness import alive, job_processes, read_pid
 
 ROOT = Path(queuectl_nb.__file__).parents[1]
@@ -127,3 +132,84 @@ def test_the_fixture_gives_an_empty_queue(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# ---------------------------------------------------------------------- Queue.inline
+
+
+def test_inline_functions_run_at_once() -> None:
+    """``submit`` returns a job that has finished in this process; ``map``, chunks and fan-in work."""
+    queue = Queue.inline()
+    assert queue.submit(os.getpid).result() == os.getpid()
+    one, two = queue.submit(add, 1), queue.submit(add, 2)
+    assert (one.state, one.to_dict()["result"], one.history[0].worker) == ("completed", 2, "testing")
+    assert queue.submit(sum, [one, two]).result() == 5
+    assert queue.map(add, range(5), chunksize=2).results() == [1, 2, 3, 4, 5]
+    assert {job.id for job in queue.as_completed([two, one])} == {one.id, two.id}
+    with queue.executor() as executor:
+        assert list(executor.map(add, [1, 2])) == [2, 3]
+    assert queue.enqueue("echo hello").log() == "hello\n"
+    assert len(queue.jobs()) == len(queue.attempts()) == 10
+
+
+def test_inline_errors_and_retries() -> None:
+    """Errors are those of the function; retries do not wait, and a failed dependency cancels."""
+    queue = Queue.inline()
+
+    def second_time() -> tuple[int, str]:
+        job = current_job()
+        assert job is not None
+        if job.attempt == 1:
+            raise Retry("later", after=3600)
+        report(progress=0.5, loss=2)
+        (job.artifacts / "model").write_text("weights")
+        return job.attempt, job.id
+
+    job = queue.submit(second_time)
+    assert job.result() == (2, job.id)
+    assert [attempt.error for attempt in job.history] == ["Retry: later", None]
+    assert job.artifacts["model"].read_text() == "weights"
+    assert job.metrics == {"loss": 2}
+    assert current_job() is None
+    failing = queue.task(fail, max_retries=2).submit("bad rate")
+    with pytest.raises(ValueError, match="bad rate"):
+        failing.result()
+    assert (failing.state, failing.attempts) == ("dead", 2)
+    with pytest.raises(JobCancelled):
+        queue.submit(add, failing).result()
+    with pytest.raises(BadInput, match="argument x of add cannot be pickled"):
+        queue.submit(add, threading.Lock())
+    assert queue.task(sys.exit, max_retries=1).submit(3).exit_code == 3
+    failing.retry()
+    assert failing.attempts == 2
+
+
+def test_inline_jobs_that_cannot_run_now() -> None:
+    """A delayed job, and one in a paused queue, is not waited for; the latter runs when the queue is resumed."""
+    queue = Queue.inline()
+    delayed = queue.task(add, delay=3600).submit(1)
+    queue.pause("gpu")
+    paused = queue.task(add, queue="gpu").submit(1)
+    for job in (delayed, paused):
+        with pytest.raises(WaitTimeout):
+            job.result()
+    queue.resume("gpu")
+    assert paused.result() == 2
+
+
+def test_inline_jobs_within_a_job() -> None:
+    """A function that submits to its queue gets values at once, too; the directory goes with the queue."""
+    queue = Queue.inline()
+    folder = queue.path.parent
+
+    def outer(inner: Queue) -> Any:
+        value = inner.submit(add, 1).result()
+        job = current_job()
+        assert job is not None
+        assert job.id == "job-1"
+        return value
+
+    assert queue.submit(outer, queue).result() == 2
+    del queue
+    gc.collect()
+    assert not folder.exists()
