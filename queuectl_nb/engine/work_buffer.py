@@ -240,12 +240,14 @@ class WorkBuffer:
             )
         except Busy:
             self.contended = True
+            self.force_check()  # there is still work, though nothing changes
             if lock_timeout_s:
                 self._on_busy(began, BUSY_RETRY_S if lock_timeout_s == LOCK_TIMEOUT_S else 0.0)
             return False
         except BadEnvironment as error:
             if self.store.db.is_replaced():
                 raise
+            self.force_check()
             self._warn_and_pause(str(error), DISK_FULL_RETRY_S)
             return False
         if self.results or self.to_release:  # a release may have cancelled the job

@@ -6,7 +6,9 @@ import math
 import os
 import time
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+import pytest
 
 from queuectl_nb.engine import notifier, run_monitor
 from queuectl_nb.engine.run_monitor import RunMonitor
@@ -14,6 +16,7 @@ from queuectl_nb.engine.work_buffer import LOCK_TIMEOUT_S
 from queuectl_nb.engine.worker import LONG_JOB_LOCK_TIMEOUT_S, Worker
 from queuectl_nb.engine.worker_core import WorkerCore
 from queuectl_nb.model.attempt import Ending
+from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import State
 from queuectl_nb.store.claims import StartedAttempt
@@ -21,8 +24,7 @@ from queuectl_nb.store.write_lock import LockRequest
 from tests.engine.test_frozen import QuietControl, Recorder
 
 if TYPE_CHECKING:
-    import pytest
-
+    from queuectl_nb.model.errors import QueuectlError
     from tests.engine.harness import WorkerHarness
 
 
@@ -138,6 +140,29 @@ def test_a_poll_leaves_jobs_to_those_who_take_them(harness: WorkerHarness) -> No
     control.hop = 1
     worker.buffer.force_check()
     assert worker._may_claim()
+
+
+@pytest.mark.parametrize("error", [BadEnvironment("the disk is full"), Busy("the queue is busy")])
+def test_a_failed_claim_is_repeated(
+    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch, error: QueuectlError
+) -> None:
+    """An idle worker whose claim has failed tries again, also if nobody writes to the queue meanwhile."""
+    store = harness.queue.store
+    worker = Worker(WorkerCore(store, QuietControl(store), host="here"), cast("Any", Recorder()))
+    harness.add("true")
+
+    def fail(**_: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(worker.core.claims, "settle_and_claim", fail)
+    assert worker._flush_due()
+    worker._flush()
+    assert not worker.buffer.claimed
+    monkeypatch.undo()
+    worker.buffer.retry_at = 0.0
+    assert worker._flush_due()
+    worker._flush()
+    assert len(worker.buffer.claimed) == 1
 
 
 def test_attempts_in_a_slurm_job_name_it(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
