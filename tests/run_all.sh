@@ -82,6 +82,7 @@ if [ ! -x "$venv/bin/configurable-http-proxy" ]; then
 fi
 
 unset QUEUECTL_DB  # tests never use the caller's queue
+unset PYTHONDONTWRITEBYTECODE  # without bytecode each kernel that a test starts compiles 1.6 s of imports again
 
 # run_pytest VENV [ARGUMENT...]: as root, with /etc and the home directory mounted read-only, so that a test that writes
 # outside its temporary directory fails instead of damaging the machine. tests/test_read_only.py checks this.
