@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -136,11 +137,13 @@ class LocalRun:
         """The file that the command may write metrics to."""
         return f"{self.files.folder}/{self.lease.token}.metrics"
 
-    def move_to_own_files(self) -> None:
-        """Rename the worker's files after the token of the attempt."""
+    def move_to_own_files(self) -> bool:
+        """Rename the worker's files after the token of the attempt; return False if the disk is full."""
         if not self.has_own_files:
-            self.files.rename(self.lease.token)
-            self.has_own_files = True
+            with contextlib.suppress(OSError):
+                self.files.rename(self.lease.token)
+                self.has_own_files = True
+        return self.has_own_files
 
     def terminate(self) -> None:
         """Send SIGTERM to all processes of the command."""

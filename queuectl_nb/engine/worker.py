@@ -123,7 +123,8 @@ class Worker:
             outcome, ending, modules = add_reply(self.core.store.spool, run.lease.token, outcome, ending)
             self.executor.fork_servers.learn(modules)
         if keep_files or ending.note is not None:  # a note: the job may have replaced its output file
-            run.move_to_own_files()
+            if not run.move_to_own_files() and ending.note is None:
+                ending = ending._replace(note="part of its output was lost: the disk is full")
             punch_middle(run.paths.values(), self.control.settings.spool_limit)
         if ending.artifacts is None:
             self.executor.reuse_artifact_folder(run.lease.token)

@@ -52,10 +52,21 @@ class WorkerFiles:
             raise
 
     def rename(self, token: str) -> None:
-        """Rename the files to those of attempt ``token``; the next attempt gets new ones."""
-        for stream, path in self.paths.items():
-            with contextlib.suppress(FileNotFoundError):  # removed, by the job for example
-                os.rename(path, f"{self.folder}/{token}.{stream}")
+        """Rename the files to those of attempt ``token``; the next attempt gets new ones.
+
+        Raises OSError, and keeps the names of both, if that is impossible: a directory may need room on a full disk.
+        """
+        renamed: list[tuple[str, str]] = []
+        try:
+            for stream, path in self.paths.items():
+                with contextlib.suppress(FileNotFoundError):  # removed, by the job for example
+                    own = f"{self.folder}/{token}.{stream}"
+                    os.rename(path, own)
+                    renamed.append((own, path))
+        except OSError:
+            for own, path in renamed:
+                os.rename(own, path)
+            raise
 
     def remove(self) -> None:
         """Remove the files."""

@@ -267,6 +267,12 @@ def test_parent_that_is_no_folder(tmp_path: Path, name: str) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
+def test_path_with_a_nul() -> None:
+    """The error names the path as Python writes it, and the reason."""
+    with pytest.raises(BadEnvironment, match=r"'a\\x00b' cannot be opened: embedded null byte"):
+        paths.real_path(Path("a\0b"))
+
+
 def test_links_share_the_spool(queue_path: Path, tmp_path: Path) -> None:
     """A link to the file or to its folder leads to the same spool and its locks."""
     (tmp_path / "link.db").symlink_to(queue_path)

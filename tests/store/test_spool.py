@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from queuectl_nb.engine.local_run import LocalRun
 from queuectl_nb.store import output
 from queuectl_nb.store.output import EMPTY_STREAM, StoredStream, read_truncated
 from queuectl_nb.store.spool import STREAMS, Spool
@@ -152,6 +155,28 @@ def test_rename_of_a_long_attempt(spool: Spool, job: subprocess.Popen[bytes]) ->
     assert spool.tokens() == {TOKEN}
     spool.remove(TOKEN)
     assert spool.tokens() == set()
+
+
+def test_rename_on_a_full_disk(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If one of the files cannot be renamed, both keep their names, and a later attempt to rename them works."""
+    files, rename = spool.worker_files("worker-1"), os.rename
+    for handle in files.open():
+        os.close(handle)
+
+    def fail(source: str, target: str) -> None:
+        if target.endswith(f"{TOKEN}.stderr"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fail)
+    run = LocalRun(cast("Any", SimpleNamespace(token=TOKEN)), files, 1, 0.0, 0.0, None, owns_children=False)
+    assert not run.move_to_own_files()
+    assert (run.paths, all(map(os.path.exists, run.paths.values()))) == (files.paths, True)
+    assert spool.tokens() == set()
+    monkeypatch.undo()
+    assert run.move_to_own_files()
+    assert all(map(os.path.exists, run.paths.values()))
+    assert spool.tokens() == {TOKEN}
 
 
 def test_kill_during_a_rename(spool: Spool) -> None:
