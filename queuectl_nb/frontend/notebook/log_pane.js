@@ -2,7 +2,7 @@
 
 import { el, setText } from "./dom.js";
 import { LogView } from "./log.js";
-import { size, visible } from "./format.js";
+import { oneLine, size, visible } from "./format.js";
 import { showMetrics } from "./metrics.js";
 
 const MAX_ATTEMPTS = 200;
@@ -100,7 +100,7 @@ class LogPane {
     if (!call) return;
     const value = error ?? result ?? "";
     for (const [node, text] of [[this.call, call], [this.value, value]]) {
-      setText(node, visible(text));
+      setText(node, oneLine(text));
       node.title = visible(text);
     }
     this.value.hidden = !value;

@@ -1,7 +1,7 @@
 // Cells of the job table; a row is an object with the fields of the job's JSON.
 
 import { el, setAttributes, setText } from "./dom.js";
-import { clock, count, duration, millis, visible } from "./format.js";
+import { clock, count, duration, millis, oneLine, visible } from "./format.js";
 import { showLiveCell } from "./metrics.js";
 
 const MIN_TITLE_CHARS = 12; // shorter texts always fit, and need no tooltip
@@ -10,7 +10,7 @@ const MIN_TITLE_CHARS = 12; // shorter texts always fit, and need no tooltip
 const FORMATTERS = {
   text: (value) => [visible(value), null],
   mono: (value) => [visible(value), null],
-  command: (value) => [visible(value.trim().replace(/\s*\n\s*/g, " ↵ ")), value.split("\n").map(visible).join("\n")],
+  command: (value) => [oneLine(value), value.split("\n").map(visible).join("\n")],
   number: (value) => [count(value), null],
   time: (value) => [clock(value), new Date(millis(value) ?? 0).toISOString()],
   state: (value) => [value, null],

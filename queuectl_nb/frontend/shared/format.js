@@ -21,6 +21,11 @@ export function visible(text) {
   );
 }
 
+/** Return a command or the source of a cell as one line. */
+export function oneLine(text) {
+  return visible(text.trim().replace(/\s*\n\s*/g, " ↵ "));
+}
+
 /** Return epoch milliseconds of a time in epoch seconds or ISO 8601; null if there is none. */
 export function millis(time) {
   if (time === null || time === undefined || time === "") return null;
