@@ -74,6 +74,20 @@ OWN_SHAPES: Mapping[str, dict[str, Any]] = {
             },
         }
     ),
+    "outputs": closed(
+        {
+            "outputs": {
+                "type": "array",
+                "items": closed(
+                    {
+                        "text": {"type": ["string", "null"], "description": "its form as text"},
+                        "png": {"type": ["string", "null"], "description": "the image as base64, if it is a PNG"},
+                    }
+                ),
+                "description": "what the latest attempt of a cell has displayed; empty for other kinds",
+            }
+        }
+    ),
     "running": closed(
         {
             "jobs": {
@@ -172,6 +186,11 @@ BODIES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
         "Output of an attempt, in pieces",
         "application/json",
         {"$ref": "log-piece.schema.json"},
+    ),
+    "/api/jobs/{job_id}/outputs": (
+        "What a cell has displayed, as text and PNG",
+        "application/json",
+        {"$ref": "outputs.schema.json"},
     ),
     "/api/jobs/{job_id}/artifacts": (
         "The files that an attempt has left",

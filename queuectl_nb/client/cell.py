@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.client.cell_names import find_names
@@ -51,10 +51,12 @@ def make_cell_spec(path: Path, cell: Cell, options: Mapping[str, Any]) -> JobSpe
             raise BadInput(f"input {name} has {size:,} MiB, more than {limit}; to pass it, name it: --input {name}")
         items[name] = writer.store(body)
     modules = [value.__name__.partition(".")[0] for value in values.values() if isinstance(value, ModuleType)]
+    code = (ModuleType, FunctionType, type)
+    data = {name: value for name, value in values.items() if not isinstance(value, code)}
     content = {
         "preload": sorted({"IPython", "cloudpickle", *names.modules, *modules}),
         "inputs": items,
-        "shown": call_text("", [Call((), values)])[1:-1],
+        "shown": call_text("", [Call((), data)])[1:-1],
         "assigned": names.assigned,
         "imported": names.imported,
     }

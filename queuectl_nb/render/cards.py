@@ -17,7 +17,7 @@ from queuectl_nb.model.job import JobRecord
 from queuectl_nb.model.times import invalid_time
 from queuectl_nb.render.ansi import strip_colours, to_html
 from queuectl_nb.render.card_parts import Html, Rendering, bar, block, card, fill, frame, heading, table
-from queuectl_nb.render.cell_outputs import CellFacts, render_displays
+from queuectl_nb.render.cell_outputs import CellFacts, remove_texts, render_displays
 from queuectl_nb.render.formats import json_text
 from queuectl_nb.render.log_header import EMPTY
 from queuectl_nb.render.progress import OutputProgress, format_duration
@@ -83,11 +83,11 @@ def job_card(  # noqa: PLR0913 - what a card shows
     parts += [_command(job, cell)]
     parts += [_metrics(metrics)] if metrics else []
     parts += [block("error", job.error)] if job.error else []
-    if tail := output.rstrip().split("\n")[-OUTPUT_LINES:]:
+    displays = [] if cell is None or status else cell.displays
+    if tail := remove_texts(output, displays).rstrip().split("\n")[-OUTPUT_LINES:]:
         parts += [_output(tail)] if any(tail) else []
     if notebook is not None:
         parts += [heading(f"executed notebook: {notebook}")]
-    displays = [] if cell is None or status else cell.displays
     if notebook is not None or any(each.get("output_type") == "execute_result" for each in displays):
         pass  # it is there already
     elif job.result_repr is not None and (cell is None or job.result_repr != "None"):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from queuectl_nb.render.card_parts import Html, Rendering, fill, heading
 from queuectl_nb.render.text_table import visible
 
-__all__ = ["CellFacts", "image_data", "render_displays"]
+__all__ = ["CellFacts", "image_data", "remove_texts", "render_displays"]
 
 MAX_CARD_CHARS = 4 * 1024 * 1024
 """Outputs beyond this are left out of a card."""
@@ -37,6 +37,16 @@ def render_displays(outputs: Iterable[Mapping[str, Any]]) -> list[Rendering]:
         elif part is not None:
             hidden += 1
     return parts + ([heading(f"{hidden} more outputs: job.display()")] if hidden else [])
+
+
+def remove_texts(log: str, outputs: Iterable[Mapping[str, Any]]) -> str:
+    """Return the end of a log without the texts of those outputs that the card shows in a richer form."""
+    for output in outputs:
+        if output.get("output_type") != "stream" and _render(output) is not None:
+            text = str(output["data"].get("text/plain", ""))
+            before, found, after = log.rpartition(f"{text}\n")
+            log = before + after if found and text else log
+    return log
 
 
 def _render(output: Mapping[str, Any]) -> Rendering | None:

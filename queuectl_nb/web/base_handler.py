@@ -22,8 +22,8 @@ __all__ = ["CONTENT_SECURITY_POLICY", "JSON", "BaseHandler", "JsonHandler"]
 
 JSON = "application/json; charset=utf-8"
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none';"
-    " form-action 'none'; require-trusted-types-for 'script'; frame-ancestors "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
+    " base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; frame-ancestors "
 )
 """No inline script or style, no foreign content, and no text of a job can become markup."""
 METHODS = ("GET", "HEAD")

@@ -24,6 +24,7 @@ from queuectl_nb.web.charts import charts
 from queuectl_nb.web.event_feed import Subscriber
 from queuectl_nb.web.job_metrics import JobMetrics, running
 from queuectl_nb.web.metrics import exposition
+from queuectl_nb.web.outputs import Outputs
 from queuectl_nb.web.queue_reader import revision_etag
 
 if TYPE_CHECKING:
@@ -259,6 +260,7 @@ ROUTES: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
     ("/api/jobs", _Jobs, {}),
     (f"/api/jobs/{JOB_ID}", _OneJob, {}),
     (f"/api/jobs/{JOB_ID}/log", _JobLog, {}),
+    (f"/api/jobs/{JOB_ID}/outputs", Outputs, {}),
     (f"/api/jobs/{JOB_ID}/metrics", JobMetrics, {}),
     ("/api/running", _Computed, {"compute": lambda watcher: running(watcher.queue)}),
     (f"/api/jobs/{JOB_ID}/artifacts", ArtifactList, {}),

@@ -104,7 +104,7 @@ def test_ipython_syntax(served: Queue) -> None:
 
 def test_figures_and_tables(served: Queue) -> None:
     """Figures are shown inline; bundles are kept as they are, and their text is in the log."""
-    job = run(served, f"{FIGURE}\nimport pandas as pd\npd.DataFrame({{'a': [1]}})")
+    job = run(served, f"{FIGURE}\nprint('fitted')\nimport pandas as pd\npd.DataFrame({{'a': [1]}})")
     table, figure = displays(job)
     assert "<table" in table["text/html"]
     assert figure["image/png"].startswith("iVBOR")
@@ -113,6 +113,7 @@ def test_figures_and_tables(served: Queue) -> None:
     assert html is not None
     assert 'src="data:image/png;base64,iVBOR' in html
     assert table["text/html"] in html
+    assert "Figure size" not in html.replace('alt="&lt;Figure size', "")  # the image takes the place of the text
     assert "<h1>" not in str(run(served, "'<h1>'")._repr_html_())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ import pytest
 from queuectl_nb.client import Queue
 from queuectl_nb.client.changes import ChangeWatcher
 from queuectl_nb.model.state import State
+from queuectl_nb.testing import run_pending
 from queuectl_nb.web.charts import run_time
 from queuectl_nb.web.queue_reader import SLOW_THREADS, revision_etag
 from tests.client.cells import enqueue_cell
@@ -72,6 +74,28 @@ def test_bodies_equal_console_json(server: WebServer, finished_jobs: WorkerHarne
     for job_id in ("good", "result", "bad", "later", "waits", "far"):
         shown = server.ask(f"/api/jobs/{job_id}").json
         assert shown == {**console("show", job_id), "display": shown["command"]}
+
+
+def test_outputs_of_a_cell(server: WebServer, queue: Queue) -> None:
+    """They are text and PNG images: HTML, SVG and what only claims to be a PNG are left out."""
+    source = """
+from base64 import b64encode
+png = b64encode(b"\\x89PNG\\r\\n\\x1a\\n rest").decode()
+display({"text/plain": "<i>", "text/html": "<script>", "image/svg+xml": "<svg onload='x'>"}, raw=True)
+display({"text/plain": "figure", "image/png": png}, raw=True)
+display({"image/png": b64encode(b"<script>").decode(), "text/html": "<b>"}, raw=True)
+"""
+    enqueue_cell(queue, source, id="cell")
+    run_pending(queue)
+    response = server.ask("/api/jobs/cell/outputs")
+    png = b64encode(b"\x89PNG\r\n\x1a\n rest").decode()
+    shown = [("<i>", None), ("figure", png), (None, None)]
+    assert response.json == {"outputs": [{"text": text, "png": image} for text, image in shown]}
+    assert b"script" not in response.body
+    assert b"svg" not in response.body
+    queue.enqueue("true", id="command")
+    assert server.ask("/api/jobs/command/outputs").json == {"outputs": []}
+    assert server.ask("/api/jobs/nobody/outputs").status == 404
 
 
 def test_short_pages(server: WebServer, queue: Queue) -> None:

@@ -99,7 +99,9 @@ export class JobPanel {
     if (job.state === "dead") {
       extra.push(el("p", { class: "qp-hint qp-remedy" }, "Retry with ", el("code", { text: `queuectl dlq retry ${visible(job.id)}` })));
     }
-    parts.extra.replaceChildren(...extra);
+    const outputs = el("div", {});
+    parts.extra.replaceChildren(...extra, outputs);
+    if (job.kind === "cell" && job.state !== "processing") this.showOutputs(job.id, outputs).catch(() => {}); // removed meanwhile
     this.showAttempts(currentLocation());
     this.loadMetrics();
     this.loadArtifacts();
@@ -145,6 +147,16 @@ export class JobPanel {
       el("ul", { class: "qp-artifacts" }, ...items),
       note ? el("p", { class: "qp-hint", text: visible(note) }) : "",
     );
+  }
+
+  /** Show what a cell has displayed, as text and images. */
+  async showOutputs(id, root) {
+    const { outputs } = await getJson(`api/jobs/${encodeURIComponent(id)}/outputs`, {}, { cached: false });
+    if (!outputs.length) return;
+    const nodes = outputs.map(({ text, png }) =>
+      png ? el("img", { class: "qp-output", src: `data:image/png;base64,${png}`, alt: visible(text ?? "") }) : el("pre", { tabindex: 0, "aria-label": "Output", text: visibleLines(text ?? "") }),
+    );
+    root.replaceChildren(el("h3", { text: "Outputs" }), ...nodes);
   }
 
   facts(job) {
