@@ -46,8 +46,6 @@ class Poller:
         if _LINUX:
             self._base, self._idle = select.epoll(), select.epoll()
             self._idle.register(self._base, select.EPOLLIN)
-        if signal.SIGINT in self._blocked:  # Python's handler would be replaced and restored in each transaction
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
         if numbers:
             self._signal_fd = _open_signal_fd(numbers) if self._blocked else _catch_signals(numbers)
             self.add("signal", self._signal_fd)

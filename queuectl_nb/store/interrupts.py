@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import _signal  # type: ignore[import-not-found]  # signal compares each handler with enums, by its repr
 import threading
 from collections.abc import Callable
 from types import CodeType, FrameType
@@ -40,20 +40,20 @@ class DelayedInterrupts:
     def install(self) -> None:
         """Replace the handler, if this is the main thread and the handler is Python code."""
         if threading.current_thread() is threading.main_thread():
-            previous = signal.getsignal(signal.SIGINT)
+            previous = _signal.getsignal(_signal.SIGINT)
             if callable(previous):
                 self._previous = previous
-                signal.signal(signal.SIGINT, self._handle)
+                _signal.signal(_signal.SIGINT, self._handle)
 
     def remove(self) -> None:
         """Restore the handler; call it if an interrupt was delayed."""
         if self._previous is None or threading.current_thread() is not threading.main_thread():
             return
         previous, self._previous = self._previous, None
-        signal.signal(signal.SIGINT, previous)
+        _signal.signal(_signal.SIGINT, previous)
         if self._pending:
             self._pending = False
-            previous(signal.SIGINT, None)
+            previous(_signal.SIGINT, None)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         caller = frame

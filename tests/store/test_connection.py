@@ -283,6 +283,26 @@ def test_no_interrupt_is_swallowed(store: Store) -> None:
         assert target > 100
 
 
+def test_a_transaction_does_not_format_the_handler_of_interrupts(store: Store) -> None:
+    """That of ``asyncio.run`` shows its task and all that waits for it, which took a millisecond per transaction."""
+    shown = []
+
+    class Handler:
+        def __call__(self, number: int, frame: object) -> None: ...
+
+        def __repr__(self) -> str:
+            shown.append(1)
+            return "Handler"
+
+    previous = signal.signal(signal.SIGINT, Handler())
+    try:
+        add_job(store, "a")
+        assert job_ids(store) == ["a"]
+        assert not shown
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
 def test_interrupts_at_random_moments(queue_path: Path) -> None:
     """A process interrupted at random moments of its writes continues, and others can always write."""
     script = """
