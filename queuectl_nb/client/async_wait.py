@@ -11,11 +11,13 @@ from queuectl_nb.client.wait import StateChanges
 from queuectl_nb.engine import notifier
 from queuectl_nb.model.errors import NotFound
 from queuectl_nb.model.state import FINISHED_STATES
+from queuectl_nb.store.job_filter import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.store import Store
 
 __all__ = ["wait_finished"]
@@ -26,11 +28,14 @@ CHECK_COST_FACTOR = 5
 """The interval is at least this many times the duration of a check."""
 
 
-async def wait_finished(store: Store, job_id: str) -> None:
-    """Return when the job has finished; raise :class:`NotFound` if it does not exist or is deleted meanwhile."""
-    state = store.jobs.get(job_id).state
-    if state not in FINISHED_STATES:
-        await _LoopWaiter.for_store(store).wait(job_id)
+async def wait_finished(store: Store, job_id: str) -> JobRecord:
+    """Return the job when it has finished; raise :class:`NotFound` if it does not exist or is deleted meanwhile."""
+    waiter = _LoopWaiter.find(store)
+    if waiter is None:  # otherwise its next check reads this job with all others
+        record = store.jobs.get(job_id)
+        if record.is_finished:
+            return record
+    return await (waiter or _LoopWaiter.for_store(store)).wait(job_id)
 
 
 class _LoopWaiter:
@@ -42,7 +47,7 @@ class _LoopWaiter:
         """Check when notified; a loop without readers polls."""
         self._store = store
         self._loop = loop
-        self._futures: dict[str, set[asyncio.Future[None]]] = {}
+        self._futures: dict[str, set[asyncio.Future[JobRecord]]] = {}
         self._new: set[str] = set()
         """Jobs whose state was not checked yet."""
         self._changes = StateChanges(store)
@@ -55,6 +60,11 @@ class _LoopWaiter:
         self._watch()
 
     @classmethod
+    def find(cls, store: Store) -> _LoopWaiter | None:
+        """Return the instance for ``store`` and the running loop, if there is one."""
+        return cls._instances.get((asyncio.get_running_loop(), store.path))
+
+    @classmethod
     def for_store(cls, store: Store) -> _LoopWaiter:
         """Return the instance for ``store`` and the running loop."""
         for waiter in list(cls._instances.values()):
@@ -65,14 +75,14 @@ class _LoopWaiter:
             cls._instances[loop, store.path] = cls(store, loop)
         return cls._instances[loop, store.path]
 
-    async def wait(self, job_id: str) -> None:
+    async def wait(self, job_id: str) -> JobRecord:
         future = self._loop.create_future()
         self._futures.setdefault(job_id, set()).add(future)
         self._new.add(job_id)
         if self._timer is None or self._timer.when() <= self._loop.time():  # due, or lost in an interrupt
             self._schedule(0.0)
         try:
-            await future
+            return await future  # type: ignore[no-any-return]
         finally:
             waiting = self._futures.get(job_id, set())
             waiting.discard(future)
@@ -120,7 +130,7 @@ class _LoopWaiter:
             if not isinstance(error, Exception):
                 raise
             for job_id in [*self._futures]:
-                _resolve_futures(self._futures.pop(job_id), error)  # passed on to the waiting tasks
+                _raise_in(self._futures.pop(job_id), error)  # passed on to the waiting tasks
         finally:  # also after an interrupt, so that the tasks are not left waiting
             self._checked_at = time.monotonic()
             self._check_cost_s = (self._checked_at - began) * CHECK_COST_FACTOR
@@ -138,19 +148,24 @@ class _LoopWaiter:
         states = dict(changed or ()) | (self._store.reader.states_of(ids) if ids else {})
         self._new.clear()
         for job_id in ids:
-            if job_id not in states and job_id in self._futures:
-                gone = NotFound(f"job {job_id} was deleted during the wait")
-                _resolve_futures(self._futures.pop(job_id), gone)
-        for job_id, state in states.items():
-            if state in FINISHED_STATES and job_id in self._futures:
-                _resolve_futures(self._futures.pop(job_id), None)
+            if job_id not in states:
+                self._fail(job_id)
+        finished = (job_id for job_id, state in states.items() if state in FINISHED_STATES)
+        if awaited := tuple(job_id for job_id in finished if job_id in self._futures):
+            records = {record.id: record for record in self._store.reader.jobs(Filter(ids=awaited))}
+            for job_id in awaited:
+                if job_id not in records:
+                    self._fail(job_id)
+                for future in self._futures.pop(job_id, ()):
+                    if not future.done():
+                        future.set_result(records[job_id])
+
+    def _fail(self, job_id: str) -> None:
+        """Let the waits for a job end that does not exist any more."""
+        _raise_in(self._futures.pop(job_id, ()), NotFound(f"job {job_id} was deleted during the wait"))
 
 
-def _resolve_futures(futures: Iterable[asyncio.Future[None]], error: Exception | None) -> None:
+def _raise_in(futures: Iterable[asyncio.Future[JobRecord]], error: Exception) -> None:
     for future in futures:
-        if future.done():
-            continue
-        if error is None:
-            future.set_result(None)
-        else:
+        if not future.done():
             future.set_exception(error)

@@ -284,9 +284,9 @@ class Job:
         from queuectl_nb.client import async_wait
         from queuectl_nb.client.wait import UnreportedJobs
 
-        yield from async_wait.wait_finished(self._queue.store, self.id).__await__()
+        self._record = yield from async_wait.wait_finished(self._queue.store, self.id).__await__()
         UnreportedJobs.for_queue(self._queue).mark_reported([self.id])
-        return self.refresh()
+        return self
 
     def __eq__(self, other: object) -> bool:
         """Compare as equal if both refer to the same job of the same file."""

@@ -26,21 +26,27 @@ async def turns(count: int = 5) -> None:
 
 def test_awaits_share_reads(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """For any number of awaits there is one read per commit; each returns when its own job has finished."""
-    manual_worker, looks = ManualWorker(queue), []
+    manual_worker, looks, gets = ManualWorker(queue), [], []
     batch = queue.enqueue_many([{"command": "true"}] * 200)
-    ask = queue.store.reader.states_of
+    ask, get = queue.store.reader.states_of, queue.store.jobs.get
 
     def counted(ids: list[str]) -> Any:
         looks.append(len(ids))
         return ask(ids)
 
+    def counted_get(job_id: str) -> Any:
+        gets.append(job_id)
+        return get(job_id)
+
     monkeypatch.setattr(queue.store.reader, "states_of", counted)
+    monkeypatch.setattr(queue.store.jobs, "get", counted_get)
 
     async def main() -> None:
         tasks = [asyncio.ensure_future(job) for job in batch]
         await turns()
         begun = len(looks)
         assert begun <= 5
+        assert len(gets) <= 1
         await turns()
         assert len(looks) == begun, "nothing was committed"
         manual_worker.run(batch.ids[0])
@@ -48,7 +54,10 @@ def test_awaits_share_reads(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> No
         assert len(looks) <= begun + 2
         assert not any(task.done() for task in tasks[1:])
         queue.cancel(batch[1:])
-        assert {job.state for job in await asyncio.gather(*tasks[1:])} == {"cancelled"}
+        gets.clear()
+        jobs = await asyncio.gather(*tasks[1:])
+        assert not gets
+        assert {job.state for job in jobs} == {"cancelled"}
 
     asyncio.run(main())
 
