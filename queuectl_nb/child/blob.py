@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO
 
-__all__ = ["MAX_INLINE_BYTES", "PARTIAL", "BlobWriter", "digest", "read_blob", "write_blob"]
+__all__ = ["MAX_INLINE_BYTES", "PARTIAL", "BlobWriter", "digest", "open_blob", "read_blob", "write_blob"]
 
 MAX_INLINE_BYTES = 64 * 1024
 """A larger argument or value is stored once by its content, in a file beside the database."""
@@ -147,12 +147,24 @@ def _is_complete(path: str, size: int) -> bool:
 
 def read_blob(path: str) -> bytes:
     """Return the content of a blob; raise OSError if the file is missing, changed, or not a regular file."""
+    with open_blob(path) as file:
+        return file.read()
+
+
+def open_blob(path: str) -> BinaryIO:
+    """Open a blob for reading, after a check of its content; raise OSError like :func:`read_blob`."""
+    import hashlib
+
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            body = file.read()
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     except OSError as error:
         error.filename = path  # of a directory, it is the descriptor
         raise
-    if digest(body) != os.path.basename(path):
-        raise OSError(0, "its content was changed", path)
-    return body
+    try:
+        if hashlib.file_digest(file, "sha256").hexdigest() != os.path.basename(path):
+            raise OSError(0, "its content was changed", path)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file

@@ -6,9 +6,9 @@ import io
 import json
 import pickle
 from binascii import a2b_base64
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from queuectl_nb.child.blob import read_blob
+from queuectl_nb.child.blob import open_blob
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,20 +33,27 @@ class Arguments:
 
     def load(self, item: str | Mapping[str, str]) -> Any:
         """Return an argument from its pickle, which is text in the payload or a blob."""
-        file = io.BytesIO(a2b_base64(item) if isinstance(item, str) else self.blob(item["sha256"]))
-        value = _Unpickler(file, self).load() if self._jobs or self.namespace is not None else pickle.load(file)  # noqa: S301
-        if lines := file.read():
-            from queuectl_nb.child.source_lines import add_lines
+        with io.BytesIO(a2b_base64(item)) if isinstance(item, str) else self._open(item["sha256"]) as file:
+            special = self._jobs or self.namespace is not None
+            value = _Unpickler(file, self).load() if special else pickle.load(file)  # noqa: S301
+            if lines := file.read():
+                from queuectl_nb.child.source_lines import add_lines
 
-            add_lines(pickle.loads(lines))  # noqa: S301 - stored by the same user
+                add_lines(pickle.loads(lines))  # noqa: S301 - stored by the same user
         return value
 
     def blob(self, sha256: str) -> bytes:
         """Return the content of a blob."""
+        with self._open(sha256) as file:
+            return file.read()
+
+    def _open(self, sha256: str) -> BinaryIO:
+        """Open a blob: a large one is not in memory twice."""
         if sha256 not in self._blobs:
             msg = f"blob {sha256[:12]} of the payload does not exist"
             raise ValueMissing(msg)
-        return _read(self._blobs[sha256])
+        source = self._blobs[sha256]
+        return io.BytesIO(source) if isinstance(source, bytes) else _open(source)
 
     def value_of(self, ids: Sequence[str], *, single: bool) -> Any:
         """Return the value of a job that this one depends on, or those of several in a list."""
@@ -66,7 +73,7 @@ class Arguments:
 class _Unpickler(pickle.Unpickler):
     """Unpickles an argument, with the values of jobs in the place of these jobs."""
 
-    def __init__(self, file: io.BytesIO, arguments: Arguments) -> None:
+    def __init__(self, file: BinaryIO, arguments: Arguments) -> None:
         super().__init__(file)
         self._arguments = arguments
 
@@ -81,8 +88,13 @@ def _read(source: bytes | str) -> bytes:
     """Return bytes, or the content of the blob file with this path, which is checked."""
     if isinstance(source, bytes):
         return source
+    with _open(source) as file:
+        return file.read()
+
+
+def _open(path: str) -> BinaryIO:
     try:
-        return read_blob(source)
+        return open_blob(path)
     except OSError as error:
-        msg = f"{source}: {error.strerror}"
+        msg = f"{path}: {error.strerror}"
         raise ValueMissing(msg) from None
