@@ -1,11 +1,13 @@
-"""Function jobs with two workers: rate of ``map``, latency of ``submit``, cost of imports, large arrays.
+"""Function jobs with two workers: rate of ``map``, latency of ``submit`` and ``wait``, cost of imports, large arrays.
 
-Rivals run in alternation on the same machine: dask (``LocalCluster`` with two processes) and loky for ``f(x) = x``.
-They record nothing and keep their processes; here each call is a durable job in a process of its own.
+Rivals run in alternation on the same machine: dask (``LocalCluster`` with two processes), ipyparallel (two engines),
+loky and huey (two worker processes) for ``f(x) = x``. All but huey record nothing, and all of them keep their
+processes; here each call is a durable job in a process of its own.
 """
 
 from __future__ import annotations
 
+import random
 import statistics
 import sys
 import time
@@ -13,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import function_rivals as rivals
 import measure
 
 from queuectl_nb import Queue
@@ -24,11 +27,7 @@ if TYPE_CHECKING:
 WORKERS = 2
 MIN_RATE = 300
 CHUNK = 100
-
-
-def identity(value: Any) -> Any:
-    """Return the argument."""
-    return value
+IDENTITY: Callable[[Any], Any] = lambda value: value  # noqa: E731 - pickled by value, as functions of notebooks are
 
 
 @contextmanager
@@ -37,7 +36,7 @@ def waiting() -> Iterator[Queue]:
     with measure.scratch() as folder:
         queue = Queue(Path(folder) / "queue.db")
         with queue.start_workers(WORKERS, on_event=lambda _: None) as pool:
-            queue.map(lambda value: value, range(4 * WORKERS)).results()
+            queue.map(IDENTITY, range(4 * WORKERS)).results()
             yield queue
             pool.stop(now=True)
         queue.close()
@@ -50,55 +49,66 @@ def rate(count: int, run: Callable[[], object]) -> float:
     return count / (time.perf_counter() - began)
 
 
-def compare_dask(queue: Queue, calls: int, rounds: int) -> measure.Row:
-    """Compare ``map`` with dask."""
-    what = f"{calls} calls by map, 2 workers, against dask with 2 processes"
-    try:
-        from distributed import Client, LocalCluster
-    except ImportError:
-        return measure.Row(what, "-", "> 1", None, "dask is not installed")
-    options = {"dashboard_address": None, "worker_dashboard_address": None}
-    with LocalCluster(n_workers=WORKERS, threads_per_worker=1, **options) as cluster, Client(cluster) as client:
-        client.gather(client.map(identity, range(4 * WORKERS), pure=False))
-        found = measure.alternate(
-            rounds,
-            lambda: rate(calls, lambda: queue.map(lambda value: value, range(calls)).results()),
-            lambda: rate(calls, lambda: client.gather(client.map(identity, range(calls), pure=False))),
-        )
-    return measure.compare(what, "calls/s", *found, 1.0, at_least=True)
+def milliseconds(run: Callable[[], object]) -> float:
+    """Return how long a call takes."""
+    began = time.perf_counter()
+    run()
+    return (time.perf_counter() - began) * 1000
 
 
-def compare_loky(queue: Queue, calls: int, rounds: int) -> measure.Row:
-    """Compare chunks with loky at its default."""
-    what = f"{calls} calls by map, chunksize {CHUNK}, against loky"
-    try:
-        from loky import get_reusable_executor
-    except ImportError:
-        return measure.Row(what, "-", "≥ 0.5", None, "loky is not installed")
-    executor = get_reusable_executor(max_workers=WORKERS)
-    list(executor.map(identity, range(100)))
-    found = measure.alternate(
-        rounds,
-        lambda: rate(calls, lambda: queue.map(lambda value: value, range(calls), chunksize=CHUNK).results()),
-        lambda: rate(calls, lambda: list(executor.map(identity, range(calls)))),
-    )
-    executor.shutdown()
-    return measure.compare(what, "calls/s", *found, 0.5, at_least=True)
+def plain_rate(queue: Queue, calls: int) -> measure.Row:
+    """Measure ``map`` alone."""
+    rates = [rate(calls, lambda: queue.map(IDENTITY, range(calls)).results()) for _ in range(3)]
+    what, best = f"{calls} calls by map, 2 workers", max(rates)
+    detail = f"median {statistics.median(rates):.0f}"
+    return measure.Row(what, f"{best:.0f} calls/s", f"≥ {MIN_RATE}", best >= MIN_RATE, detail)
+
+
+def compare_maps(queue: Queue, calls: int, rounds: int) -> Iterator[measure.Row]:
+    """Compare ``map`` with that of each rival, or, of those that are meant for it, with chunks."""
+    with_chunks = {"loky": 0.5, "huey": 1.0}
+    for name in ("dask", "ipyparallel", "loky", "huey"):
+        size = CHUNK if name in with_chunks else 1
+        count, target = calls * (10 if size > 1 else 1), with_chunks.get(name, 1.0)
+        what = f"{count} calls by map{f', chunksize {size}' if size > 1 else ''}, against {name}"
+        try:
+            with getattr(rivals, name)(WORKERS) as rival:
+                apply = rival if name != "loky" else lambda values, pool=rival: list(pool.map(rivals.identity, values))
+                apply(range(CHUNK))
+                found = measure.alternate(
+                    rounds,
+                    lambda n=count, k=size: rate(n, lambda: queue.map(IDENTITY, range(n), chunksize=k).results()),
+                    lambda n=count, run=apply: rate(n, lambda: run(range(n))),
+                )
+        except measure.Skipped as error:
+            yield measure.Row(what, "-", f"≥ {target:g}", None, str(error))
+        else:
+            yield measure.compare(what, "calls/s", *found, target, at_least=True)
 
 
 def latency(queue: Queue, samples: int) -> measure.Row:
     """Measure from ``submit`` to the return of ``result()``."""
-
-    def once() -> float:
-        began = time.perf_counter()
-        queue.submit(lambda: None).result()
-        return (time.perf_counter() - began) * 1000
-
-    times = [once() for _ in range(samples)]
+    times = [milliseconds(lambda: queue.submit(lambda: None).result()) for _ in range(samples)]
     p50, p99 = measure.percentile(times, 0.5), measure.percentile(times, 0.99)
-    return measure.Row(
-        "submit to the return of result(), warm, p50", f"{p50:.1f} ms", "≤ 10 ms", p50 <= 10, f"p99 {p99:.1f} ms"
-    )
+    what = "submit to the return of result(), warm, p50"
+    return measure.Row(what, f"{p50:.1f} ms", "≤ 10 ms", p50 <= 10, f"p99 {p99:.1f} ms")
+
+
+def wait_latency(queue: Queue, samples: int) -> measure.Row:
+    """Measure from the end of a function to the return of ``job.wait()``."""
+
+    def end(pause: float) -> float:
+        time.sleep(pause)
+        return time.perf_counter()  # the same clock in all processes
+
+    times = []
+    for _ in range(samples):
+        job = queue.submit(end, random.uniform(0.03, 0.06)).wait()
+        returned = time.perf_counter()
+        times.append((returned - job.result()) * 1000)
+    p50, p99 = measure.percentile(times, 0.5), measure.percentile(times, 0.99)
+    what = "end of a function to the return of job.wait(), p50"
+    return measure.Row(what, f"{p50:.1f} ms", "≤ 3 ms", p50 <= 3, f"p99 {p99:.1f} ms")
 
 
 def imports(queue: Queue, samples: int) -> measure.Row:
@@ -110,9 +120,7 @@ def imports(queue: Queue, samples: int) -> measure.Row:
         return len(pd.DataFrame({"x": [1]}))
 
     def once(function: Callable[[], object]) -> float:
-        began = time.perf_counter()
-        queue.submit(function).result()
-        return (time.perf_counter() - began) * 1000
+        return milliseconds(lambda: queue.submit(function).result())
 
     cold = once(use_pandas)
     for _ in range(2 * WORKERS):  # every worker has seen it
@@ -120,40 +128,53 @@ def imports(queue: Queue, samples: int) -> measure.Row:
     warm = statistics.median(once(use_pandas) for _ in range(samples))
     empty = statistics.median(once(lambda: None) for _ in range(samples))
     extra = warm - empty
-    return measure.Row(
-        "a call that imports pandas, above an empty one",
-        f"{extra:.1f} ms",
-        "≤ 30 ms",
-        extra <= 30,
-        f"{cold:.0f} ms cold",
-    )
+    what = "a call that imports pandas, above an empty one"
+    return measure.Row(what, f"{extra:.1f} ms", "≤ 30 ms", extra <= 30, f"{cold:.0f} ms cold")
+
+
+def arrays(queue: Queue, megabytes: int, rounds: int) -> Iterator[measure.Row]:
+    """Compare an array as argument and as value with loky; its content differs each time, so that none is shared."""
+    import numpy as np
+
+    count = megabytes * 125_000
+    values = iter(range(1_000_000))
+    places: dict[str, Callable[[Callable[..., Any]], object]] = {
+        "argument": lambda submit: submit(len, np.full(count, next(values), dtype=float)).result(),
+        "value": lambda submit: submit(np.full, count, float(next(values))).result(),
+    }
+    for place, run in places.items():
+        what = f"an array of {megabytes} MB as {place}, time against loky"
+        try:
+            with rivals.loky(WORKERS) as executor:
+                run(executor.submit)
+                run(queue.submit)
+                found = measure.alternate(
+                    rounds,
+                    lambda run=run: milliseconds(lambda: run(queue.submit)),
+                    lambda run=run, submit=executor.submit: milliseconds(lambda: run(submit)),
+                )
+        except measure.Skipped as error:
+            yield measure.Row(what, "-", "≤ 1.5", None, str(error))
+        else:
+            yield measure.compare(what, "ms", *found, 1.5, at_least=False)
 
 
 def run(args: argparse.Namespace) -> list[measure.Row]:
     """Measure all."""
     with waiting() as queue:
-        rates = [
-            rate(args.calls, lambda: queue.map(lambda value: value, range(args.calls)).results()) for _ in range(3)
-        ]
-        best = max(rates)
         return [
-            measure.Row(
-                f"{args.calls} calls by map, 2 workers",
-                f"{best:.0f} calls/s",
-                f"≥ {MIN_RATE}",
-                best >= MIN_RATE,
-                f"median {statistics.median(rates):.0f}",
-            ),
-            compare_dask(queue, args.calls, args.rounds),
-            compare_loky(queue, 10 * args.calls, args.rounds),
+            plain_rate(queue, args.calls),
+            *compare_maps(queue, args.calls, args.rounds),
             latency(queue, args.samples),
-            imports(queue, args.samples // 5),
+            wait_latency(queue, args.samples),
+            imports(queue, max(1, args.samples // 5)),
+            *arrays(queue, args.megabytes, args.rounds),
         ]
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    return measure.options(__doc__, calls=1000, rounds=5, samples=100)
+    return measure.options(__doc__, calls=1000, rounds=5, samples=100, megabytes=100)
 
 
 if __name__ == "__main__":
