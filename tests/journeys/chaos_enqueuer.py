@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb import Queue
+from tests.journeys.chaos_functions import work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +30,11 @@ def job_command(number: str, kind: str = "plain", seconds: float = 0) -> str:
 
 
 def enqueue(queue: Queue, job_id: str) -> None:
-    """Enqueue a job and record that this was acknowledged."""
-    queue.enqueue(job_command(job_id), id=job_id)
+    """Enqueue a command, or a function, and record that this was acknowledged."""
+    if job_id[-1] in "13579":
+        queue.task(work, id=job_id, tags=["plain"]).submit(job_id, "plain", 0, job_id.encode() * 10_000, 0)
+    else:
+        queue.enqueue(job_command(job_id), id=job_id)
     handle = os.open(queue.path.parent / "acknowledged", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.write(handle, f"{job_id}\n".encode())
     os.close(handle)

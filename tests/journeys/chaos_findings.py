@@ -11,12 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from queuectl_nb.store.blobs import STRAY_AGE_S, blob_dir, find_missing, remove_strays
+from tests.journeys.chaos_functions import GIVES_UP
+
 if TYPE_CHECKING:
     from tests.journeys.chaos import Chaos
 
 __all__ = ["VIOLATIONS", "Findings"]
 
-VIOLATIONS = ("lost", "overlapping", "orphans", "stuck", "locked", "failed", "succeeded_twice")
+VIOLATIONS = (
+    "lost",
+    "overlapping",
+    "orphans",
+    "stuck",
+    "locked",
+    "failed",
+    "succeeded_twice",
+    "wrong_value",
+    "payloads",
+)
 """Findings that must be 0.
 
 lost
@@ -33,6 +46,10 @@ failed
     Attempts that did not end by themselves and are not recorded as lost or returned.
 succeeded_twice
     Jobs with two successful attempts.
+wrong_value
+    Function jobs whose value or exception is not that of their recorded attempt.
+payloads
+    Function jobs without their payload, payloads without their job, and files that are missing or too many.
 """
 EXIT_TIMEOUT_S = 5.0
 
@@ -45,6 +62,10 @@ class Findings:
         self._marks = chaos.folder / "marks"
         # as another process sees it that has just opened the queue
         self._states: dict[str, str] = json.loads(chaos.start_enqueuer("states").communicate(timeout=60)[0])
+        with chaos.queue.store.db.read() as connection:
+            rows = connection.execute("SELECT id, tags FROM jobs WHERE kind = 'function'").fetchall()
+        self._functions = [job_id for job_id, _ in rows]
+        self._giving_up = {job_id for job_id, tags in rows if GIVES_UP in tags}
         self._attempts = chaos.queue.store.reader.attempt_rows(
             "jobs.id, attempts.number, attempts.outcome, attempts.worker, attempts.signal, attempts.error"
         )
@@ -55,6 +76,8 @@ class Findings:
         self._check_overlaps()
         self._check_processes()
         self._check_attempts()
+        self._check_values()
+        self._check_payloads()
         return {
             **{name: self.chaos.violations[name] for name in VIOLATIONS},
             "jobs": len(self._states),
@@ -69,10 +92,10 @@ class Findings:
             state = self._states.get(job_id)
             if state == "processing":
                 self.chaos.report("stuck", f"job {job_id}")
-            elif state != "completed":
+            elif state != ("dead" if job_id in self._giving_up else "completed"):
                 self.chaos.report("lost", f"job {job_id} is {state or 'not in the queue'}")
             elif not (self._marks / f"{job_id}.done").exists():
-                self.chaos.report("lost", f"job {job_id} is completed, but did not run")
+                self.chaos.report("lost", f"job {job_id} is {state}, but did not run")
 
     def _check_overlaps(self) -> None:
         overlaps = self._marks / "overlaps"
@@ -104,5 +127,34 @@ class Findings:
             if count > 1:
                 self.chaos.report("succeeded_twice", f"job {job_id}")
         for job_id, number, outcome, *reason in self._attempts:
-            if outcome not in {"succeeded", "lost", "returned"}:
+            if outcome not in {"succeeded", "lost", "returned"} and not (
+                outcome == "failed" and job_id in self._giving_up
+            ):
                 self.chaos.report("failed", f"attempt {number} of job {job_id}: {outcome} {reason}")
+
+    def _check_values(self) -> None:
+        for job_id in self._functions:
+            job = self.chaos.queue.job(job_id)
+            if not job.done():
+                continue  # is reported as lost or stuck
+            last = job.history[-1]
+            error = job.exception()
+            value = job.result() if error is None else error.args
+            token = last.token.encode()
+            foreign = b"".join(value[3:]).replace(token, b"")  # the rest is its beginning
+            if value[:2] != (last.number, last.token) or not token.startswith(foreign):
+                self.chaos.report("wrong_value", f"job {job_id}: {value[:2]}, not {last.number}, {last.token}")
+
+    def _check_payloads(self) -> None:
+        db = self.chaos.queue.store.db
+        remove_strays(db, time.time() + 2 * STRAY_AGE_S)
+        with db.read() as connection:
+            (payloads,) = connection.execute("SELECT count(*) FROM payloads JOIN jobs ON seq = job").fetchone()
+            (rows,) = connection.execute("SELECT count(*) FROM blobs WHERE body IS NULL").fetchone()
+            (unused,) = connection.execute(
+                "SELECT count(*) FROM blobs WHERE sha256 NOT IN (SELECT sha256 FROM job_blobs)"
+            ).fetchone()
+        files = len(os.listdir(blob_dir(db.output_dir)))
+        found = (payloads, len(find_missing(db)), files, unused)
+        if found != (len(self._functions), 0, rows, 0):
+            self.chaos.report("payloads", f"payloads, missing files, files, unused blobs: {found}; rows: {rows}")
