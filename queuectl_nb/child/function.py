@@ -25,7 +25,9 @@ def run(request: Mapping[str, Any], reply: Reply) -> int:
         function = _load_function(request["function"], arguments)
     except BaseException as error:  # noqa: BLE001 - whatever importing it raises
         facts = reply.exception(error, _own_frames(error.__traceback__))
-        reply.write({"final": isinstance(error, ImportError | AttributeError), **facts})
+        call = next((number for number in range(len(request["calls"])) if number not in request["done"]), 0)
+        final = isinstance(error, ImportError | AttributeError)
+        reply.write({"call": call, "raised": True, "final": final, **facts})
         return 1
     calls = request["calls"]
     single = len(calls) == 1 and not request["chunk"]

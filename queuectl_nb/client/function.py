@@ -46,13 +46,17 @@ class FunctionPickler:
             if not _REFERENCE.match(function):
                 raise BadInput(f"a function is named as MODULE:FUNCTION, such as train:main, not {quoted(function)}")
             self.name = function.partition(":")[2]
-            self._body = {"function": {"reference": function}, "preload": []}
+            self._body = {"function": {"reference": function}, "preload": [], "parameters": []}
             return
         if not callable(function):
             raise BadInput(f"a function or another callable is needed, not {type(function).__name__}")
         self.name = getattr(function, "__name__", None) or type(function).__name__
         sha256 = self._writer.share(self._writer.dump(f"function {self.name}", function))
-        self._body = {"function": {"sha256": sha256}, "preload": sorted(_imported_names(function))}
+        self._body = {
+            "function": {"sha256": sha256},
+            "preload": sorted(_imported_names(function)),
+            "parameters": _positional_parameters(function),
+        }
 
     def payload(self, calls: Sequence[Call], *, chunk: bool) -> tuple[Payload, list[str]]:
         """Return the payload of a job that makes ``calls``, and the ids of the jobs whose values they need.
@@ -86,6 +90,16 @@ class FunctionPickler:
         except (TypeError, ValueError):
             return f"{place + 1}"
         return list(bound.arguments)[-1]
+
+
+def _positional_parameters(function: Callable[..., Any]) -> list[str]:
+    """Return the names of the parameters that positional arguments are for."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [each.name for each in parameters if each.kind in kinds]
 
 
 def _imported_names(function: Callable[..., Any]) -> set[str]:

@@ -7,6 +7,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Self, Unpack
 
 from queuectl_nb.client import arguments
+from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.selection import known_ids
 from queuectl_nb.client.wait import UnreportedJobs
 from queuectl_nb.model.errors import BadInput, QueuectlError
@@ -174,13 +175,14 @@ class QueueData:
 
         return frames.workers(list_workers(self.store))
 
-    def results(self, frame: pd.DataFrame | None = None, jobs: Jobs | None = None) -> pd.DataFrame:
+    def results(self, frame: pd.DataFrame | Batch | None = None, jobs: Jobs | None = None) -> pd.DataFrame:
         """Return parameters, state, run time, memory and results of jobs in one DataFrame.
 
         Parameters
         ----------
         frame
-            The frame that was passed to :meth:`enqueue_many`, or any rows of it in any order; default: all jobs.
+            The frame that was passed to :meth:`enqueue_many`, or any rows of it in any order; default: all jobs. Or
+            a batch: of functions, a row is a call, and parameters and values are columns.
         jobs
             The jobs (or ids) of the rows, in order. Default: those named by a column ``job_id``, else those of the
             most recent :meth:`enqueue_many` in this process that made the same commands from these rows.
@@ -201,6 +203,11 @@ class QueueData:
         """
         from queuectl_nb.render.frames import frames
 
+        if isinstance(frame, Batch):
+            from queuectl_nb.client.call_results import call_results
+
+            found = call_results(self.store, frame)
+            return frames.results(self.store.reader, None, frame.ids) if found is None else found
         ids = None if jobs is None else arguments.parse_ids([jobs])
         if frame is not None:
             frames.check_frame(frame)

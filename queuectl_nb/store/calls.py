@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.model.call import Payload
+    from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.connection import Database
     from queuectl_nb.store.settle import EndedAttempt
 
@@ -86,7 +87,7 @@ def load_stored(row: tuple[int, int, bytes | None, str | None, str | None], fold
         return StoredValue(call, bool(raised), error=f"cannot be read: {error.filename}: {error.strerror}")
 
 
-def load_call(db: Database, lease: Lease, *, read_files: bool = False) -> dict[str, Any]:
+def load_call(db: Database, lease: Lease | JobRecord, *, read_files: bool = False) -> dict[str, Any]:
     """Return all that the process of a Python job needs, as values that ``marshal`` can write.
 
     It is the payload with kind, interpreter, blobs and values of other jobs; ``done`` are the calls that have returned.

