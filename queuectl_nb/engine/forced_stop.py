@@ -8,7 +8,8 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine import heartbeat, process_tree
+from queuectl_nb.engine import heartbeat
+from queuectl_nb.engine.open_files import holds_all
 from queuectl_nb.engine.rescuer import Rescuer
 from queuectl_nb.model.errors import QueuectlError
 from queuectl_nb.model.settings import Settings
@@ -43,7 +44,7 @@ def impatient_store(path: Path) -> Iterator[Store]:
 def is_running(store: Store, row: WorkerRow, pid: int) -> bool:
     """Return True if ``pid`` is the process of this worker, or its supervisor: both have its lock file open."""
     lock = heartbeat.lock_path(store.worker_dir, row.name)
-    return row.host == heartbeat.host_name() and process_tree.holds_all(pid, [lock])
+    return row.host == heartbeat.host_name() and holds_all(pid, [lock])
 
 
 def read_kill_grace(store: Store) -> float:

@@ -9,6 +9,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from queuectl_nb.engine.open_files import file_ids, holds_any
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
@@ -22,7 +24,6 @@ __all__ = [
     "descendants",
     "has_children",
     "holders",
-    "holds_all",
     "is_suspended",
     "is_zombie",
     "kill_tree",
@@ -195,7 +196,7 @@ def holders(
     """
     import psutil
 
-    files = _file_ids(paths)
+    files = file_ids(paths)
     me = os.getpid()
     processes = {process.pid: process for process in psutil.process_iter() if process.pid != me}
     children: dict[int, list[int]] = {}
@@ -203,7 +204,7 @@ def holders(
     for pid, process in processes.items():
         with contextlib.suppress(psutil.Error, OSError):
             children.setdefault(process.ppid(), []).append(pid)
-            if process.environ().get(TOKEN_VARIABLE) in tokens or _holds_any(pid, files):
+            if process.environ().get(TOKEN_VARIABLE) in tokens or holds_any(pid, files):
                 found.add(pid)
     todo = list(found)
     if worker is not None:
@@ -251,44 +252,6 @@ def _session_members(pids: Iterable[int], session: Session) -> set[int]:
     if any(session.began_ns - tick_ns <= start <= session.ended_ns for start in members.values()):
         return set(members)
     return set()
-
-
-def holds_all(pid: int, paths: Iterable[str | Path]) -> bool:
-    """Return True if the process has each of the files open for writing; always False on macOS."""
-    return all(_holds_any(pid, _file_ids([path])) for path in paths)
-
-
-def _file_ids(paths: Iterable[str | Path]) -> set[tuple[int, int]]:
-    found = set()
-    for path in paths:
-        with contextlib.suppress(OSError):
-            status = os.stat(path)
-            found.add((status.st_dev, status.st_ino))
-    return found
-
-
-def _holds_any(pid: int, files: Collection[tuple[int, int]]) -> bool:
-    """Return True if the process has one of the files open for writing (Linux only).
-
-    A process that only reads a file follows a job's output and does not belong to the job.
-    """
-    try:
-        handles = os.listdir(f"/proc/{pid}/fd")
-    except OSError:
-        return False
-    for handle in handles:
-        with contextlib.suppress(OSError):
-            status = os.stat(f"/proc/{pid}/fd/{handle}")
-            if (status.st_dev, status.st_ino) in files and _is_open_for_writing(pid, handle):
-                return True
-    return False
-
-
-def _is_open_for_writing(pid: int, handle: str) -> bool:
-    """Return True if a descriptor of the process is open for writing."""
-    with open(f"/proc/{pid}/fdinfo/{handle}") as info:
-        flags = next((line.split()[1] for line in info if line.startswith("flags:")), "1")
-    return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
 
 
 def kill_until_gone(find: Callable[[], list[psutil.Process]], timeout_s: float, reap: Callable[[], object]) -> bool:

@@ -19,6 +19,7 @@ from queuectl_nb.engine import heartbeat, notifier, process_tree
 from queuectl_nb.engine.collect import capture_ending
 from queuectl_nb.engine.control import remote_lease_s
 from queuectl_nb.engine.dask.dispatch_table import read_dispatched
+from queuectl_nb.engine.open_files import holds_all
 from queuectl_nb.engine.outcome_journal import MAX_STREAM_BYTES, lock_journal, read_journal
 from queuectl_nb.engine.worker_record import FROZE, note_kill, read_record
 from queuectl_nb.model.attempt import Ending
@@ -169,7 +170,7 @@ class Rescuer:
             if record.pid and record.token in tokens:
                 last = max(record.spawn_ended_ns, record.heartbeat_ns)
                 session = process_tree.Session(record.pid, record.spawn_began_ns, last)
-            if frozen and process_tree.holds_all(record.origin.pid, [lock]):
+            if frozen and holds_all(record.origin.pid, [lock]):
                 worker = record.origin.pid
 
         def find() -> list[psutil.Process]:
@@ -214,6 +215,6 @@ class Rescuer:
             if row.name in frozen and row.pid and row.host == here:
                 # the pid may have been reused: only the worker itself has its lock file open for writing
                 lock = heartbeat.lock_path(self.store.worker_dir, row.name)
-                if process_tree.holds_all(row.pid, [lock, self.store.db.write_lock.path]):
+                if holds_all(row.pid, [lock, self.store.db.write_lock.path]):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(row.pid, signal.SIGKILL)

@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 from queuectl_nb.client.workers import list_workers
-from queuectl_nb.engine import process_tree
 from queuectl_nb.engine.config import WorkerConfig
 from queuectl_nb.engine.events import Events
 from queuectl_nb.engine.forked_process import ForkedProcess, can_fork
 from queuectl_nb.engine.heartbeat import lock_path
+from queuectl_nb.engine.open_files import holds_all
 from queuectl_nb.engine.supervisor import Supervisor
 from queuectl_nb.engine.worker_process import WorkerProcess
 from tests.engine.harness import until
@@ -40,9 +40,7 @@ def test_forked_workers_share_no_locks_and_pipes(harness: WorkerHarness) -> None
     pids = {name: harness.worker_pid(name) for name in pool.names}
     until(lambda: all((harness.queue.store.worker_dir / f"{name}.fifo").exists() for name in pids))
     for name, pid in pids.items():
-        locks = [
-            other for other in pids if process_tree.holds_all(pid, [lock_path(harness.queue.store.worker_dir, other)])
-        ]
+        locks = [other for other in pids if holds_all(pid, [lock_path(harness.queue.store.worker_dir, other)])]
         assert locks == [name]
         pipes = [target for target in open_files(pid) if target.startswith("pipe:")]
         assert len(pipes) == 2, "its own control pipe, and that for events"
