@@ -49,7 +49,7 @@ def names_of(*groups: list[str]) -> set[str]:
         ),
         ("tests", names_of(PROJECT["dependencies"], EXTRAS["test"], EXTRAS["docs"], EXTRAS["mutation"]), set()),
         ("docs", names_of(PROJECT["dependencies"], EXTRAS["docs"]), set()),
-        ("benchmarks", names_of(PROJECT["dependencies"], EXTRAS["test"]), set()),
+        ("benchmarks", names_of(PROJECT["dependencies"], EXTRAS["test"], EXTRAS["benchmark"]), set()),
     ],
 )
 def test_what_is_imported_is_declared(folder: str, declared: set[str], exceptions: set[str]) -> None:
