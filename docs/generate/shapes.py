@@ -82,6 +82,7 @@ JOB = (
     Field("worker", null_or(TEXT), "worker of the latest attempt"),
     Field("result", {}, "JSON value that the job wrote to `$QUEUECTL_RESULT` or its function returned; the notebook"),
     Field("kind", {"enum": [*KINDS]}, "what it runs"),
+    Field("key", null_or(TEXT), "names its work; enqueuing that again keeps or retries this job"),
     Field("progress", null_or({"type": "number", "minimum": 0, "maximum": 1}), "how far the latest attempt is"),
     Field("metrics", {"type": ["object", "null"]}, "last value of each number that the latest attempt reported"),
     Field("result_repr", null_or(TEXT), "`repr` of the value that a function returned, at most 1,000 characters"),
@@ -138,6 +139,7 @@ SPEC = (
     Field("cwd", TEXT, "working directory (default: the current one)"),
     Field("env", {"type": "object", "additionalProperties": TEXT}, "additional environment variables"),
     Field("shell", TEXT, "shell that runs the command, such as `bash -l` (default: the setting)"),
+    Field("key", TEXT, "names the work; if a job has this key, it is kept or retried instead"),
 )
 
 STATUS = (

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from queuectl_nb.client.queue import Queue
+    from queuectl_nb.store.keys import Resumed
 
-__all__ = ["Batch"]
+__all__ = ["Batch", "describe_resumed"]
 
 _MAX_IDS_SHOWN = 3
 
@@ -23,10 +24,11 @@ class Batch(Sequence[Job]):
     Store ``ids`` in the frame (``frame["job_id"] = batch.ids``) to let ``Queue.results`` find the jobs of its rows.
     """
 
-    def __init__(self, queue: Queue, ids: Sequence[str]) -> None:
-        """Refer to the jobs ``ids`` of ``queue``."""
+    def __init__(self, queue: Queue, ids: Sequence[str], resumed: Resumed | None = None) -> None:
+        """Refer to the jobs ``ids`` of ``queue``; ``resumed`` says how many were kept, retried and enqueued."""
         self._queue = queue
         self.ids = list(ids)
+        self.resumed = resumed
 
     @overload
     def __getitem__(self, index: int) -> Job: ...
@@ -69,6 +71,17 @@ class Batch(Sequence[Job]):
 
     __hash__ = None  # type: ignore[assignment]  # like a list
 
+    def __str__(self) -> str:
+        """Return what a resumed enqueue has done, such as ``97 kept, 2 retried, 1 enqueued``."""
+        return repr(self) if self.resumed is None else describe_resumed(self.resumed)
+
     def __repr__(self) -> str:
         names = self.ids if len(self.ids) <= _MAX_IDS_SHOWN else [self.ids[0], "…", self.ids[-1]]
         return f"<Batch of {len(self.ids)} jobs: {', '.join(names)}>" if names else "<Batch of 0 jobs>"
+
+
+def describe_resumed(resumed: Resumed) -> str:
+    """Return what was kept, retried and enqueued as text."""
+    counts = {"kept": resumed.kept, "retried": resumed.retried, "enqueued": resumed.enqueued}
+    text = ", ".join(f"{number} {name}" for name, number in counts.items() if number) or "nothing to do"
+    return f"{text}; the source has changed since earlier jobs, which count as other work" if resumed.changed else text

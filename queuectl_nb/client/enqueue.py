@@ -20,7 +20,7 @@ from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.times import next_time_of_day
 from queuectl_nb.model.validation import quoted
 from queuectl_nb.store.boot_time import read_boot_time
-from queuectl_nb.store.insert import insert_jobs
+from queuectl_nb.store.insert import Inserted, insert_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -74,17 +74,28 @@ def locate_errors(label: Callable[[int], str], suffix: str = "") -> Iterator[Non
         raise type(error)(f"{label(error.index)}: {error}{suffix}") from None
 
 
-def enqueue_specs(queue: Queue, specs: Sequence[JobSpec], *, if_absent: bool = False) -> list[str]:
-    """Add validated specs in one transaction, all or none, and notify an idle worker; return the ids in order."""
+def enqueue_specs(queue: Queue, specs: Sequence[JobSpec], *, if_absent: bool = False, resume: bool = False) -> Inserted:
+    """Add validated specs in one transaction, all or none, and notify an idle worker; return the ids in order.
+
+    With ``resume``, and of specs with a key, only work that is missing is added; see :func:`.insert_missing`.
+    """
     UnreportedJobs.for_queue(queue).start(queue.store)
+    keyed = resume or any(spec.key is not None for spec in specs)
+    if if_absent and keyed:
+        raise BadInput("--if-absent cannot be combined with --key or --resume")
     if if_absent and any(spec.id is None for spec in specs):
         raise BadInput("--if-absent needs an id; give --id")
     if not specs:
-        return []
-    ids = insert_jobs(
+        return Inserted([])
+    cwd = current_dir() if any(spec.cwd is None for spec in specs) else ""
+    if keyed:
+        from queuectl_nb.client.keys import add_keys
+
+        specs = add_keys(specs, cwd, resume=resume)
+    added = insert_jobs(
         queue.store.db,
         specs,
-        cwd=current_dir() if any(spec.cwd is None for spec in specs) else "",
+        cwd=cwd,
         recorded_env=recorded_env(
             queue.store.settings.read().keep_env,
             os.environ,
@@ -95,7 +106,7 @@ def enqueue_specs(queue: Queue, specs: Sequence[JobSpec], *, if_absent: bool = F
         if_absent=if_absent,
     )
     notify_idle_worker(queue.store)
-    return ids
+    return added
 
 
 def current_dir() -> str:

@@ -39,7 +39,7 @@ class FunctionPickler:
 
     def __init__(self, path: Path, function: Callable[..., Any] | str) -> None:
         """Pickle the function, or refer to it as ``module:function``; raise :class:`BadInput` if that is impossible."""
-        self._function = function
+        self.function = function
         self._writer = PayloadWriter(path)
         self._body: dict[str, Any]
         if isinstance(function, str):
@@ -83,10 +83,10 @@ class FunctionPickler:
         """Return the name of the parameter that an argument is for, or its position."""
         if isinstance(place, str):
             return place
-        if isinstance(self._function, str):
+        if isinstance(self.function, str):
             return f"{place + 1}"
         try:
-            bound = inspect.signature(self._function).bind_partial(*call.arguments[: place + 1])
+            bound = inspect.signature(self.function).bind_partial(*call.arguments[: place + 1])
         except (TypeError, ValueError):
             return f"{place + 1}"
         return list(bound.arguments)[-1]

@@ -86,7 +86,8 @@ def _make_spec(  # noqa: PLR0913, PLR0917 - internal
     }
     payload = writer.finish({"notebook": facts, "preload": ["papermill"]})
     command = call_text(notebook.name, [Call((), parameters)]).removesuffix("()")
-    return make_python_spec(Kind.NOTEBOOK, command, payload, fields)
+    spec = make_python_spec(Kind.NOTEBOOK, command, payload, fields)
+    return spec._replace(identity=(f"{notebook.name}\n{notebook.kernel}\n{text}", source[:8]))
 
 
 def _split_rows(

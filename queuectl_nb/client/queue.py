@@ -73,7 +73,9 @@ class Queue(QueueControl):
         cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str] | None = None,
         shell: str | None = None,
+        key: str | None = None,
         if_absent: bool = False,
+        resume: bool = False,
     ) -> Job:
         """Add a job and return it. The job is durable once this method returns.
 
@@ -93,6 +95,9 @@ class Queue(QueueControl):
             Jobs or ids that must complete first.
         if_absent
             If a job with this id and the same command exists, return it instead of raising an error.
+        key, resume
+            Name the work; ``resume`` makes a key of command, directory and ``env``. If a job has the key, it is
+            returned instead: as it is if it completed, runs or waits, and otherwise with a fresh retry budget.
 
         Raises
         ------
@@ -115,9 +120,10 @@ class Queue(QueueControl):
             "cwd": cwd,
             "env": env,
             "shell": shell,
+            "key": key,
         }
         spec = make_spec({key: to_python(value) for key, value in fields.items() if value is not None})
-        return Job(self, enqueue_specs(self, [spec], if_absent=if_absent)[0])
+        return Job(self, enqueue_specs(self, [spec], if_absent=if_absent, resume=resume).ids[0])
 
     def enqueue_many(
         self,
@@ -125,6 +131,7 @@ class Queue(QueueControl):
         frame: pd.DataFrame | Iterable[Mapping[str, Any]] | None = None,
         *,
         if_absent: bool = False,
+        resume: bool = False,
         **common: Any,
     ) -> Batch:
         """Add many jobs in one transaction, all or none, and return them in order.
@@ -137,6 +144,9 @@ class Queue(QueueControl):
             ``{lr:raw}`` inserts a value unquoted, ``{{`` is a literal brace.
         frame
             The rows for a template: a DataFrame or dicts.
+        resume
+            Add only what is missing: work that completed, runs or waits is kept, what failed or was cancelled runs
+            again with a fresh retry budget. ``print(batch)`` says how many. See ``key`` of :meth:`enqueue`.
         common
             Fields for all jobs (``priority``, ``timeout``, ``queue``, ``tags`` …); the fields of a row take precedence.
 
@@ -162,11 +172,11 @@ class Queue(QueueControl):
         single = isinstance(rows, list) and len(rows) == 1
         specs = make_specs(iter_fields(rows, frame, common), single=single)
         with nullcontext() if single else locate_errors(lambda index: f"row {index + 1}"):
-            ids = enqueue_specs(self, specs, if_absent=if_absent)
+            added = enqueue_specs(self, specs, if_absent=if_absent, resume=resume)
         if isinstance(rows, str) or is_frame(rows):
             template = rows if isinstance(rows, str) else None
-            self._frame_index.add(template, [spec.command for spec in specs], ids)
-        return Batch(self, ids)
+            self._frame_index.add(template, [spec.command for spec in specs], added.ids)
+        return Batch(self, *added)
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job:
         """Add a job that calls ``function(*args, **kwargs)`` in a process of its own, and return it.
@@ -175,12 +185,22 @@ class Queue(QueueControl):
         """
         return self.task(function).submit(*args, **kwargs)
 
-    def map(self, function: Callable[..., Any], /, *iterables: Iterable[Any], chunksize: int = 1) -> Batch:
+    def map(
+        self, function: Callable[..., Any], /, *iterables: Iterable[Any], chunksize: int = 1, resume: bool = False
+    ) -> Batch:
         """Add a job per call of ``function``, with the arguments taken from ``iterables`` like ``map``.
 
-        A DataFrame alone means a call per row, with its columns as keywords. ``chunksize`` calls make one job.
+        A DataFrame alone means a call per row, with its columns as keywords. ``chunksize`` calls make one job. With
+        ``resume`` only missing work is added, as in :meth:`enqueue_many`.
         """
-        return self.task(function).map(*iterables, chunksize=chunksize)
+        return self.task(function).map(*iterables, chunksize=chunksize, resume=resume)
+
+    @staticmethod
+    def grid(**values: Iterable[Any]) -> pd.DataFrame:
+        """Return all combinations of the values as a DataFrame: ``q.grid(lr=[0.1, 0.01], seed=range(3))``."""
+        from queuectl_nb.render.frames import frames
+
+        return frames.grid(values)
 
     @overload
     def task(self, function: Callable[P, R], /, **options: Any) -> Task[P, R]: ...
@@ -232,20 +252,22 @@ class Queue(QueueControl):
         *,
         kernel: str | None = None,
         allow_unknown: bool = False,
+        resume: bool = False,
         **options: Any,
     ) -> Job:
         """Add a job that runs a notebook with papermill in its directory, and return it.
 
         The file is read now. ``job.result()`` is the path of the executed notebook, an artifact of each attempt.
         ``parameters`` are for the names in the cell with the tag ``parameters``: None, bool, int, float, str, and lists
-        and dicts of these. Raises ``BadInput`` for a file that is no notebook, and an unknown parameter or kernel.
+        and dicts of these. ``resume`` as in :meth:`enqueue`. Raises ``BadInput`` for a file that is no notebook, and an
+        unknown parameter or kernel.
         """
         from queuectl_nb.client.notebook import make_notebook_specs
 
         specs = make_notebook_specs(self, path, None, parameters, kernel=kernel, allow_unknown=allow_unknown, **options)
-        return Job(self, enqueue_specs(self, specs)[0])
+        return Job(self, enqueue_specs(self, specs, resume=resume).ids[0])
 
-    def enqueue_notebooks(
+    def enqueue_notebooks(  # noqa: PLR0913 - the options of `enqueue --notebook`
         self,
         path: str | os.PathLike[str],
         rows: pd.DataFrame | Iterable[Mapping[str, Any]],
@@ -253,6 +275,7 @@ class Queue(QueueControl):
         *,
         kernel: str | None = None,
         allow_unknown: bool = False,
+        resume: bool = False,
         **options: Any,
     ) -> Batch:
         """Add a job per row, in one transaction, that runs a notebook with the row as parameters.
@@ -265,7 +288,7 @@ class Queue(QueueControl):
 
         specs = make_notebook_specs(self, path, rows, parameters, kernel=kernel, allow_unknown=allow_unknown, **options)
         with locate_errors(lambda index: f"row {index + 1}"):
-            return Batch(self, enqueue_specs(self, specs))
+            return Batch(self, *enqueue_specs(self, specs, resume=resume))
 
     def job(self, job_id: str) -> Job:
         """Return a job; raise ``NotFound`` if there is none with this id."""

@@ -28,6 +28,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 JOB_OPTIONS = tuple(name for name in SPEC_FIELDS if name not in {"command", "shell"})
 """Fields that a Python job can have."""
+TASK_OPTIONS = (*JOB_OPTIONS, "resume")
 
 
 class Task(Generic[P, R]):
@@ -43,7 +44,7 @@ class Task(Generic[P, R]):
 
     def __init__(self, queue: Queue, function: Callable[P, R], options: Mapping[str, Any]) -> None:
         for name in options:
-            parse_choice("job option", name, JOB_OPTIONS)
+            parse_choice("job option", name, TASK_OPTIONS)
         self.queue = queue
         self.function: Callable[P, R] = function.function if isinstance(function, Task) else function
         self.options = dict(options)
@@ -67,15 +68,20 @@ class Task(Generic[P, R]):
         job waits for it. Raises ``BadInput`` if an argument cannot be pickled.
         """
         pickler = FunctionPickler(self.queue.path, self.function)
-        spec = make_call_spec(pickler, [Call(args, kwargs)], self.options, chunk=False)
-        return Job(self.queue, enqueue_specs(self.queue, [spec])[0])
+        spec = self._make_spec(pickler, [Call(args, kwargs)], chunk=False, resume=self._resume)
+        return Job(self.queue, enqueue_specs(self.queue, [spec], resume=self._resume).ids[0])
 
-    def map(self, *iterables: Iterable[Any], chunksize: int = 1) -> Batch:
+    def map(self, *iterables: Iterable[Any], chunksize: int = 1, resume: bool = False) -> Batch:
         """Add a job per call, in one transaction, with the arguments taken from ``iterables`` like ``map``.
 
         A DataFrame alone means a call per row, with its columns as keywords. ``chunksize`` calls make one job; if some
-        of them fail, only these are repeated.
+        of them fail, only these are repeated. With ``resume`` only missing work is added; ``print(batch)`` says how
+        much.
         """
+        resume = resume or self._resume
+        if "key" in self.options:
+            msg = "key names one job; use map(..., resume=True), which makes a key for each"
+            raise BadInput(msg)
         size = parse_int("chunksize", chunksize, 1, 100_000)
         if not iterables:
             msg = "map needs at least one iterable of arguments"
@@ -87,17 +93,32 @@ class Task(Generic[P, R]):
             calls = (Call(arguments) for arguments in zip(*iterables, strict=False))
         pickler = FunctionPickler(self.queue.path, self.function)
         if size == 1:
-            specs = [make_call_spec(pickler, [call], self.options, chunk=False) for call in calls]
+            specs = [self._make_spec(pickler, [call], chunk=False, resume=resume) for call in calls]
         else:
-            specs = [make_call_spec(pickler, part, self.options, chunk=True) for part in _split(list(calls), size)]
-        return Batch(self.queue, enqueue_specs(self.queue, specs))
+            parts = _split(list(calls), size)
+            specs = [self._make_spec(pickler, part, chunk=True, resume=resume) for part in parts]
+        return Batch(self.queue, *enqueue_specs(self.queue, specs, resume=resume))
+
+    @property
+    def _resume(self) -> bool:
+        return bool(self.options.get("resume"))
+
+    def _make_spec(self, pickler: FunctionPickler, calls: Sequence[Call], *, chunk: bool, resume: bool) -> JobSpec:
+        options = {name: value for name, value in self.options.items() if name != "resume"}
+        return make_call_spec(pickler, calls, options, chunk=chunk, resume=resume)
 
 
 def make_call_spec(
-    pickler: FunctionPickler, calls: Sequence[Call], options: Mapping[str, Any], *, chunk: bool
+    pickler: FunctionPickler, calls: Sequence[Call], options: Mapping[str, Any], *, chunk: bool, resume: bool = False
 ) -> JobSpec:
     """Return the spec of a job that makes ``calls``."""
-    return make_python_spec(Kind.FUNCTION, call_text(pickler.name, calls), pickler.payload(calls, chunk=chunk), options)
+    text, payload = call_text(pickler.name, calls), pickler.payload(calls, chunk=chunk)
+    spec = make_python_spec(Kind.FUNCTION, text, payload, options)
+    if not resume and spec.key is None:
+        return spec
+    from queuectl_nb.client.keys import call_work
+
+    return spec._replace(identity=call_work(pickler.function, pickler.name, calls))
 
 
 def _split(calls: Sequence[Call], size: int) -> list[Sequence[Call]]:

@@ -105,6 +105,8 @@ class EnqueueCommand(ExampleCommand):
 @click.option("--env", type=TextParam("K=V"), multiple=True, help="Environment variable; repeatable.")
 @click.option("--shell", type=TextParam("SHELL"), help="Shell that runs the command (default: the setting).")
 @click.option("--if-absent", is_flag=True, help="Do nothing if a job with this id and command exists.")
+@click.option("--key", type=TextParam("KEY"), help="Name of the work; a job that has it is kept or retried instead.")
+@click.option("--resume", is_flag=True, help="Keep or retry jobs that do the same work; add only what is missing.")
 def command(  # noqa: PLR0913 - the ways to give a job
     context: Context,
     /,
@@ -113,6 +115,7 @@ def command(  # noqa: PLR0913 - the ways to give a job
     words: Sequence[str] | None,
     source: str | None,
     if_absent: bool,
+    resume: bool,
     defaults: Mapping[str, Any] = MappingProxyType({}),
     **options: Any,
 ) -> Done:
@@ -122,6 +125,7 @@ def command(  # noqa: PLR0913 - the ways to give a job
     """
     from queuectl_nb.client.enqueue import make_spec
 
+    modes = {"if_absent": if_absent, "resume": resume}
     notebook = {name: options.pop(name) for name in NOTEBOOK_OPTIONS}
     fields: dict[str, Any] = {
         key: list(value) if isinstance(value, tuple) else value
@@ -135,28 +139,28 @@ def command(  # noqa: PLR0913 - the ways to give a job
     if "after" in fields:
         fields["after"] = find_ids(queue, fields["after"])
     if (spec := notebook_spec(queue, notebook, {**defaults, **fields})) is not None:
-        return _enqueue_one(queue, spec, context.program, if_absent=if_absent)
+        return _enqueue_one(queue, spec, context.program, modes)
     if call is not None:
         spec = _call_spec(queue, call, call_args, call_kwargs, {**defaults, **fields})
-        return _enqueue_one(queue, spec, context.program, if_absent=if_absent)
+        return _enqueue_one(queue, spec, context.program, modes)
     if context.cell is not None:
         from queuectl_nb.client.cell import make_cell_spec
 
         if "shell" in fields:
             raise BadInput("--shell is for commands, not for Python cells")
         spec = make_cell_spec(queue.path, context.cell, {**defaults, **fields})
-        return _enqueue_one(queue, spec, context.program, if_absent=if_absent)
+        return _enqueue_one(queue, spec, context.program, modes)
     if call_args or call_kwargs:
         raise BadInput("--args and --kwargs are for --call MODULE:FUNCTION")
     if source is not None:
-        return _enqueue_lines(queue, source, fields, context.program, if_absent=if_absent)
+        return _enqueue_lines(queue, source, fields, context.program, modes)
     if words is not None:
         fields["command"] = _join_words(words)
     elif arguments:
         from queuectl_nb.commands.json_input import parse_object
 
         fields = _merge_options(parse_object(arguments[0], "the job"), fields)
-    return _enqueue_one(queue, make_spec({**defaults, **fields}), context.program, if_absent=if_absent)
+    return _enqueue_one(queue, make_spec({**defaults, **fields}), context.program, modes)
 
 
 def _call_spec(
@@ -171,7 +175,8 @@ def _call_spec(
         raise BadInput("--shell is for commands, not for --call")
     arguments = parse_json(call_args or "[]", "--args", list, "array")
     keywords = parse_json(call_kwargs or "{}", "--kwargs", dict, "object")
-    return make_call_spec(FunctionPickler(queue.path, call), [Call(arguments, keywords)], fields, chunk=False)
+    calls = [Call(arguments, keywords)]
+    return make_call_spec(FunctionPickler(queue.path, call), calls, fields, chunk=False, resume=True)
 
 
 def _require_one_source(
@@ -195,8 +200,8 @@ def _require_one_source(
         msg = f"give the job in one way: {ways}; {found}"
     elif len(arguments) > 1:
         msg = "give one JSON object; use --from FILE for several jobs"
-    elif others["--from"] is not None and "id" in fields:
-        msg = "--id cannot be combined with --from; put the ids into the lines"
+    elif others["--from"] is not None and (given := [name for name in ("id", "key") if name in fields]):
+        msg = f"--{given[0]} cannot be combined with --from; put the {given[0]}s into the lines"
     if msg:
         raise BadInput(msg)
 
@@ -210,14 +215,17 @@ def _join_words(words: Sequence[str]) -> str:
     return shlex.join(words)
 
 
-def _enqueue_one(queue: Queue, spec: JobSpec, program: str, *, if_absent: bool) -> Done:
+def _enqueue_one(queue: Queue, spec: JobSpec, program: str, modes: Mapping[str, bool]) -> Done:
     from queuectl_nb.client.enqueue import enqueue_specs
 
     start = time.time()
-    (job_id,) = enqueue_specs(queue, [spec], if_absent=if_absent)
+    added = enqueue_specs(queue, [spec], **modes)
+    (job_id,) = added.ids
     line = f"Job enqueued: {job_id} (priority: {spec.priority})"
     notes = _notes(queue, [spec], [job_id], program)
-    if if_absent and queue.store.jobs.get(job_id).created_at < start:
+    if added.resumed is not None and not added.resumed.enqueued:
+        line = f"Job {job_id} {'retried' if added.resumed.retried else 'kept'}: {queue.store.jobs.get(job_id).state}."
+    elif modes["if_absent"] and queue.store.jobs.get(job_id).created_at < start:
         line, notes = f"Job {job_id} is already in the queue.", list
     elif spec.after and queue.store.jobs.get(job_id).is_finished:
         pass  # cancelled; a note says why
@@ -260,8 +268,11 @@ def _start_condition(spec: JobSpec) -> str:
     return f". Will run after {', '.join(spec.after)}." if spec.after else ""
 
 
-def _enqueue_lines(queue: Queue, source: str, common: Mapping[str, Any], program: str, *, if_absent: bool) -> Done:
+def _enqueue_lines(
+    queue: Queue, source: str, common: Mapping[str, Any], program: str, modes: Mapping[str, bool]
+) -> Done:
     """Add the jobs of a file of JSON lines; ``common`` are fields for lines without them."""
+    from queuectl_nb.client.batch import describe_resumed
     from queuectl_nb.client.enqueue import enqueue_specs, locate_errors, make_spec
     from queuectl_nb.commands.json_input import parse_object, read_lines
 
@@ -275,10 +286,11 @@ def _enqueue_lines(queue: Queue, source: str, common: Mapping[str, Any], program
             raise BadInput(f"line {number}: {error}; nothing was enqueued") from None
         numbers.append(number)
     with locate_errors(lambda index: f"line {numbers[index]}", "; nothing was enqueued"):
-        ids = enqueue_specs(queue, specs, if_absent=if_absent)
+        ids, resumed = enqueue_specs(queue, specs, **modes)
     notes = _notes(queue, specs, ids, program)
     data = partial(jobs_data, queue, ids)
-    return Done([f"{len(ids)} jobs enqueued"], data, lambda: [queue.job(each) for each in ids], notes=notes)
+    text = f"{len(ids)} jobs enqueued" if resumed is None else describe_resumed(resumed)
+    return Done([text], data, lambda: [queue.job(each) for each in ids], notes=notes)
 
 
 def _merge_options(job: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

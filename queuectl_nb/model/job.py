@@ -38,8 +38,13 @@ class JobSpec(NamedTuple):
     cwd: str | None = None
     env: Mapping[str, str] = MappingProxyType({})
     shell: str | None = None
+    key: str | None = None
     kind: str = Kind.COMMAND
     payload: Payload | None = None
+    identity: tuple[str, str] | None = None
+    """What a Python job does, and the version of its source; None: as ``command`` says."""
+    work: str | None = None
+    """What a job with a key does, as a hash."""
 
     @classmethod
     def from_fields(cls, raw: Mapping[str, Any]) -> JobSpec:
@@ -98,6 +103,7 @@ _PARSERS: Mapping[str, Any] = {
     "cwd": lambda value: validation.parse_text("cwd", value),
     "env": _env,
     "shell": lambda value: validation.parse_shell("shell", value),
+    "key": lambda value: validation.parse_name("key", value),
 }
 
 SPEC_FIELDS = tuple(_PARSERS)
@@ -133,6 +139,8 @@ class JobRecord(NamedTuple):
     worker: str | None
     result: Any
     kind: str = Kind.COMMAND
+    key: str | None = None
+    """Names its work: enqueuing that again keeps or retries this job."""
     progress: float | None = None
     metrics: Mapping[str, Any] | None = None
     """The last value of each metric."""

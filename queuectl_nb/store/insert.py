@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.model.errors import BadInput, QueuectlError
 from queuectl_nb.model.job import JobSpec
@@ -19,8 +19,16 @@ if TYPE_CHECKING:
 
     from queuectl_nb.model.call import Payload
     from queuectl_nb.store.connection import Database
+    from queuectl_nb.store.keys import Resumed
 
-__all__ = ["insert_jobs"]
+__all__ = ["Inserted", "insert_jobs"]
+
+
+class Inserted(NamedTuple):
+    """The ids of jobs in the order of their specs; and what was done, if some of them have keys."""
+
+    ids: list[str]
+    resumed: Resumed | None = None
 
 
 def insert_jobs(  # noqa: PLR0913 - everything that the result depends on
@@ -32,7 +40,7 @@ def insert_jobs(  # noqa: PLR0913 - everything that the result depends on
     now: float,
     boottime: BootTime = WALL_CLOCK_ONLY,
     if_absent: bool = False,
-) -> list[str]:
+) -> Inserted:
     """Insert all ``specs`` in one transaction, or none; return their ids in order.
 
     Parameters
@@ -46,6 +54,8 @@ def insert_jobs(  # noqa: PLR0913 - everything that the result depends on
     if_absent
         Skip a job whose id exists with the same command instead of refusing it. Every spec must have an id.
 
+    Specs with keys are inserted as :func:`.keys.insert_missing` does.
+
     Raises
     ------
     BadInput
@@ -56,6 +66,12 @@ def insert_jobs(  # noqa: PLR0913 - everything that the result depends on
     The ``index`` of either error is the position in ``specs``.
     """
     environment = json.dumps(recorded_env, ensure_ascii=False, sort_keys=True)
+    if any(spec.key is not None for spec in specs):
+        from queuectl_nb.store.keys import insert_missing
+
+        return Inserted(
+            *insert_missing(db, specs, environment, lambda each: _NewJobs(db, each, cwd, now, boottime), now)
+        )
     if if_absent:
         with db.write() as connection:
             if absent := _find_absent(connection, specs):
@@ -66,17 +82,17 @@ def insert_jobs(  # noqa: PLR0913 - everything that the result depends on
                     if error.index is not None:
                         error.with_index(absent[error.index])
                     raise
-        return [spec.id or "" for spec in specs]
+        return Inserted([spec.id or "" for spec in specs])
     new = _NewJobs(db, specs, cwd, now, boottime)  # before taking the write lock, which others wait for
     new.write_blobs()
     if None in new.given_ids:
         try:
             with db.write() as connection:
-                return new.insert(connection, environment, check_ids=False)
+                return Inserted(new.insert(connection, environment, check_ids=False))
         except sqlite3.IntegrityError:
             pass  # a generated id exists already: search for free ones
     with db.write() as connection:
-        return new.insert(connection, environment, check_ids=True)
+        return Inserted(new.insert(connection, environment, check_ids=True))
 
 
 def _find_absent(connection: sqlite3.Connection, specs: Sequence[JobSpec]) -> list[int]:
@@ -127,6 +143,8 @@ class _NewJobs:
                 "run_at": run_at,
             }
         )
+        if any(fields["key"]):
+            self._add({"key": fields["key"], "work": fields["work"]})
         if self.has_durations and (since_boot := boottime.seconds) is not None:
             durations = [spec.run_at is None and bool(spec.delay or spec.after) for spec in specs]
             due = [since_boot + spec.delay if counts else None for spec, counts in zip(specs, durations, strict=True)]

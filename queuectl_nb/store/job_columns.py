@@ -56,6 +56,7 @@ class ColumnChunk(NamedTuple):
     error: Sequence[str | None]
     shared: Sequence[str]
     result: Sequence[str | None]
+    key: Sequence[str | None]
     progress: Sequence[float | None]
     metrics: Sequence[str | None]
     result_repr: Sequence[str | None]

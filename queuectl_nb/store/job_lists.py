@@ -35,8 +35,8 @@ _AT = "seq IN (SELECT value FROM json_each(:seqs))"
 LINE_FIELDS = (
     *(("id",), ("command",), ("state", "priority", "attempts", "max_retries"), ("timeout",)),
     ("queue", "tags", "after", "cwd"),
-    *((name,) for name in JOB_FIELDS[JOB_FIELDS.index("run_at") : JOB_FIELDS.index("kind")]),
-    ("kind", "progress", "metrics"),
+    *((name,) for name in JOB_FIELDS[JOB_FIELDS.index("run_at") : JOB_FIELDS.index("progress")]),
+    ("progress", "metrics"),
     *((name,) for name in JOB_FIELDS[JOB_FIELDS.index("metrics") + 1 :]),
 )
 """The fields of a job in their order. Those that many jobs have in common are read as one JSON array: handing over
@@ -45,7 +45,7 @@ LINE_COLUMNS = ", ".join(
     ("seq", *(names[0] if len(names) == 1 else f"json_array({', '.join(names)})" for names in LINE_FIELDS))
 )
 _STATE_AT, _METRICS_AT = (
-    1 + next(at for at, names in enumerate(LINE_FIELDS) if key in names) for key in ("state", "kind")
+    1 + next(at for at, names in enumerate(LINE_FIELDS) if key in names) for key in ("state", "metrics")
 )
 PROGRESS_INSTRUCTIONS = 20_000
 """SQLite instructions between two calls of ``should_stop``: about a millisecond."""
@@ -109,8 +109,7 @@ def iter_line_chunks(db: Database, reader: Reader, job_filter: Filter) -> Iterat
 
 
 def _with_live(row: tuple[Any, ...], progress: float | None, metrics: Mapping[str, Any]) -> tuple[Any, ...]:
-    kind = json.loads(row[_METRICS_AT])[0]
-    shared = json.dumps([kind, progress, json.dumps(metrics) if metrics else None])
+    shared = json.dumps([progress, json.dumps(metrics) if metrics else None])
     return (*row[:_METRICS_AT], shared, *row[_METRICS_AT + 1 :])
 
 

@@ -189,8 +189,8 @@ def _load_all(connection: sqlite3.Connection, ids: Sequence[str], action: str) -
     return sorted(found.values())
 
 
-def retry_jobs(connection: sqlite3.Connection, jobs: Sequence[JobRef], now: float) -> None:
-    """Make the jobs, given in enqueue order, run again now.
+def retry_jobs(connection: sqlite3.Connection, jobs: Sequence[JobRef], now: float, *, fresh: bool = False) -> None:
+    """Make the jobs, given in enqueue order, run again now; with ``fresh`` failed ones have a full retry budget, too.
 
     Finished jobs with unmet dependencies become blocked. Raises :class:`WrongState` if one depends on a dead or
     cancelled job that is not retried with it.
@@ -199,7 +199,7 @@ def retry_jobs(connection: sqlite3.Connection, jobs: Sequence[JobRef], now: floa
     dependent: list[JobRef] = []
     for job in jobs:
         (dependent if job.has_dependencies and job.state is not State.FAILED else independent).append(job)
-    _requeue(connection, independent, State.PENDING, now)
+    _requeue(connection, independent, State.PENDING, now, fresh=fresh)
     for job in dependent:
         others = unmet_dependencies(connection, job.seq)
         check_dependencies(job.id, others, UNMEETABLE)
@@ -225,11 +225,13 @@ def check_dependencies(job_id: str, others: Iterable[tuple[str, State]], unmeeta
             raise WrongState(f"job {job_id} waits for {other}, which is {state}; retry that one first")
 
 
-def _requeue(connection: sqlite3.Connection, jobs: Sequence[JobRef], state: State, now: float) -> None:
+def _requeue(
+    connection: sqlite3.Connection, jobs: Sequence[JobRef], state: State, now: float, *, fresh: bool = False
+) -> None:
     for job in jobs:
         check_transition(job.id, job.state, state)
     connection.execute(Q.forget_values, {"seqs": _seqs_json(jobs)})
-    connection.execute(Q.retry_jobs, {"seqs": _seqs_json(jobs), "state": state, "now": now})
+    connection.execute(Q.retry_jobs, {"seqs": _seqs_json(jobs), "state": state, "now": now, "fresh": fresh})
 
 
 def delete_jobs(connection: sqlite3.Connection, jobs: Iterable[JobRef], now: float) -> list[str]:

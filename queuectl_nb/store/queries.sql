@@ -32,7 +32,8 @@ SELECT id FROM environments WHERE body = :body;
 -- name: job_by_id
 SELECT
     seq, id, command, state, priority, attempts, max_retries, timeout, queue, tags, after, cwd, run_at, created_at,
-    updated_at, started_at, finished_at, exit_code, error, worker, result, kind, progress, metrics, result_repr, rev, shell
+    updated_at, started_at, finished_at, exit_code, error, worker, result, kind, key, progress, metrics, result_repr, rev,
+    shell
 FROM jobs WHERE id = :id;
 
 -- name: keep_payload
@@ -392,6 +393,12 @@ WHERE seq IN (SELECT value FROM json_each(:seqs)) AND state = 'processing';
 -- name: jobs_by_id
 SELECT seq, id, state, worker, after <> '[]' FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
 
+-- name: jobs_by_key
+SELECT key, work, seq, id, state, worker, after <> '[]' FROM jobs WHERE key IN (SELECT value FROM json_each(:keys));
+
+-- name: any_key_between
+SELECT 1 FROM jobs WHERE key > :from AND key < :until LIMIT 1;
+
 -- name: similar_ids
 -- Candidates for a misspelt id: the newest jobs, and some that begin as it does.
 SELECT id FROM jobs WHERE seq > (SELECT max(seq) FROM jobs) - 300
@@ -408,10 +415,10 @@ SELECT id, state, seq FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
 SELECT id, rev FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: retry_jobs
--- Finished jobs get a full retry budget; a failed job keeps its used attempts and skips the backoff.
+-- Finished jobs get a full retry budget; a failed job keeps its used attempts, unless :fresh, and skips the backoff.
 -- A blocked one is due at once when it is unblocked, even if the clock is set back until then.
 UPDATE jobs SET
-    state = :state, ready = (:state = 'pending'), attempts = CASE state WHEN 'failed' THEN attempts ELSE 0 END,
+    state = :state, ready = (:state = 'pending'), attempts = CASE WHEN state = 'failed' AND NOT :fresh THEN attempts ELSE 0 END,
     run_at = :now, due_boottime = CASE :state WHEN 'blocked' THEN 0 END, updated_at = :now, started_at = NULL, finished_at = NULL, exit_code = NULL, error = NULL,
     error_key = NULL, worker = NULL, result = NULL, result_repr = NULL, progress = NULL, metrics = NULL, rev = (SELECT rev FROM clock)
 WHERE seq IN (SELECT value FROM json_each(:seqs));

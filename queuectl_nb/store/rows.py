@@ -49,8 +49,8 @@ def job_from_row(row: tuple[Any, ...]) -> JobRecord:
     values[10] = _parse_names(values[10])
     if values[20] is not None:
         values[20] = json.loads(values[20])
-    if values[23] is not None:
-        values[23] = json.loads(values[23])
+    if values[24] is not None:
+        values[24] = json.loads(values[24])
     return JobRecord(*values)
 
 

@@ -18,4 +18,4 @@ __all__ = ["enqueue_cell"]
 def enqueue_cell(queue: Queue, source: str, inputs: Mapping[str, Any] | None = None, **options: Any) -> Job:
     """Add a job that runs a cell with variables."""
     spec = make_cell_spec(queue.path, Cell(source, inputs or {}), options)
-    return queue.job(enqueue_specs(queue, [spec])[0])
+    return queue.job(enqueue_specs(queue, [spec]).ids[0])

@@ -109,7 +109,7 @@ class WorkerHarness:
 
     def add(self, command: str, **fields: Any) -> Job:
         """Enqueue a job."""
-        return Job(self.queue, enqueue_specs(self.queue, [JobSpec.from_fields({"command": command, **fields})])[0])
+        return Job(self.queue, enqueue_specs(self.queue, [JobSpec.from_fields({"command": command, **fields})]).ids[0])
 
     def start(self, count: int = 1, **options: Any) -> WorkerPool:
         """Start workers and collect their events in ``event_log``."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def test_drains_a_queue_within_the_in_flight_limit(queue: Queue) -> None:
     """All jobs finish, the limit of jobs in flight holds, and each starts once."""
-    ids = enqueue_specs(queue, [JobSpec(f"exit {n % 3}", max_retries=1) for n in range(600)])
+    ids = enqueue_specs(queue, [JobSpec(f"exit {n % 3}", max_retries=1) for n in range(600)]).ids
     dispatcher = SimulatedDispatcher(queue.path, max_in_flight=50, mean=0.005, drain=True)
     dispatcher.join()
     assert dispatcher.executor.peak <= 50
@@ -70,7 +70,7 @@ def test_a_paused_queue_starts_nothing_and_drain_awaits_retries(queue: Queue) ->
 
 def test_cancel_and_drain(queue: Queue) -> None:
     """One of several jobs in flight is cancelled; a drain waits for the others and starts no more."""
-    ids = enqueue_specs(queue, [JobSpec("sleep 0.5") for _ in range(4)] + [JobSpec("sleep 60"), JobSpec("true")])
+    ids = enqueue_specs(queue, [JobSpec("sleep 0.5") for _ in range(4)] + [JobSpec("sleep 60"), JobSpec("true")]).ids
     dispatcher = SimulatedDispatcher(queue.path, max_in_flight=5)
     until(lambda: dispatcher.executor.in_flight == 5)
     queue.cancel(ids[4])
@@ -82,7 +82,7 @@ def test_cancel_and_drain(queue: Queue) -> None:
 
 def test_long_jobs_show_where_they_run(queue: Queue) -> None:
     """The history shows pid and host of a long job while it runs."""
-    (job_id,) = enqueue_specs(queue, [JobSpec("sleep 60")])
+    (job_id,) = enqueue_specs(queue, [JobSpec("sleep 60")]).ids
     dispatcher = SimulatedDispatcher(queue.path)
     until(lambda: queue.job(job_id).history and queue.job(job_id).history[0].pid)
     attempt = queue.job(job_id).history[0]

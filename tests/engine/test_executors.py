@@ -79,7 +79,9 @@ def harness(
 
 def run_once(harness: WorkerHarness, command: str, **fields: Any) -> tuple[Job, AttemptRecord]:
     """Run a command once and return its job and attempt."""
-    (job_id,) = enqueue_specs(harness.queue, [JobSpec.from_fields({"command": command, "max_retries": 1, **fields})])
+    (job_id,) = enqueue_specs(
+        harness.queue, [JobSpec.from_fields({"command": command, "max_retries": 1, **fields})]
+    ).ids
     job = Job(harness.queue, job_id)
     job.wait(timeout=60)
     return job, job.history[-1]
@@ -178,7 +180,7 @@ def test_delays_and_retries(harness: WorkerHarness) -> None:
 def test_each_of_many_jobs_runs_once(harness: WorkerHarness) -> None:
     """A hundred short jobs have the expected state and one attempt each."""
     specs = [JobSpec.from_fields({"command": f"exit {n % 2}", "max_retries": 1}) for n in range(100)]
-    ids = enqueue_specs(harness.queue, specs)
+    ids = enqueue_specs(harness.queue, specs).ids
     harness.queue.wait(*ids, timeout=60)
     jobs = [Job(harness.queue, each) for each in ids]
     assert [job.state for job in jobs] == [State.COMPLETED, State.DEAD] * 50
@@ -240,7 +242,7 @@ def test_missing_directory(harness: WorkerHarness, tmp_path: Path) -> None:
     gone.mkdir()
     (job_id,) = enqueue_specs(
         harness.queue, [JobSpec.from_fields({"command": "true", "cwd": str(gone), "max_retries": 1, "delay": 0.3})]
-    )
+    ).ids
     gone.rmdir()
     job = Job(harness.queue, job_id)
     job.wait(timeout=60)
@@ -299,7 +301,7 @@ def test_metrics(harness: WorkerHarness, tmp_path: Path) -> None:
     line = """printf '{"progress": %s, "loss": %s}\\n' $n $n >> $QUEUECTL_METRICS"""
     command = f"""n=0.5; {line}; while [ ! -e {release} ]; do sleep 0.02; done
     for n in $(seq 2000); do {line}; done; echo no >> $QUEUECTL_METRICS"""
-    (job_id,) = enqueue_specs(harness.queue, [JobSpec.from_fields({"command": command, "max_retries": 1})])
+    (job_id,) = enqueue_specs(harness.queue, [JobSpec.from_fields({"command": command, "max_retries": 1})]).ids
     job = harness.queue.job(job_id)
     until(lambda: job.record.progress == 0.5)
     assert job.record.metrics == {"loss": 0.5}
@@ -414,7 +416,7 @@ def test_output_of_many_short_jobs_is_not_mixed_up(harness: WorkerHarness) -> No
     ids = enqueue_specs(
         harness.queue,
         [JobSpec.from_fields({"command": f"echo {n}; exit {n % 2}", "max_retries": 1}) for n in range(100)],
-    )
+    ).ids
     harness.queue.wait(*ids, timeout=60)
     for number, job_id in enumerate(ids):
         job = Job(harness.queue, job_id)

@@ -14,7 +14,7 @@ from queuectl_nb.model.state import FINISHED_STATES, State
 
 EXPECTED_FIELDS = (  # in the documented order
     "id command state priority attempts max_retries timeout queue tags after cwd run_at created_at updated_at"
-    " started_at finished_at exit_code error worker result kind progress metrics result_repr"
+    " started_at finished_at exit_code error worker result kind key progress metrics result_repr"
 )
 
 
@@ -22,7 +22,8 @@ def test_fields() -> None:
     """The JSON fields of a job and those of a spec are the documented ones, in order."""
     assert " ".join(JOB_FIELDS) == EXPECTED_FIELDS
     assert (
-        " ".join(SPEC_FIELDS) == "id command priority delay run_at timeout max_retries queue tags after cwd env shell"
+        " ".join(SPEC_FIELDS)
+        == "id command priority delay run_at timeout max_retries queue tags after cwd env shell key"
     )
 
 

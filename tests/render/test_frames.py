@@ -94,7 +94,7 @@ def test_stats_is_one_row_or_one_a_group(queue: Queue) -> None:
 
 
 JOB_TYPES = (
-    dict.fromkeys(("command", "queue", "cwd", "error", "worker", "kind", "result_repr"), "string")
+    dict.fromkeys(("command", "queue", "cwd", "error", "worker", "kind", "key", "result_repr"), "string")
     | dict.fromkeys(("priority", "attempts", "max_retries", "exit_code"), "Int64")
     | dict.fromkeys(("run_at", "created_at", "updated_at", "started_at", "finished_at"), "datetime64[ms, UTC]")
     | dict.fromkeys(("tags", "after", "result", "metrics"), "object")
@@ -180,8 +180,8 @@ def test_frame_equals_json(queue: Queue) -> None:
         {"state": "cancelled", "limit": 1},
         {"queue": "gpu"},
         {"tag": "odd"},
-        {"text": "1"},
-        {"text": "no such"},
+        {"search": "1"},
+        {"search": "no such"},
     ],
     ids=str,
 )

@@ -58,7 +58,7 @@ class StoreHarness:
             now=self.now,
             boottime=self.boottime,
             if_absent=if_absent,
-        )
+        ).ids
 
     def claims(self, worker: str = "worker-1", queues: Sequence[str] = (), *, parallel: bool = False) -> Claims:
         """Return the access of a worker to the queue."""

@@ -66,7 +66,7 @@ def test_job_from_row(result: str | None, value: object) -> None:
         "w",
     )
     rest = ("1", 9, "/bin/sh")
-    record = job_from_row((*row, result, "function", 0.5, '{"loss": 1}', *rest))
+    record = job_from_row((*row, result, "function", "k", 0.5, '{"loss": 1}', *rest))
     facts = (*row[:3], State.DEAD, *row[4:9], ("x", "y"), (), *row[11:])
-    assert record == JobRecord(*facts, value, "function", 0.5, {"loss": 1}, *rest)
+    assert record == JobRecord(*facts, value, "function", "k", 0.5, {"loss": 1}, *rest)
     assert type(record.state) is State

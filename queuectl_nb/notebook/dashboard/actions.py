@@ -93,7 +93,7 @@ class Actions:
 
     def enqueue(self, fields: Mapping[str, object]) -> str:
         """Add a job."""
-        (job_id,) = enqueue_specs(self._queue, [make_spec(fields)])
+        (job_id,) = enqueue_specs(self._queue, [make_spec(fields)]).ids
         return f"Job enqueued: {job_id}"
 
 

@@ -5,6 +5,7 @@ For a million jobs this is faster than ``pandas.read_sql``, which does not even 
 
 from __future__ import annotations
 
+import itertools
 import time
 from array import array
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,7 @@ __all__ = [
     "attempts",
     "check_frame",
     "error_groups",
+    "grid",
     "job_id_column",
     "jobs",
     "limits",
@@ -142,6 +144,13 @@ def error_groups(groups: Sequence[FailedJobs]) -> pd.DataFrame:
         "example": arrays.strings(rows["example"]),
     }
     return pd.DataFrame(columns, index=pd.Index(arrays.strings(rows["key"]), name="key"))
+
+
+def grid(values: Mapping[str, Iterable[Any]]) -> pd.DataFrame:
+    """Return all combinations of the values, the last name varying fastest."""
+    if not values:
+        return pd.DataFrame()
+    return pd.DataFrame(itertools.product(*values.values()), columns=list(values))
 
 
 def limits(rows: Sequence[Limit]) -> pd.DataFrame:

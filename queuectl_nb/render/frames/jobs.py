@@ -69,6 +69,7 @@ class _Rows:
         self.results: list[str | None] = []
         self.metrics: list[str | None] = []
         self.reprs: list[str | None] = []
+        self.keys: list[str | None] = []
         self._indices = Codes()
         self._parts: dict[str, list[NDArray[Any]]] = {name: [np.empty(0)] for name in (*TIME_FIELDS, *_FLOAT_FIELDS)}
         self._parts |= {name: [np.empty(0, "int64")] for name in ("shared", "rev")}
@@ -81,6 +82,7 @@ class _Rows:
             self.results += chunk.result
             self.metrics += chunk.metrics
             self.reprs += chunk.result_repr
+            self.keys += chunk.key
             for name in TIME_FIELDS:
                 self._parts[name].append(arrays.epoch_seconds(getattr(chunk, name)))
             for name in _FLOAT_FIELDS:
@@ -106,6 +108,7 @@ class _Rows:
         columns["after"] = _copied_lists([each.after for each in shared], indices)
         columns["result"] = arrays.parse_json(self.results)
         columns["metrics"] = arrays.parse_json(self.metrics)
+        columns["key"] = arrays.strings(self.keys)
         columns["result_repr"] = arrays.strings(self.reprs)
         states = np.array([_STATE_CODES[each.state] for each in shared], dtype="int8")[indices]
         columns["state"] = arrays.categories(states, STATES)

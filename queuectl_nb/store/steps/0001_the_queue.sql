@@ -65,12 +65,15 @@ CREATE TABLE jobs (
     progress REAL,
     metrics TEXT CHECK (metrics IS NULL OR json_valid(metrics)),  -- the last value of each name
     result_repr TEXT,
+    key TEXT,  -- names the work; enqueuing it again keeps or retries this job
+    work TEXT,  -- what a job with a key does, as a hash
     rev INTEGER NOT NULL,
     CHECK ((state = 'processing') = (token IS NOT NULL)),
     CHECK (ready = 0 OR state IN ('pending', 'failed')),
     CHECK (cancel = 0 OR state = 'processing'),
     CHECK (error_key IS NULL OR state IN ('failed', 'dead'))
 );
+CREATE UNIQUE INDEX jobs_key ON jobs (key) WHERE key IS NOT NULL;
 -- failures by reason
 CREATE INDEX jobs_errors ON jobs (error_key, finished_at) WHERE error_key IS NOT NULL;
 -- the claim: the best ready job of a queue is the first entry
@@ -258,7 +261,7 @@ SELECT
     strftime('%Y-%m-%dT%H:%M:%fZ', updated_at, 'unixepoch') AS updated_at,
     strftime('%Y-%m-%dT%H:%M:%fZ', started_at, 'unixepoch') AS started_at,
     strftime('%Y-%m-%dT%H:%M:%fZ', finished_at, 'unixepoch') AS finished_at,
-    exit_code, error, worker, result, kind, progress, metrics, result_repr
+    exit_code, error, worker, result, kind, key, progress, metrics, result_repr
 FROM jobs;
 
 CREATE VIEW attempt_view AS

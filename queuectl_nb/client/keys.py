@@ -1,0 +1,123 @@
+"""Keys of jobs: what a command, a call or a notebook does, as text that is the same in every process."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from queuectl_nb.client.batch import Batch
+from queuectl_nb.client.job import Job
+from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.keys import NotCanonical, WorkHash, canonical, digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import CodeType
+
+    from queuectl_nb.client.function import Call
+    from queuectl_nb.model.job import JobSpec
+
+__all__ = ["add_keys", "call_work", "canonical_calls"]
+
+
+def add_keys(specs: Sequence[JobSpec], cwd: str, *, resume: bool) -> list[JobSpec]:
+    """Return the specs with keys: the given ones or, with ``resume``, for others one that is made of their work."""
+    hashes: dict[tuple[str, str, tuple[tuple[str, str], ...]], WorkHash] = {}
+    found = []
+    for spec in specs:
+        if spec.key is None and not resume:
+            found.append(spec)
+            continue
+        place = (spec.kind, spec.cwd or cwd, tuple(spec.env.items()))
+        if place not in hashes:
+            hashes[place] = WorkHash(spec.kind, spec.cwd or cwd, spec.env)
+        work = hashes[place].key(*(spec.identity or (spec.command, "")))
+        found.append(spec._replace(key=spec.key or work, work=work))
+    return found
+
+
+def call_work(function: Callable[..., Any] | str, name: str, calls: Sequence[Call]) -> tuple[str, str]:
+    """Return what a job of these calls does, and the version of the function's source.
+
+    Positional and keyword forms of a call are the same. Raises ``BadInput`` with the parameter for a value that has no
+    canonical form.
+    """
+    if isinstance(function, str):
+        bound = [dict(enumerate(call.arguments)) | dict(call.keywords) for call in calls]
+        return canonical_calls(function, bound), ""
+    signature = _signature(function)
+    identity = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', name)}"
+    return canonical_calls(identity, [_bind(signature, call) for call in calls], name), _version(function)
+
+
+def canonical_calls(identity: str, calls: Sequence[dict[Any, Any]], name: str = "") -> str:
+    """Return a function with the arguments of its calls as text."""
+    parts = [identity]
+    for arguments in calls:
+        for parameter, value in sorted(arguments.items(), key=lambda item: str(item[0])):
+            try:
+                parts.append(f"{parameter}={_canonical_argument(value)}")
+            except NotCanonical as error:
+                msg = f"argument {parameter} of {name or identity} has no canonical form ({error}); give a key"
+                raise BadInput(msg) from None
+        parts.append(";")
+    return "\n".join(parts)
+
+
+def _canonical_argument(value: Any) -> str:
+    match value:
+        case Job():
+            return f"job:{value.id}"
+        case Batch():
+            return f"jobs:{','.join(value.ids)}"
+    if inspect.isfunction(value) or inspect.isclass(value):
+        return f"code:{value.__module__}.{value.__qualname__}.{_version(value)}"
+    return canonical(value)
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
+
+
+def _bind(signature: inspect.Signature | None, call: Call) -> dict[Any, Any]:
+    """Return the arguments of a call by parameter; by position where the function has no signature."""
+    if signature is not None:
+        try:
+            return dict(signature.bind(*call.arguments, **call.keywords).arguments)
+        except TypeError:  # it will fail when it runs
+            pass
+    return dict(enumerate(call.arguments)) | dict(call.keywords)
+
+
+def _version(function: Any) -> str:
+    """Return a hash of the source of a function or class, without formatting, comments and decorators."""
+    if isinstance(function, functools.partial):
+        arguments = canonical_calls("partial", [dict(enumerate(function.args)) | dict(function.keywords)])
+        return digest(f"{_version(function.func)}{arguments}".encode())[:8]
+    function = inspect.unwrap(function)
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return _code_version(function)
+    node = tree.body[0]
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):  # the statement of a lambda
+        return _code_version(function)
+    node.decorator_list = []
+    return digest(ast.dump(node).encode("utf-8", "surrogateescape"))[:8]
+
+
+def _code_version(function: Any) -> str:
+    """Return a hash of the bytecode, empty for what has none, such as a built-in function."""
+    code = getattr(function, "__code__", None)
+    return digest(_code_text(code).encode("utf-8", "surrogateescape"))[:8] if code is not None else ""
+
+
+def _code_text(code: CodeType) -> str:
+    constants = [_code_text(each) if hasattr(each, "co_code") else repr(each) for each in code.co_consts]
+    return f"{code.co_code.hex()} {constants} {code.co_names}"

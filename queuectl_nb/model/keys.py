@@ -1,0 +1,131 @@
+"""Keys name a piece of work, so that it is done once: made of what a job does, and never of pickles.
+
+>>> canonical({"b": 1, "a": {2.0}}) == canonical({"a": {2.0}, "b": 1})
+True
+>>> len({canonical(1), canonical(1.0), canonical(True), canonical("1")})
+4
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+from uuid import UUID
+
+__all__ = ["NotCanonical", "WorkHash", "canonical", "digest"]
+
+KEY_BYTES = 8
+
+
+class NotCanonical(ValueError):
+    """A value has no canonical text; the message is its type."""
+
+
+def canonical(value: Any) -> str:
+    """Return a text that is equal for equal values of the same type, in every process and version.
+
+    NumPy scalars equal Python's, NaN equals NaN, and the order of dicts and sets does not matter. Supported are None,
+    bool, int, float, complex, str, bytes, paths, dates, times, Decimal, Fraction, UUID, enums, dataclasses, NumPy
+    arrays, pandas objects, and lists, tuples, dicts and sets of these. Raises :class:`NotCanonical` for others.
+    """
+    kind = type(value)
+    if (convert := _CONVERTERS.get(kind)) is not None:
+        return f"{kind.__name__}:{convert(value)}"
+    if hasattr(kind, "__fspath__"):
+        return f"path:{value.__fspath__()!r}"
+    if isinstance(value, enum.Enum):
+        return f"enum:{_name_of(kind)}.{value.name}"
+    if dataclasses.is_dataclass(value):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return f"{_name_of(kind)}({canonical(fields)})"
+    if convert := {"numpy": _canonical_array, "pandas": _canonical_frame}.get(kind.__module__.partition(".")[0]):
+        return convert(value)
+    raise NotCanonical(_name_of(kind))
+
+
+def _list(value: Iterable[Any]) -> str:
+    return f"[{','.join(map(canonical, value))}]"
+
+
+def _set(value: Iterable[Any]) -> str:
+    return f"[{','.join(sorted(map(canonical, value)))}]"
+
+
+def _dict(value: Mapping[Any, Any]) -> str:
+    return f"[{','.join(sorted(f'{canonical(key)}={canonical(each)}' for key, each in value.items()))}]"
+
+
+def _float(value: complex) -> str:
+    return repr(value + 0.0)  # -0.0 equals 0.0
+
+
+def _datetime(value: datetime) -> str:
+    return (value.astimezone(UTC) if value.tzinfo is not None else value).isoformat()
+
+
+_CONVERTERS: dict[type, Callable[[Any], str]] = {
+    **dict.fromkeys((type(None), bool, int, str, bytes), repr),
+    **dict.fromkeys((float, complex), _float),
+    **dict.fromkeys((list, tuple), _list),
+    **dict.fromkeys((set, frozenset), _set),
+    **dict.fromkeys((Decimal, Fraction, UUID, date, time, timedelta), str),
+    dict: _dict,
+    datetime: _datetime,
+}
+
+
+def _name_of(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _canonical_array(value: Any) -> str:
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        return canonical(value.item())
+    if not hasattr(value, "tobytes"):
+        raise NotCanonical(_name_of(type(value)))
+    if value.dtype.hasobject:
+        return f"array:{value.shape}{canonical(value.ravel().tolist())}"
+    return f"array:{value.dtype.str}{value.shape}{digest(value.tobytes())}"
+
+
+def _canonical_frame(value: Any) -> str:
+    if hasattr(value, "isoformat"):
+        if value != value:  # noqa: PLR0124 - NaT
+            return "NaT"
+        return canonical(
+            value.to_pytimedelta() if hasattr(value, "to_pytimedelta") else value.to_pydatetime(warn=False)
+        )
+    if hasattr(value, "columns"):
+        columns = [(canonical(name), canonical(value[name].tolist())) for name in value.columns]
+        return f"frame:{canonical(value.index.tolist())}{columns}"
+    if hasattr(value, "index") and hasattr(value, "tolist"):
+        return f"series:{canonical(value.index.tolist())}{canonical(value.tolist())}"
+    if hasattr(value, "tolist"):
+        return f"values:{canonical(value.tolist())}"
+    raise NotCanonical(_name_of(type(value)))
+
+
+def digest(body: bytes) -> str:
+    """Return a short hash."""
+    return hashlib.blake2b(body, digest_size=KEY_BYTES).hexdigest()
+
+
+class WorkHash:
+    """Hashes pieces of work that are done in the same place."""
+
+    def __init__(self, kind: str, cwd: str, env: Mapping[str, str]) -> None:
+        """Begin with what the jobs have in common."""
+        self._start = hashlib.blake2b(digest_size=KEY_BYTES)
+        self._start.update(canonical((kind, cwd, dict(env))).encode("utf-8", "surrogateescape"))
+
+    def key(self, identity: str, version: str = "") -> str:
+        """Return the key; what stands before the point is the same for all versions."""
+        found = self._start.copy()
+        found.update(identity.encode("utf-8", "surrogateescape"))
+        return f"{found.hexdigest()}.{version}" if version else found.hexdigest()

@@ -1,0 +1,146 @@
+"""Inserts jobs with keys: work that was enqueued before is kept or retried, in one transaction with the rest."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from queuectl_nb.model.errors import BadInput, QueuectlError
+from queuectl_nb.model.state import State
+from queuectl_nb.store.jobs import JobRef, retry_jobs
+from queuectl_nb.store.queries import Q
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Mapping, Sequence
+
+    from queuectl_nb.model.job import JobSpec
+    from queuectl_nb.store.connection import Database
+
+__all__ = ["NewJobs", "Resumed", "insert_missing"]
+
+RETRIED_STATES = frozenset({State.FAILED, State.DEAD, State.CANCELLED})
+CHECKED_VERSIONS = 100
+"""New jobs for which it is checked whether there is one of another version."""
+
+
+class Resumed(NamedTuple):
+    """How many jobs were kept, retried and enqueued; and whether work of another version was found among the rest."""
+
+    kept: int
+    retried: int
+    enqueued: int
+    changed: bool
+
+
+class NewJobs(Protocol):
+    """Jobs to insert, prepared outside of the transaction."""
+
+    def write_blobs(self) -> None:
+        """Write the files of large blobs."""
+
+    def insert(self, connection: sqlite3.Connection, environment: str, *, check_ids: bool) -> list[str]:
+        """Insert the jobs in the current transaction and return their ids."""
+
+
+class _Known(NamedTuple):
+    """A job that has a key: a row of ``jobs_by_key``."""
+
+    work: str | None
+    seq: int
+    id: str
+    state: str
+    worker: str | None
+    has_dependencies: bool
+
+
+def insert_missing(
+    db: Database,
+    specs: Sequence[JobSpec],
+    environment: str,
+    prepare: Callable[[Sequence[JobSpec]], NewJobs],
+    now: float,
+) -> tuple[list[str], Resumed]:
+    """Insert the specs whose keys no job has; return the ids of all in order, and what was done.
+
+    Completed, running and waiting jobs are kept; dead, cancelled and failed ones run again with a full retry budget.
+    A spec without a key is always inserted; of several with the same key, one is.
+
+    Raises
+    ------
+    BadInput
+        A key belongs to other work. The ``index`` of errors is the position in ``specs``.
+    """
+    first: dict[str, int] = {}
+    for index, spec in enumerate(specs):
+        if spec.key is not None:
+            first.setdefault(spec.key, index)
+    keys = json.dumps(list(first))
+    with db.read() as connection:
+        version = connection.execute(Q.revision).fetchone()
+        known = _find(connection, keys)
+    while True:
+        missing = [
+            index for index, spec in enumerate(specs) if spec.key is None or _is_new(spec.key, index, first, known)
+        ]
+        new = prepare([specs[index] for index in missing]) if missing else None
+        if new is not None:
+            new.write_blobs()
+        with db.write() as connection:
+            revision, removed = connection.execute(Q.revision).fetchone()
+            found = known if (revision - 1, removed) == version else _find(connection, keys)
+            if found.keys() != known.keys():  # others have enqueued or deleted meanwhile
+                known = found
+                continue
+            _check_work(specs, first, found)
+            retried = sorted(
+                JobRef(seq, name, State(state), worker, bool(after))
+                for _, seq, name, state, worker, after in found.values()
+                if state in RETRIED_STATES
+            )
+            retry_jobs(connection, retried, now, fresh=True)
+            changed = _has_other_version(connection, [specs[index].key for index in missing])
+            try:
+                ids = new.insert(connection, environment, check_ids=True) if new is not None else []
+            except QueuectlError as error:
+                if error.index is not None:
+                    error.with_index(missing[error.index])
+                raise
+        by_index = dict(zip(missing, ids, strict=True))
+        by_key = {key: each[2] for key, each in found.items()}
+        by_key |= {specs[index].key or "": job_id for index, job_id in by_index.items()}
+        all_ids = [by_index[index] if spec.key is None else by_key[spec.key] for index, spec in enumerate(specs)]
+        kept = len(specs) - len(missing) - len(retried)
+        return all_ids, Resumed(kept, len(retried), len(missing), changed)
+
+
+def _is_new(key: str, index: int, first: Mapping[str, int], known: Mapping[str, _Known]) -> bool:
+    return key not in known and first[key] == index
+
+
+def _find(connection: sqlite3.Connection, keys: str) -> dict[str, _Known]:
+    """Return the jobs that have one of these keys (a JSON array); as plain tuples, since there may be many."""
+    return {row[0]: row[1:] for row in connection.execute(Q.jobs_by_key, {"keys": keys})}
+
+
+def _check_work(specs: Sequence[JobSpec], first: Mapping[str, int], found: Mapping[str, _Known]) -> None:
+    """Raise ``BadInput`` if a key belongs to other work, in the queue or in the list itself."""
+    for index, spec in enumerate(specs):
+        key = spec.key
+        if key is None or key == spec.work:  # made of the work
+            continue
+        known = found.get(key)
+        if (specs[first[key]].work if known is None else known[0]) != spec.work:
+            where = "in the list" if known is None else f"of job {known[2]}"
+            msg = f"key {key} is that {where}, which does other work; choose another key"
+            raise BadInput(msg).with_index(index)
+
+
+def _has_other_version(connection: sqlite3.Connection, keys: Sequence[str | None]) -> bool:
+    """Return whether one of the first keys exists with another version of the source."""
+    for key in keys[:CHECKED_VERSIONS]:
+        name, point, _ = (key or "").partition(".")
+        values = {"from": f"{name}.", "until": f"{name}/"}  # the slash follows the point
+        if point and connection.execute(Q.any_key_between, values).fetchone():
+            return True
+    return False

@@ -1,0 +1,203 @@
+"""Keys and ``resume``: work that was done is kept, what failed runs again, and the rest is added."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+
+from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.outcome import Exited
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from queuectl_nb import Queue
+    from tests.commands.manual_worker import ManualWorker
+    from tests.conftest import Ran
+
+TEMPLATE = "python train.py --lr {lr}"
+FRAME = pd.DataFrame({"lr": [0.1, 0.2, 0.3, 0.4]})
+
+
+def train(rate: float, epochs: int = 3, **others: Any) -> float:
+    """Return a number."""
+    return rate * epochs + len(others)
+
+
+def states(queue: Queue) -> dict[str, str]:
+    """Return the state of every job by its id, in enqueue order."""
+    with queue.store.db.read() as connection:
+        return dict(connection.execute("SELECT id, state FROM jobs ORDER BY seq").fetchall())
+
+
+def test_what_is_kept_retried_and_added(queue: Queue, manual_worker: ManualWorker) -> None:
+    """Completed, running and waiting work is kept; failed, dead and cancelled work runs again with a fresh budget."""
+    batch = queue.enqueue_many(TEMPLATE, FRAME, resume=True, max_retries=2)
+    assert str(batch) == "4 enqueued"
+    done, failed, cancelled, running = batch.ids
+    manual_worker.run(done)
+    manual_worker.run(failed, Exited(1))
+    queue.cancel(cancelled)
+    manual_worker.claim(running)
+    frame = pd.concat([FRAME, pd.DataFrame({"lr": [0.5]})])
+    again = queue.enqueue_many(TEMPLATE, frame, resume=True, max_retries=2)
+    assert again.ids[:4] == batch.ids
+    assert str(again) == "2 kept, 2 retried, 1 enqueued"
+    assert states(queue) == {
+        done: "completed",
+        failed: "pending",
+        cancelled: "pending",
+        running: "processing",
+        again.ids[4]: "pending",
+    }
+    assert queue.job(failed).attempts == 0
+    assert str(queue.enqueue_many(TEMPLATE, frame, resume=True)) == "5 kept"
+    assert repr(again).startswith("<Batch of 5 jobs: ")
+
+
+def test_without_resume(queue: Queue) -> None:
+    """Nothing is compared, and jobs have no key."""
+    queue.enqueue_many(TEMPLATE, FRAME)
+    batch = queue.enqueue_many(TEMPLATE, FRAME)
+    assert str(batch) == repr(batch)
+    assert len(queue.jobs()) == 8
+    assert queue.jobs()["key"].isna().all()
+
+
+def test_what_makes_the_key(queue: Queue, tmp_path: Path) -> None:
+    """Command, directory and ``env`` do; queue, tags, priority, timeout and retries do not."""
+
+    def resume(command: str = "true", **fields: Any) -> str:
+        return str(queue.enqueue_many([{"command": command, **fields}], resume=True))
+
+    assert resume() == "1 enqueued"
+    assert resume(queue="gpu", tags=["a"], priority=3, timeout=5, max_retries=7) == "1 kept"
+    for fields in ({"command": "true "}, {"cwd": str(tmp_path)}, {"env": {"A": "1"}}):
+        assert resume(**fields) == "1 enqueued"
+    assert resume(env={"A": "1"}) == "1 kept"
+
+
+def test_equal_rows_are_one_job(queue: Queue) -> None:
+    """Of equal rows in one list, one is enqueued; the batch has it for each."""
+    batch = queue.enqueue_many(TEMPLATE, [{"lr": 1}, {"lr": 2}, {"lr": 1}], resume=True)
+    assert str(batch) == "1 kept, 2 enqueued"
+    assert batch.ids[0] == batch.ids[2] != batch.ids[1]
+
+
+def test_given_key(queue: Queue, run: Callable[..., Ran]) -> None:
+    """``--key`` implies ``--resume``; with other work it is refused, and nothing is changed."""
+    job = json.loads(run("enqueue", "--key", "model-7", "--command", "true", "--json").stdout)
+    assert job["key"] == "model-7"
+    assert list(job)[-5:] == ["kind", "key", "progress", "metrics", "result_repr"]
+    assert run("enqueue", "--key", "model-7", "--command", "true").stdout == f"Job {job['id']} kept: pending.\n"
+    queue.cancel(job["id"])
+    assert run("enqueue", "--key", "model-7", "--command", "true").stdout == f"Job {job['id']} retried: pending.\n"
+    ran = run("enqueue", "--key", "model-7", "--command", "false")
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert (
+        ran.stderr == f"queuectl: key model-7 is that of job {job['id']}, which does other work; choose another key\n"
+    )
+    queue.delete(job["id"])
+    assert run("enqueue", "--key", "model-7", "--command", "false").exit_code == 0
+    assert len(queue.jobs()) == 1
+
+
+@pytest.mark.parametrize("key", ["", "../x", "a b", "x" * 129])
+def test_bad_key(run: Callable[..., Ran], key: str) -> None:
+    """A key is a name like an id."""
+    ran = run("enqueue", "--command", "true", "--key", key)
+    assert (ran.exit_code, ran.stderr.count("\n")) == (2, 1)
+
+
+def test_lines(queue: Queue, run: Callable[..., Ran]) -> None:
+    """``--from --resume``: a key in a line, otherwise one is made; the answer says what was done."""
+    words = ("enqueue", "--from", "-", "--resume")
+    lines = b'{"command": "true", "key": "a"}\n{"command": "false"}\n'
+    assert run(*words, stdin=lines).stdout == "2 enqueued\n"
+    assert run(*words, stdin=lines + b'{"command": "x"}\n').stdout == "2 kept, 1 enqueued\n"
+    ran = run(*words, stdin=b'{"command": "y"}\n{"command": "z", "key": "a"}\n')
+    assert (ran.exit_code, ran.stderr.startswith("queuectl: line 2: key a is that of job")) == (2, True)
+    assert len(queue.jobs()) == 3
+    ran = run(*words, "--if-absent", stdin=lines)
+    assert (ran.exit_code, ran.stderr) == (2, "queuectl: --if-absent cannot be combined with --key or --resume\n")
+
+
+def test_functions(queue: Queue) -> None:
+    """Positional and keyword forms are the same call; another argument is other work; a chunk is one piece of work."""
+    task = queue.task(train, resume=True)
+    first = task.submit(0.1, 3)
+    assert task.submit(rate=0.1, epochs=3).id == first.id
+    assert task.submit(0.1).id != first.id
+    assert task.submit(0.1, 3.0).id != first.id
+    batch = queue.map(train, [0.1, 0.2, 0.3], [3, 3, 3], resume=True)
+    assert (batch.ids[0], str(batch)) == (first.id, "1 kept, 2 enqueued")
+    assert str(queue.map(train, [0.1, 0.2], chunksize=2, resume=True)) == "1 enqueued"
+    assert str(queue.map(train, [0.1, 0.2], chunksize=2, resume=True)) == "1 kept"
+    grid = queue.grid(rate=[0.1, 0.2], epochs=range(2))
+    assert grid.to_dict("records")[1] == {"rate": 0.1, "epochs": 1}
+    assert str(task.map(grid)) == "4 enqueued"
+
+
+def test_changed_source(queue: Queue) -> None:
+    """A function with other source is other work, and the answer says so; comments and decorators do not count."""
+
+    def define(source: str) -> Any:
+        import linecache
+
+        name = f"<changed-{len(linecache.cache)}>"
+        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+        space: dict[str, Any] = {"__name__": "__main__", "task": lambda function: function}
+        exec(compile(source, name, "exec"), space)  # noqa: S102
+        return space["f"]
+
+    one = define("def f(x):\n    return x + 1\n")
+    same = define("@task\ndef f(x):  # adds\n\n    return (x + 1)\n")
+    other = define("def f(x):\n    return x + 2\n")
+    assert str(queue.map(one, [1, 2], resume=True)) == "2 enqueued"
+    assert str(queue.map(same, [1, 2], resume=True)) == "2 kept"
+    changed = "2 enqueued; the source has changed since earlier jobs, which count as other work"
+    assert str(queue.map(other, [1, 2], resume=True)) == changed
+    assert str(queue.map(lambda x: x, [1], resume=True)) == "1 enqueued"
+
+
+def test_refused_arguments(queue: Queue) -> None:
+    """What has no canonical form is refused by the name of the parameter, unless a key is given."""
+    with pytest.raises(BadInput, match=r"argument rate of train has no canonical form \(builtins.object\); give a key"):
+        queue.map(train, [object()], resume=True)
+    with pytest.raises(BadInput, match="key names one job"):
+        queue.task(train, key="a").map([1])
+    assert queue.jobs().empty
+
+
+RACE = """
+import sys
+from queuectl_nb import Queue
+queue = Queue(sys.argv[1])
+sys.stdin.readline()
+batch = queue.enqueue_many("echo {n}", [{"n": n} for n in range(200)], resume=True)
+print(*batch.ids)
+"""
+
+
+def test_race(queue: Queue) -> None:
+    """Processes that enqueue the same sweep at once get the same jobs."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACE, str(queue.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    for each in processes:
+        assert each.stdin is not None
+        each.stdin.write("\n")
+        each.stdin.flush()
+    answers = {each.communicate(timeout=60)[0] for each in processes}
+    assert len(answers) == 1
+    assert len(queue.jobs()) == 200
+    assert len(set(answers.pop().split())) == 200

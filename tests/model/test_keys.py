@@ -1,0 +1,125 @@
+"""Canonical values: what counts as the same argument, and what does not."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from queuectl_nb.model.keys import NotCanonical, WorkHash, canonical
+
+
+class Colour(enum.Enum):
+    """An enum."""
+
+    RED = 1
+    BLUE = 2
+
+
+@dataclasses.dataclass
+class Point:
+    """A dataclass."""
+
+    x: float
+    y: float = 0.0
+
+
+NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (1, np.int64(1)),
+        (0.1, np.float64(0.1)),
+        (True, np.bool_(True)),
+        (math.nan, np.float64("nan")),
+        (0.0, -0.0),
+        ("a", np.str_("a")),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+        ({1, 2, 3}, {3, 2, 1}),
+        (NOON, NOON.astimezone(timezone(timedelta(hours=5)))),
+        (Path("a/b"), Path("a") / "b"),
+        (Colour.RED, Colour(1)),
+        (Point(1.0), Point(1.0, 0.0)),
+        (np.arange(3), np.arange(6)[:3]),
+        (np.array(["a", None], dtype=object), np.array(["a", None], dtype=object)),
+        (pd.DataFrame({"a": [1, 2]}), pd.DataFrame({"a": [1, 2]})),
+        (pd.Series([1.5, math.nan]), pd.Series([1.5, math.nan])),
+        (pd.NaT, pd.Timestamp("NaT")),
+        (pd.Timestamp(NOON), NOON),
+        (pd.Timedelta(minutes=1), timedelta(minutes=1)),
+    ],
+)
+def test_equal(first: Any, second: Any) -> None:
+    """These are the same."""
+    assert canonical(first) == canonical(second)
+    assert canonical([{"k": first}]) == canonical([{"k": second}])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (1, 1.0, True, "1", b"1", 1 + 0j, Decimal(1), None, [1], (1,), {1}, {1: 1}),
+        ("a", Path("a"), b"a", ["a"]),
+        (["a", "b"], ["a,b"], ["a", ["b"]], ["ab"], ["a", "b", ""], [["a"], "b"]),
+        ({"a": 1}, {"a": 2}, {"b": 1}, {("a", 1): None}),
+        (date(2026, 11, 30), datetime(2026, 11, 30), NOON, "2026-11-30"),  # noqa: DTZ001
+        (Colour.RED, Colour.BLUE, 1),
+        (Point(1.0), Point(1.0, 2.0), {"x": 1.0, "y": 0.0}),
+        (np.arange(3), np.arange(3.0), np.arange(3).reshape(3, 1), [0, 1, 2]),
+        (pd.DataFrame({"a": [1]}), pd.DataFrame({"b": [1]}), pd.DataFrame({"a": [1.0]}), pd.DataFrame({"a": [1]}, [7])),
+        (pd.NaT, pd.Timestamp(0), pd.Timestamp(1, unit="s"), pd.Timedelta(1, unit="s"), pd.Timedelta(2, unit="s")),
+        (pd.Series([1]), pd.Series([1], index=["x"]), pd.Index([1])),
+    ],
+)
+def test_different(values: tuple[Any, ...]) -> None:
+    """Each of these is another value."""
+    assert len({canonical(value) for value in values}) == len(values)
+
+
+@pytest.mark.parametrize("value", [object(), open, lambda: None, [object()], {"a": {object()}}, iter([])])
+def test_refused(value: Any) -> None:
+    """What has no canonical form is named by its type."""
+    with pytest.raises(NotCanonical, match=r"\w+\.\w+"):
+        canonical(value)
+
+
+def test_same_in_every_process() -> None:
+    """The text does not depend on the seed of hashes."""
+    code = "from queuectl_nb.model.keys import canonical; print(canonical({frozenset('abcdef'), frozenset('xyz')}))"
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(texts) == 1
+
+
+def test_work() -> None:
+    """Kind, directory, environment, identity and version make different keys; versions differ behind the point."""
+    make: Callable[..., WorkHash] = WorkHash
+    base = make("command", "/a", {"X": "1"})
+    keys = [
+        base.key("true"),
+        base.key("false"),
+        make("function", "/a", {"X": "1"}).key("true"),
+        make("command", "/b", {"X": "1"}).key("true"),
+        make("command", "/a", {"X": "2"}).key("true"),
+        make("command", "/a", {}).key("true"),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert base.key("true") == keys[0]
+    assert base.key("true", "1234") == f"{keys[0]}.1234"
