@@ -117,6 +117,7 @@ def test_executed_notebook(finished: dict[str, Job]) -> None:
     assert job.command.startswith("values.ipynb(text=")
     content = json.loads(path.read_text(), parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
     assert content["metadata"]["papermill"]["parameters"]["nan"] == "NaN"
+    assert content["metadata"]["papermill"]["input_path"] == "values.ipynb"
     shown = shown_by(job)
     text, none, nested, large, _, _ = VALUES.values()
     assert shown["values"] == [text, none, nested, large, "nan", "[inf, -inf]"]

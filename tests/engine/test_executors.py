@@ -7,6 +7,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
+import nbformat
 import pytest
 
 from queuectl_nb.client import Job, Queue
@@ -14,6 +15,7 @@ from queuectl_nb.client.artifacts import find_artifacts
 from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
+from tests.client.test_notebook import write
 from tests.engine.dask_processes import start_cluster
 from tests.engine.harness import WorkerHarness, alive, job_processes, read_pid, until
 from tests.engine.simulated import SimulatedDispatcher
@@ -324,6 +326,18 @@ def test_functions(harness: WorkerHarness) -> None:
         job.result(60)
     assert job.error == "ZeroDivisionError: division by zero"
     assert queue.map(abs, [-1, 2, -3], chunksize=2).results(60) == [1, 2, 3]
+
+
+def test_notebook(harness: WorkerHarness, tmp_path: Path) -> None:
+    """Notebooks run on every executor, with parameters and progress; the executed one comes back."""
+    path = write(tmp_path / "report.ipynb", "n = 1", "print(6 // n)")
+    job = harness.queue.enqueue_notebook(path, {"n": 2})
+    assert job.wait(100).state == State.COMPLETED
+    assert job.log("stdout") == "3\n"
+    assert job.progress == 1
+    executed = job.result()
+    assert executed is not None
+    assert nbformat.read(executed, as_version=4).cells[2].outputs[0].text == "3\n"
 
 
 def test_resource_usage(harness: WorkerHarness) -> None:

@@ -152,6 +152,7 @@ class Runner:
             os.makedirs(self.spool.folder, mode=0o700, exist_ok=True)  # a command may have removed it
             self._send(Unstarted(token, f"{error}"))
         else:
+            self._wait(0)  # a fork server can take longer to start than a lease, which was renewed meanwhile
             self._monitor(run)
 
     def _monitor(self, run: LocalRun) -> None:
