@@ -78,12 +78,12 @@ def main(handle: int) -> None:
                     os.close(start)
                     _run(begin, body, handles, names, error)
                 os.close(begin)
-                for each in handles:
-                    os.close(each)
                 channel.send(PID.pack(pid))
                 os.write(start, b"1")
                 os.close(start)
                 _, status, usage = os.wait4(pid, 0)
+                for each in handles:  # open until here: a rescuer finds by them what the job has started
+                    os.close(each)
                 channel.send(EXIT.pack(status, usage.ru_utime, usage.ru_stime, usage.ru_maxrss))
                 os.kill(worker, signal.SIGCHLD)  # as if it were a child of the worker
             else:

@@ -71,6 +71,28 @@ def test_hidden_job_does_not_overlap(harness: WorkerHarness, tmp_path: Path, how
     assert not alive(hidden)
 
 
+def _hide(pid: str) -> None:
+    """Close the output, and write the pid to a file."""
+    os.closerange(0, 3)
+    with open(f"{pid}.new", "w") as file:
+        file.write(f"{os.getpid()}")
+    os.rename(f"{pid}.new", pid)
+    time.sleep(60)
+
+
+def test_a_call_without_output_is_found(harness: WorkerHarness, tmp_path: Path) -> None:
+    """Its environment, that of its fork server, has no token: it is found as a child of the holder of its output.
+
+    So it is killed also if worker and supervisor were killed before its pid was recorded.
+    """
+    harness.start()
+    job = harness.queue.submit(_hide, str(tmp_path / "pid"))
+    hidden = read_pid(tmp_path / "pid")
+    token, spool = job.history[0].token, harness.queue.store.spool
+    paths = [*spool.worker_files("worker-1").paths.values(), spool.path(token, "stdout"), spool.path(token, "stderr")]
+    assert hidden in [process.pid for process in process_tree.holders([token], paths)]
+
+
 def test_queue_inside_a_job_leaves_no_process(harness: WorkerHarness, tmp_path: Path) -> None:
     """The jobs of a queue that runs inside a lost job are killed with it."""
     inner, pid = tmp_path / "inner.db", tmp_path / "pid"
