@@ -16,6 +16,7 @@ from queuectl_nb.engine.rescuer import Rescuer
 from queuectl_nb.engine.worker_record import RecordWriter, note_kill
 from queuectl_nb.model.state import State
 from queuectl_nb.store.claims import Claims
+from queuectl_nb.store.spool import STREAMS
 from tests.engine.harness import alive, read_pid, until
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def test_a_call_without_output_is_found(harness: WorkerHarness, tmp_path: Path) 
     job = harness.queue.submit(_hide, str(tmp_path / "pid"))
     hidden = read_pid(tmp_path / "pid")
     token, spool = job.history[0].token, harness.queue.store.spool
-    paths = [*spool.worker_files("worker-1").paths.values(), spool.path(token, "stdout"), spool.path(token, "stderr")]
+    own = (str(spool.path(token, stream)) for stream in STREAMS)
+    paths = [*spool.worker_files("worker-1").paths.values(), *own]
     assert hidden in [process.pid for process in process_tree.holders([token], paths)]
 
 

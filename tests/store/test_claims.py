@@ -6,8 +6,10 @@ import threading
 from typing import Any
 
 from queuectl_nb.model.outcome import (
+    SUPERVISOR_DIED,
     Exited,
     Lost,
+    Returned,
 )
 from queuectl_nb.store.claims import Claims, HeldLease
 
@@ -153,6 +155,17 @@ def test_has_claimable_jobs(harness: Any) -> None:
     assert claims.find_work(harness.now) == (True, (None, None))
     harness.store.jobs.pause("x", harness.now)
     assert not claims.find_work(harness.now)[0]
+
+
+def test_outcomes_of_earlier_attempts(harness: Any) -> None:
+    """An outcome counts with its error only, and only if an attempt of this job has ended with it."""
+    harness.add("a", "b", max_retries=5)
+    harness.settle(harness.claim_job("a"), SUPERVISOR_DIED)
+    (again, other) = harness.claim(2)
+    claims = harness.claims()
+    assert claims.has_ended_as(again, SUPERVISOR_DIED)
+    assert not claims.has_ended_as(again, Returned("for another reason"))
+    assert not claims.has_ended_as(other, SUPERVISOR_DIED)
 
 
 def test_open_jobs_for_a_drain(harness: Any) -> None:

@@ -220,3 +220,38 @@ def test_remove_files(spool: Spool) -> None:
     spool.remove(TOKEN)
     spool.remove(TOKEN)
     assert spool.tokens() == {TOKEN[::-1]}
+
+
+def test_everything_of_an_attempt_is_removed(spool: Spool) -> None:
+    """All kinds of files, except those of streams that are kept; an empty folder for artifacts does not count."""
+    kinds = ("stdout", "stderr", "result", "reply", "metrics", "displays", "displays.new")
+    for kind in kinds:
+        spool.path(TOKEN, kind).touch()
+    folder = spool.folder / f"{TOKEN[::-1]}.artifacts"
+    folder.mkdir(0o700)
+    assert spool.tokens() == {TOKEN}
+    (folder / "file").touch()
+    assert spool.tokens() == {TOKEN, TOKEN[::-1]}
+    spool.remove(TOKEN, keep=frozenset({"stderr"}))
+    assert [kind for kind in kinds if spool.path(TOKEN, kind).exists()] == ["stderr"]
+    spool.remove(TOKEN)
+    assert spool.tokens() == {TOKEN[::-1]}
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_files_that_a_job_has_removed_or_replaced(spool: Spool, tmp_path: Path, stream: str) -> None:
+    """The other file is emptied, and the next attempt gets two regular files."""
+    files = spool.worker_files("worker-1")
+    for handle in files.open():
+        os.write(handle, b"x")
+        os.close(handle)
+    os.unlink(files.paths[stream])
+    files.clear()
+    sizes = [os.path.getsize(path) for path in files.paths.values() if os.path.exists(path)]
+    assert sizes == [0]
+    os.symlink(tmp_path / "elsewhere", files.paths[stream])
+    for handle in files.open():
+        os.write(handle, b"y")
+        os.close(handle)
+    assert [Path(path).read_bytes() for path in files.paths.values()] == [b"y", b"y"]
+    assert not (tmp_path / "elsewhere").exists()
