@@ -254,10 +254,9 @@ def _run(
         while not monitor.step(settings, 0.0):
             time.sleep(POLL_INTERVAL_S)
         raise
-    known = Ending(time.time(), run.started_at, run.pid, usage=run.usage)
+    artifacts = executor.artifacts.take(lease.token, run.started_at, settings.artifact_limit)
+    known = Ending(time.time(), run.started_at, run.pid, artifacts=artifacts, usage=run.usage)
     ending, spooled = capture_ending(executor.spool, lease.token, run.paths, settings, known)
-    if ending.artifacts is None:
-        executor.reuse_artifact_folder(lease.token)
     outcome = monitor.outcome
     if lease.call is not None:
         outcome, ending, _ = add_reply(executor.spool, lease.token, outcome, ending)
@@ -275,7 +274,6 @@ def _call(
     from queuectl_nb.engine.python.request import with_call
     from queuectl_nb.model.attempt import Ending
     from queuectl_nb.model.outcome import NotStarted, Raised, exited
-    from queuectl_nb.store.artifacts import artifact_dir
     from queuectl_nb.store.blobs import blob_dir
     from queuectl_nb.store.claims import EndedAttempt
 
@@ -284,7 +282,7 @@ def _call(
         lease = with_call(store.db, lease)
     except CannotStart as error:
         return EndedAttempt(lease, NotStarted(str(error), error.final), Ending(time.time())), frozenset()
-    os.mkdir(artifact_dir(spool.folder, lease.token), 0o700)
+    executor.artifacts.prepare()
     reply = Reply(str(spool.path(lease.token, "reply")), blob_dir(spool.folder))
     variables = {
         os.fsdecode(k): os.fsdecode(v) for k, v in executor.attempt_variables(lease, settings.max_retries).items()
@@ -292,7 +290,8 @@ def _call(
     with mock.patch.dict(os.environ, variables):
         code = function.run(lease.call or {}, reply)
         reply.flush()
-    ending = Ending(time.time(), started_at, os.getpid())
+    artifacts = executor.artifacts.take(lease.token, started_at, settings.artifact_limit)
+    ending = Ending(time.time(), started_at, os.getpid(), artifacts=artifacts)
     ending, spooled = capture_ending(spool, lease.token, {}, settings, ending)
     outcome, ending, _ = add_reply(spool, lease.token, exited(code), ending)
     if isinstance(outcome, Raised):

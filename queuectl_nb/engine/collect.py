@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.failure import MAX_ERROR_CHARS, cut
 from queuectl_nb.model.outcome import Exited, NotStarted, Raised
-from queuectl_nb.store.artifacts import artifact_dir, keep_artifacts
 from queuectl_nb.store.calls import parse_reply
 from queuectl_nb.store.cells import finish_reply
-from queuectl_nb.store.metrics import read_metrics
 from queuectl_nb.store.output import EMPTY_STREAM, normalize_json, read_truncated
 from queuectl_nb.store.spool import STREAMS
 
@@ -33,12 +31,11 @@ def capture_ending(
 ) -> tuple[Ending, frozenset[str]]:
     """Return ``ending`` with all that an attempt has left, and the names of the files that must be kept.
 
-    ``paths`` are the files of its streams. No process of the attempt is left.
+    ``paths`` are the files of its streams; artifacts are in ``ending``. No process of the attempt is left.
     """
     limit = settings.output_limit
     result, note = spool.read_result(token)
-    metrics = read_metrics(f"{spool.path(token, 'metrics')}", ending.started_at)
-    artifacts = keep_artifacts(artifact_dir(spool.folder, token), settings.artifact_limit)
+    artifacts, metrics = ending.artifacts, spool.read_metrics(token, ending.started_at)
     try:
         out, err = [read_truncated(paths[stream], limit) if stream in paths else EMPTY_STREAM for stream in STREAMS]
     except OSError as error:

@@ -6,7 +6,6 @@ children proves, with a single system call, that nothing of the command is left.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import shlex
@@ -23,7 +22,7 @@ from queuectl_nb.engine.local_run import LocalRun
 from queuectl_nb.engine.python.request import command_line, write_request
 from queuectl_nb.model.call import Kind
 from queuectl_nb.model.job_environment import base_environment
-from queuectl_nb.store.artifacts import artifact_dir
+from queuectl_nb.store.artifacts import ArtifactFolder
 from queuectl_nb.store.blobs import blob_dir
 
 if TYPE_CHECKING:
@@ -72,7 +71,6 @@ class LocalExecutor:
             Whether this process has no other children, and adopts orphans if it can.
         """
         self.spool = spool
-        self._folder = os.fspath(spool.folder)
         self.files = files
         self._record = record
         self._lock_out_rescuers = lock_out_rescuers
@@ -82,8 +80,8 @@ class LocalExecutor:
         self._encoded_cache: tuple[Mapping[str, str], Mapping[str, str], dict[bytes, bytes]] = ({}, {}, {})
         self._files = os.fsencode(spool.folder) + b"/%b."
         """Start of the paths of an attempt's files."""
-        self._spare_folder = ""
-        """The empty artifact folder of an attempt that left nothing, for the next one: a rename costs less."""
+        self.artifacts = ArtifactFolder(spool.folder, files.name)
+        self._artifact_path = os.fsencode(self.artifacts.path)
         self._server_pids: set[int] = set()
 
     @cached_property
@@ -117,26 +115,12 @@ class LocalExecutor:
             b"QUEUECTL_MAX_RETRIES": b"%d" % (lease.max_retries or max_retries),
             b"QUEUECTL_RESULT": files + b"result",
             b"QUEUECTL_METRICS": files + b"metrics",
-            b"QUEUECTL_ARTIFACTS": files + b"artifacts",
+            b"QUEUECTL_ARTIFACTS": self._artifact_path,
         }
 
-    def _prepare_artifact_folder(self, token: str) -> None:
-        """Make the folder for the artifacts of an attempt."""
-        path = artifact_dir(self._folder, token)
-        try:
-            os.rename(self._spare_folder, path)
-        except OSError:
-            os.mkdir(path, 0o700)
-        self._spare_folder = path  # unless the process starts
-
-    def reuse_artifact_folder(self, token: str) -> None:
-        """Use the empty folder of an attempt for the next one."""
-        self._spare_folder = artifact_dir(self._folder, token)
-
     def close(self) -> None:
-        """Remove the artifact folder that no attempt uses."""
-        with contextlib.suppress(OSError):
-            os.rmdir(self._spare_folder)
+        """Remove the artifact folder, when no attempt follows."""
+        self.artifacts.close()
 
     def _open_files(self) -> tuple[int, int]:
         """Open the worker's files; replace them if something other than a rescuer holds a lock.
@@ -184,9 +168,8 @@ class LocalExecutor:
             _change_directory(lease.cwd)
             if self._record is not None:
                 self._record.begin(lease.token)
-            self._prepare_artifact_folder(lease.token)
+            self.artifacts.prepare()
             pid, server = self._start_process(lease, settings, (out, err))
-            self._spare_folder = ""
             if self._record is not None:
                 self._record.started(pid)
         except OSError as error:

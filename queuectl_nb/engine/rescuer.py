@@ -25,6 +25,7 @@ from queuectl_nb.engine.worker_record import FROZE, note_kill, read_record
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.outcome import Lost
+from queuectl_nb.store.artifacts import artifact_dir, keep_artifacts, take_left
 from queuectl_nb.store.boot_time import read_boot_time
 from queuectl_nb.store.claims import Claims, EndedAttempt, HeldLease
 from queuectl_nb.store.identity import detect_copy
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     import psutil
 
     from queuectl_nb.engine.worker_record import WorkerRecord
+    from queuectl_nb.model.attempt import KeptArtifacts
     from queuectl_nb.model.outcome import Outcome
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.spool import AttemptLock
@@ -193,6 +195,7 @@ class Rescuer:
             return
         lost = replace(worker.lost, may_overlap=lease.token in worker.elsewhere)
         outcome, known = journaled or (lost, Ending(now))
+        known = known._replace(artifacts=self._artifacts(lease.token, attempt_lock, settings.artifact_limit))
         ending, spooled = capture_ending(self.store.spool, lease.token, attempt_lock.paths, settings, known)
         if journaled and max(known.stdout_size, known.stderr_size) <= MAX_STREAM_BYTES:
             ending = known._replace(artifacts=ending.artifacts, metrics=ending.metrics)
@@ -200,6 +203,14 @@ class Rescuer:
         self.store.spool.remove(lease.token, keep=spooled)
         if attempt_lock.started:
             attempt_lock.files.clear()
+
+    def _artifacts(self, token: str, attempt_lock: AttemptLock, limit: int) -> KeptArtifacts | None:
+        """Return what is kept of the artifacts of an attempt: the worker may have moved them or not."""
+        spool = f"{self.store.spool.folder}"
+        kept = keep_artifacts(artifact_dir(spool, token), limit)
+        if kept is None and attempt_lock.current:
+            return take_left(spool, artifact_dir(spool, attempt_lock.files.name), token, limit)
+        return kept
 
     def rescue_frozen(self, names: Iterable[str]) -> list[Rescued]:
         """Settle for frozen workers: their jobs are killed and requeued."""

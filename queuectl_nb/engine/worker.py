@@ -116,7 +116,9 @@ class Worker:
     def _collect(self, monitor: RunMonitor) -> None:
         """Collect outcome, usage, output and result of a finished run."""
         run = monitor.run
-        known = Ending(time.time(), run.started_at, run.pid, usage=run.usage)
+        limit = self.control.settings.artifact_limit
+        artifacts = self.executor.artifacts.take(run.lease.token, run.started_at, limit)
+        known = Ending(time.time(), run.started_at, run.pid, artifacts=artifacts, usage=run.usage)
         ending, spooled, keep_files = self.core.capture(run.lease.token, run.paths, known)
         outcome = monitor.outcome
         if run.lease.kind != Kind.COMMAND:
@@ -126,9 +128,6 @@ class Worker:
             if not run.move_to_own_files() and ending.note is None:
                 ending = ending._replace(note="part of its output was lost: the disk is full")
             punch_middle(run.paths.values(), self.control.settings.spool_limit)
-        if ending.artifacts is None:
-            self.executor.reuse_artifact_folder(run.lease.token)
-            spooled |= {"artifacts"}
         kept = (ending.result, ending.note, ending.artifacts, ending.metrics)
         has_files = run.has_own_files or run.lease.kind != Kind.COMMAND or any(each is not None for each in kept)
         self.buffer.add_result(run.lease, outcome, ending, spooled if has_files else None)

@@ -1,7 +1,9 @@
-"""Artifacts: files that jobs leave in the folder ``TOKEN.artifacts`` of their attempt, in the spool.
+"""Artifacts: files that jobs leave in a folder, in the spool.
 
-A job may put anything there. When it has ended, links, special files and what exceeds the limit are removed. Readers
-follow no links, not even of parent folders.
+All attempts of a worker get the folder ``WORKER.artifacts``, because creating one for each would cost a tenth of a
+short job. If an attempt has left something there, it is renamed to ``TOKEN.artifacts``, and the next attempt gets a
+new one. A job may put anything there. When it has ended, links, special files and what exceeds the limit are removed.
+Readers follow no links, not even of parent folders.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SUFFIX",
     "Artifact",
+    "ArtifactFolder",
     "artifact_attempts",
     "artifact_dir",
     "count_artifacts",
@@ -40,11 +43,14 @@ __all__ = [
     "record_artifacts",
     "remove_stray_folders",
     "remove_tree",
+    "take_left",
 ]
 
 SUFFIX = ".artifacts"
 BLOCK_BYTES = 4096
 """Least that a file or folder counts for, so that the limit also bounds their number."""
+CTIME_LAG_S = 0.02
+"""Twice the longest interval at which a kernel updates the time that it gives to files."""
 MAX_NAME_BYTES, MAX_FOLDERS = 1024, 32
 """Length of a name with its folders, and how many these are."""
 _OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -73,6 +79,61 @@ def is_empty_folder(path: str) -> bool:
         return not os.listdir(handle) and os.fstat(handle).st_mode == stat.S_IFDIR | stat.S_IRWXU
     finally:
         os.close(handle)
+
+
+class ArtifactFolder:
+    """The folder that the attempts of a worker get, one after the other."""
+
+    def __init__(self, spool: str | os.PathLike[str], worker: str) -> None:
+        self.path = artifact_dir(spool, worker)
+        self._spool = os.fspath(spool)
+        self._known: tuple[int, ...] | None = None
+        """State of the folder when it was empty; None if it has to be made."""
+
+    def prepare(self) -> None:
+        """Make the folder, if there is none that can be used."""
+        if self._known is None:
+            remove_tree(self.path)
+            os.mkdir(self.path, 0o700)
+            self._known = _state(os.lstat(self.path))
+
+    def take(self, token: str, started_at: float, limit: int) -> KeptArtifacts | None:
+        """Give what an attempt has left its own folder; None if that is nothing.
+
+        Whatever changes a folder sets its ctime, which no process can set to a chosen value. It may lag behind by
+        ``CTIME_LAG_S``, so a folder that was made right before the attempt is read.
+        """
+        try:
+            found = os.lstat(self.path)
+        except FileNotFoundError:
+            self._known = None
+            return None
+        if _state(found) == self._known and found.st_ctime < started_at - CTIME_LAG_S:
+            return None
+        kept = take_left(self._spool, self.path, token, limit)
+        self._known = _state(os.lstat(self.path)) if is_empty_folder(self.path) else None
+        return kept
+
+    def close(self) -> None:
+        """Remove the folder, which is empty."""
+        with contextlib.suppress(OSError):
+            os.rmdir(self.path)
+
+
+def _state(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_ino, found.st_mode, found.st_ctime_ns
+
+
+def take_left(spool: str, path: str, token: str, limit: int) -> KeptArtifacts | None:
+    """Rename the folder ``path`` of a worker to that of an attempt if it has artifacts; return what was kept."""
+    kept = keep_artifacts(path, limit)
+    if kept is not None and kept.files:
+        try:
+            os.rename(path, artifact_dir(spool, token))
+        except OSError as error:  # the disk is full
+            remove_tree(path)
+            return KeptArtifacts(0, 0, f"its artifacts were not kept: {error.strerror}")
+    return kept
 
 
 # ---------------------------------------------------------------------- after the attempt
@@ -331,7 +392,7 @@ def record_artifacts(connection: sqlite3.Connection, ended: Sequence[EndedAttemp
 
 
 def artifact_attempts(db: Database, job_id: str) -> list[tuple[int, str, str | None]]:
-    """Return number, token and note of the attempts that may have artifacts, the newest first."""
+    """Return number, name of the folder and note of the attempts that may have artifacts, the newest first."""
     return db.query(Q.artifact_attempts, {"id": job_id})
 
 

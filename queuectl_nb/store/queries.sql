@@ -308,17 +308,20 @@ UPDATE jobs SET progress = ?, metrics = ? WHERE seq = ?;
 INSERT OR REPLACE INTO attempt_artifacts (job, number, token, files, size, note) VALUES (?, ?, ?, ?, ?, ?);
 
 -- name: artifact_attempts
--- Attempts that may have artifacts, the newest first: those that have some recorded, and a running one.
-SELECT attempts.number, attempts.token, attempt_artifacts.note
+-- Attempts that may have artifacts, the newest first, with the name of their folder: those that have some recorded, and
+-- a running one, whose folder is its worker's.
+SELECT attempts.number, iif(outcome IS NULL, attempts.worker, attempts.token), attempt_artifacts.note
 FROM jobs JOIN attempts ON attempts.job = jobs.seq
 LEFT JOIN attempt_artifacts ON attempt_artifacts.job = jobs.seq AND attempt_artifacts.number = attempts.number
-WHERE jobs.id = :id AND (attempt_artifacts.token IS NOT NULL OR attempts.outcome IS NULL)
+WHERE jobs.id = :id AND (attempt_artifacts.token IS NOT NULL OR (outcome IS NULL AND attempts.pid IS NOT NULL))
 ORDER BY attempts.number DESC;
 
 -- name: known_artifacts
 SELECT token FROM attempt_artifacts WHERE token IN (SELECT value FROM json_each(:tokens)) AND files > 0
 UNION ALL
-SELECT token FROM jobs WHERE state = 'processing';
+SELECT token FROM jobs WHERE state = 'processing'
+UNION ALL
+SELECT name FROM workers;
 
 -- name: count_artifacts
 SELECT count(*), coalesce(sum(files), 0), coalesce(sum(size), 0) FROM attempt_artifacts WHERE files > 0;

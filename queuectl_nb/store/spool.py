@@ -13,11 +13,15 @@ import errno
 import os
 import stat
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl_nb.store.artifacts import SUFFIX, artifact_dir, is_empty_folder, list_artifacts, remove_tree
+from queuectl_nb.store.artifacts import SUFFIX, artifact_dir, list_artifacts, remove_tree
+from queuectl_nb.store.metrics import read_metrics
 from queuectl_nb.store.output import next_data_offset, next_hole_offset, read_result
 from queuectl_nb.store.regular_file import REPLACED_ERRNOS, open_locked, open_regular
+
+if TYPE_CHECKING:
+    from queuectl_nb.model.metrics import ReportedMetrics
 
 __all__ = ["STREAMS", "AttemptLock", "Spool", "WorkerFiles"]
 
@@ -34,6 +38,7 @@ class WorkerFiles:
     def __init__(self, folder: Path, name: str) -> None:
         """Use ``NAME.stdout`` and ``NAME.stderr`` in ``folder``."""
         self.folder = folder
+        self.name = name
         self.paths = {stream: f"{folder}/{name}.{stream}" for stream in STREAMS}
 
     def open(self) -> tuple[int, int]:
@@ -100,6 +105,8 @@ class AttemptLock(NamedTuple):
     """The files of the attempt's streams."""
     started: bool
     """Whether the attempt had started."""
+    current: bool
+    """Whether it is the last one that the worker started."""
 
 
 class Spool:
@@ -133,7 +140,7 @@ class Spool:
             except BlockingIOError:
                 return None
             paths = {**(files.paths if current else {}), **named}
-            return AttemptLock(locks.pop_all(), files, paths, started=bool(named) or current)
+            return AttemptLock(locks.pop_all(), files, paths, started=bool(named) or current, current=current)
 
     def size(self, token: str, stream: str) -> int:
         """Return the size of a stream in bytes; 0 without a file."""
@@ -168,6 +175,10 @@ class Spool:
     def read_result(self, token: str) -> tuple[str | None, str | None]:
         """Return the job's result as normalized JSON and an error message; either may be None."""
         return read_result(f"{self._folder}/{token}.result")
+
+    def read_metrics(self, token: str, started_at: float | None) -> ReportedMetrics | None:
+        """Return what the job has reported; None if that is nothing."""
+        return read_metrics(f"{self._folder}/{token}.metrics", started_at)
 
     def read_reply(self, token: str) -> str:
         """Return what the process of a Python job has written about its calls; empty if there is nothing."""
@@ -204,11 +215,7 @@ class Spool:
 
     def tokens(self) -> set[str]:
         """Return the tokens that have files in the spool."""
-        names = {
-            name.partition(".")[0]
-            for name in os.listdir(self._folder)
-            if not (name.endswith(SUFFIX) and is_empty_folder(f"{self._folder}/{name}"))  # for a worker's next attempt
-        }
+        names = {name.partition(".")[0] for name in os.listdir(self._folder)}
         return {name for name in names if len(name) == TOKEN_LENGTH and "-" not in name}
 
     def disk_usage(self) -> int:

@@ -66,15 +66,14 @@ def test_import_is_light() -> None:
 
 
 def test_a_function(tmp_path: Path) -> None:
-    """What a function reports and leaves is recorded with its job; its folder stays where it is."""
+    """What a function reports and leaves is recorded with its job."""
     queue = Queue(tmp_path / "queue.db")
     job = queue.submit(job_functions.train_and_report, 3)
     run_pending(queue)
     job.refresh()
     assert (job.record.progress, job.record.metrics) == (1, {"loss": 0.25})
-    folder = Path(job.result())
-    assert (folder / "model.txt").read_text() == "weights"
-    assert folder.stat().st_mode & 0o777 == 0o700
+    assert job.artifacts["model.txt"].read_text() == "weights"
+    assert job.artifacts["model.txt"].parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_command_in_another_language(tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from queuectl_nb.store.artifacts import (
     BLOCK_BYTES,
+    ArtifactFolder,
     is_empty_folder,
     keep_artifacts,
     list_artifacts,
@@ -236,3 +238,53 @@ def test_remove_tree(folder: Path, outside: Path) -> None:
     assert not folder.exists()
     assert outside.read_text() == "precious"
     remove_tree(str(folder))
+
+
+def test_a_folder_for_one_attempt_after_the_other(tmp_path: Path) -> None:
+    """What an attempt has left gets a folder of its own, however short it was; an untouched folder stays."""
+    shared = ArtifactFolder(tmp_path, "worker-1")
+    for number in range(20):
+        shared.prepare()
+        started_at = time.time()
+        if number % 2:
+            Path(shared.path, "x").write_text(f"{number}")
+        kept = shared.take(f"{number:032}", started_at, LIMIT)
+        assert (kept is not None) == bool(number % 2)
+    assert len(list(tmp_path.glob(f"{'0' * 30}*.artifacts/x"))) == 10
+    shared.prepare()
+    shared.close()
+    assert not os.path.exists(shared.path)
+
+
+def test_a_write_long_after_the_start_is_noticed(tmp_path: Path) -> None:
+    """Nothing in a folder that was made long before the attempt is overlooked, nor taken for that of the next one."""
+    shared = ArtifactFolder(tmp_path, "worker-1")
+    shared.prepare()
+    until_later = os.stat(shared.path).st_ctime + 1
+    assert shared.take("a" * 32, until_later, LIMIT) is None
+    Path(shared.path, "x").touch()
+    os.utime(shared.path, (0, 0))
+    kept = shared.take("b" * 32, until_later, LIMIT)
+    assert kept is not None
+    assert kept.files == 1
+    assert shared.take("c" * 32, until_later, LIMIT) is None
+
+
+@pytest.mark.parametrize("how", ["removed", "link", "file", "closed"])
+def test_a_folder_that_a_job_has_spoilt(tmp_path: Path, outside: Path, how: str) -> None:
+    """The next attempt gets a private, empty folder."""
+    shared = ArtifactFolder(tmp_path, "worker-1")
+    shared.prepare()
+    path = Path(shared.path)
+    if how == "closed":
+        path.chmod(0)
+    else:
+        path.rmdir()
+    if how == "link":
+        path.symlink_to(outside.parent)
+    elif how == "file":
+        path.write_text("x")
+    shared.take("a" * 32, time.time(), LIMIT)
+    shared.prepare()
+    assert is_empty_folder(shared.path)
+    assert outside.read_text() == "precious"

@@ -33,6 +33,7 @@ from queuectl_nb.engine.dask.recovery import KEEP_S, create_folder, kill_leftove
 from queuectl_nb.engine.dask.runner_client import RunnerClient
 from queuectl_nb.engine.heartbeat import boot_clock, boot_id, job_host
 from queuectl_nb.model.outcome import Lost
+from queuectl_nb.store.artifacts import artifact_dir, take_left
 from queuectl_nb.store.spool import Spool
 
 if TYPE_CHECKING:
@@ -149,13 +150,16 @@ class Agent:
             return runner
         runner.stop()
         gone = kill_leftovers(self.folder, [runner.name], [token], CLEANUP_TIMEOUT_S)
-        self._report(attempt, load_end(self.folder, token) or self._lost(token, gone=gone))
+        self._report(attempt, load_end(self.folder, token) or self._lost(token, runner.name, gone=gone))
         runner.close()
         return None
 
-    def _lost(self, token: str, *, gone: bool) -> Ended:
+    def _lost(self, token: str, runner: str, *, gone: bool) -> Ended:
         """Return the end of an attempt whose runner died, with its artifacts if none of its processes is left."""
-        kept = pack(self.folder, token, self._renewal.settings.get("artifact_limit", 0)) if gone else None
+        kept = None
+        if gone:
+            limit = self._renewal.settings.get("artifact_limit", 0)
+            kept = pack(self.folder, token, take_left(self.folder, artifact_dir(self.folder, runner), token, limit))
         end = Ended(token, Lost("its runner", "died", not gone), artifact_note=kept.note if kept else None)
         for stream in ("metrics", ARCHIVE):
             end.sizes[stream] = Spool(Path(self.folder)).size(token, stream)

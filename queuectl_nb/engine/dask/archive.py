@@ -6,7 +6,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from queuectl_nb.store.artifacts import artifact_dir, keep_artifacts, list_artifacts, open_artifact, remove_tree
+from queuectl_nb.store.artifacts import artifact_dir, list_artifacts, open_artifact, remove_tree
 
 if TYPE_CHECKING:
     import tarfile
@@ -19,13 +19,9 @@ ARCHIVE = "archive"
 """The name of the stream."""
 
 
-def pack(folder: str, token: str, limit: int) -> KeptArtifacts | None:
-    """Replace the artifact folder of an attempt, none of whose processes is left, by an archive.
-
-    Return what was kept; None if the folder is empty, and stays. A full disk costs the artifacts.
-    """
+def pack(folder: str, token: str, kept: KeptArtifacts | None) -> KeptArtifacts | None:
+    """Replace the artifact folder of an attempt by an archive; a full disk costs the artifacts."""
     source = artifact_dir(folder, token)
-    kept = keep_artifacts(source, limit)
     if kept is None or not kept.files:
         return kept
     import tarfile  # most jobs leave no artifacts

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.engine.collect import add_reply
 from queuectl_nb.engine.dask.messages import Ended
-from queuectl_nb.model.attempt import Ending, KeptArtifacts
+from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.errors import Busy
 from queuectl_nb.model.outcome import Cancelled
 from queuectl_nb.store.boot_time import read_boot_time
@@ -139,12 +139,9 @@ class Dispatcher:
             return
         now = time.time()
         started_at = run.started_at if run.end.duration_s is None else now - run.end.duration_s
-        run.unpack_artifacts()
-        known = Ending(now, started_at, run.pid, host=run.host, note=run.note, usage=run.end.usage)
+        artifacts = run.unpack_artifacts(self.control.settings.artifact_limit)
+        known = Ending(now, started_at, run.pid, host=run.host, note=run.note, artifacts=artifacts, usage=run.end.usage)
         ending, spooled, keep_files = self.core.capture(run.token, run.paths, known)
-        if note := run.end.artifact_note:
-            found = ending.artifacts or KeptArtifacts(0, 0, None)
-            ending = ending._replace(artifacts=found._replace(note=note), note=ending.note or note)
         outcome = run.outcome
         if run.lease.call is not None:
             outcome, ending, _ = add_reply(self.core.store.spool, run.token, outcome, ending)

@@ -21,6 +21,7 @@ from queuectl_nb.engine.dask.channel import decode, encode
 from queuectl_nb.engine.dask.messages import Ended, OutputChunk, Recovery
 from queuectl_nb.engine.process_tree import Session, holders, kill_until_gone
 from queuectl_nb.engine.worker_record import RecordWriter, read_record
+from queuectl_nb.store.artifacts import artifact_dir, remove_tree
 from queuectl_nb.store.regular_file import open_regular
 from queuectl_nb.store.spool import STREAMS, Spool
 
@@ -122,6 +123,7 @@ def open_record(folder: str, runner: str) -> RecordWriter:
 def remove_runner(folder: str, runner: str) -> None:
     """Remove the files of a runner that has ended."""
     Spool(Path(folder)).worker_files(runner).remove()
+    remove_tree(artifact_dir(folder, runner))
     with contextlib.suppress(OSError):
         os.unlink(f"{folder}/{runner}{RECORD_SUFFIX}")
 

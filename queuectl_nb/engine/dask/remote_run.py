@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from queuectl_nb.child.blob import write_blob
 from queuectl_nb.engine.dask.archive import ARCHIVE, unpack
 from queuectl_nb.engine.dask.messages import Ended, OutputRead, Unstarted
+from queuectl_nb.model.attempt import KeptArtifacts
 from queuectl_nb.model.outcome import Outcome, Returned
+from queuectl_nb.store.artifacts import artifact_dir, keep_artifacts
 from queuectl_nb.store.blobs import blob_dir
 from queuectl_nb.store.regular_file import open_regular
 from queuectl_nb.store.spool import STREAMS
@@ -137,10 +139,13 @@ class RemoteRun:
         """The files that the setting ``spool_limit`` applies to."""
         return [path for stream, path in self.paths.items() if stream != ARCHIVE]
 
-    def unpack_artifacts(self) -> None:
-        """Put the artifacts where those of a local job would be."""
+    def unpack_artifacts(self, limit: int) -> KeptArtifacts | None:
+        """Put the artifacts where those of a local job would be; return what was kept."""
+        kept, note = None, self.end.artifact_note if isinstance(self.end, Ended) else None
         if self.received[ARCHIVE]:
             self.note = unpack(f"{self._spool.folder}", self.token) or self.note
+            kept = keep_artifacts(artifact_dir(self._spool.folder, self.token), limit)
+        return (kept or KeptArtifacts(0, 0, None))._replace(note=note) if note else kept
 
     def lose(self, outcome: Outcome) -> None:
         """End the attempt without a report from its agent. The output received so far is kept."""

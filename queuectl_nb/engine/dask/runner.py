@@ -52,7 +52,6 @@ REPORT_INTERVAL_S = 0.1
 TRIM_INTERVAL_S = 1.0
 MAX_REPORT_BYTES = 8 * 1024
 """Most new output that is sent without a request."""
-_ARTIFACTS = frozenset({"artifacts"})
 MAX_END_OUTPUT_BYTES = 16 * 1024
 """Most output that is sent with the end of a command; more stays in files until it is read."""
 
@@ -196,9 +195,8 @@ class Runner:
         if run.lease.call is not None:
             reply = finish_reply(self.spool, token)
             blobs = _take_blobs(self.spool, reply)
-        artifacts = pack(f"{self.spool.folder}", token, self.settings.artifact_limit)
-        if artifacts is None:
-            self.executor.reuse_artifact_folder(token)
+        kept = self.executor.artifacts.take(token, run.started_at, self.settings.artifact_limit)
+        artifacts = pack(f"{self.spool.folder}", token, kept)
         paths = {**_streams(run), ARCHIVE: f"{self.spool.path(token, ARCHIVE)}"}
         sizes = {stream: _size(path) for stream, path in paths.items()}
         output: dict[str, tuple[int, bytes]] = {}
@@ -208,7 +206,7 @@ class Runner:
             output = {stream: (0, read_range(paths[stream], 0, size)) for stream, size in sizes.items() if size}
             if not run.has_own_files:
                 run.clear_files()
-            self.spool.remove(token, keep=_ARTIFACTS if artifacts is None else frozenset())
+            self.spool.remove(token)
         duration_s = time.monotonic() - run.started
         return Ended(
             *(token, monitor.outcome, run.usage, run.pid, duration_s, result, note, sizes, output, reply, blobs),
