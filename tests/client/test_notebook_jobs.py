@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
@@ -16,6 +17,7 @@ import psutil
 import pytest
 
 from queuectl_nb import BadInput, JobCancelled, JobFailed
+from queuectl_nb.child import notebook
 from queuectl_nb.child.notebook import OutputFile, run
 from queuectl_nb.client.notebook_file import read_notebook
 from queuectl_nb.store.artifacts import artifact_dir, list_artifacts
@@ -356,9 +358,33 @@ class Lines:
 
 def test_papermill_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """If papermill is gone when the job runs, the job is not started."""
-    notebook = read_notebook(write(tmp_path / "x.ipynb", "n = 1"))
+    found = read_notebook(write(tmp_path / "x.ipynb", "n = 1"))
     monkeypatch.setitem(sys.modules, "papermill", None)
     reply = Lines()
-    request = {"notebook": {"kernel": notebook.kernel, "kernel_dir": notebook.kernel_dir}}
+    request = {"notebook": {"kernel": found.kernel, "kernel_dir": found.kernel_dir}}
     assert run(request, reply) == 1  # type: ignore[arg-type]
     assert reply.lines == [{"not_started": f"papermill is not installed for {sys.executable}"}]
+
+
+def test_sockets_of_killed_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory of a kernel is private and removed at the end, that of a killed job by the next one."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    names = {name: tmp_path / f"{notebook.SOCKETS}{name}" for name in ("left", "locked", "new")}
+    for name, path in names.items():
+        path.mkdir()
+        (path / "kernel-ipc-1").touch()
+        if name != "new":
+            os.utime(path, (0, 0))
+    (tmp_path / "other").mkdir()
+    (tmp_path / f"{notebook.SOCKETS}link").symlink_to(tmp_path / "other")
+    handle = os.open(names["locked"], os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        with notebook._socket_folder() as folder:
+            assert Path(folder).stat().st_mode & 0o777 == 0o700
+            assert [name for name, path in names.items() if path.exists()] == ["locked", "new"]
+            assert os.path.dirname(folder) == str(tmp_path)
+        assert not os.path.exists(folder)
+        assert (tmp_path / "other").exists()
+    finally:
+        os.close(handle)
