@@ -154,7 +154,9 @@ class QueueExecutor(Executor):
         if state is None:
             self._settle(job_id, error=NotFound(f"job {job_id} was deleted"))
         elif state is State.PROCESSING:
-            future.mark_running()
+            attempts = self.queue.store.reader.attempts_without_output(job_id)
+            if attempts and attempts[-1].pid is not None:  # it was not only claimed ahead, which can be undone
+                future.mark_running()
         elif state in FINISHED_STATES:
             if state is State.CANCELLED:
                 future.mark_cancelled()
