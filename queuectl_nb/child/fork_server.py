@@ -81,6 +81,8 @@ def main(handle: int) -> None:
                 channel.send(PID.pack(pid))
                 os.write(start, b"1")
                 os.close(start)
+                # a job that kills this process stays, to be reaped by the worker: the signal comes before wait4()
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
                 _, status, usage = os.wait4(pid, 0)
                 for each in handles:  # open until here: a rescuer finds by them what the job has started
                     os.close(each)
