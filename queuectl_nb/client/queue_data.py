@@ -156,6 +156,28 @@ class QueueData:
             return frames.stats(stats(db, by=by, since=start), by)
         return frames.stats(largest_groups(db, by, parse_int("limit", limit, 1), since=start)[0], by)
 
+    def grep(
+        self,
+        pattern: str,
+        *,
+        ignore_case: bool = False,
+        all_attempts: bool = False,
+        **selection: Unpack[Selection],
+    ) -> pd.DataFrame:
+        """Return the lines of output that match a regular expression, of the latest attempts or of all.
+
+        Columns: ``job_id``, ``attempt``, ``stream``, ``line`` (from 1) and ``text``, without escape sequences. Running
+        jobs are searched, too. Raises ``BadInput`` for an invalid pattern.
+        """
+        from queuectl_nb.client.grep import Search
+        from queuectl_nb.client.selection import choose_jobs, filter_of
+        from queuectl_nb.render.frames import frames
+
+        found = Search(self.store, pattern, ignore_case=ignore_case).run(
+            filter_of(choose_jobs((), selection)), all_attempts=all_attempts
+        )
+        return frames.found_lines((line._asdict() for line in found), ("job_id", "attempt", "stream", "line", "text"))
+
     def errors(self, **selection: Unpack[Selection]) -> pd.DataFrame:
         """Return why jobs failed: failed and dead jobs, grouped by the reason of their latest attempt.
 

@@ -49,6 +49,7 @@ SECTIONS: Mapping[str, Sequence[str]] = {
         "artifacts",
         "metrics",
         "errors",
+        "grep",
         "wait",
         "retry",
         "cancel",

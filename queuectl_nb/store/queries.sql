@@ -540,6 +540,15 @@ SELECT jobs.id, jobs.error, attempts.reason
 FROM jobs JOIN attempts ON attempts.job = jobs.seq AND attempts.number = jobs.starts
 WHERE jobs.seq = :seq;
 
+-- name: outputs_of_jobs
+-- NULL for a stream that is still written, or of which only head and tail are stored.
+SELECT
+    jobs.id, attempts.number,
+    CASE WHEN outcome IS NOT NULL AND stdout_tail IS NULL THEN coalesce(stdout, '') END,
+    CASE WHEN outcome IS NOT NULL AND stderr_tail IS NULL THEN coalesce(stderr, '') END
+FROM jobs JOIN attempts ON attempts.job = jobs.seq AND (attempts.number = jobs.starts OR :all)
+WHERE jobs.seq IN (SELECT value FROM json_each(:seqs)) ORDER BY jobs.seq, attempts.number;
+
 -- name: attempts_of_job
 SELECT
     jobs.id, attempts.number, attempts.token, attempts.worker, attempts.pid, attempts.host, attempts.started_at,

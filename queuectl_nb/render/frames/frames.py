@@ -48,6 +48,7 @@ __all__ = [
     "attempts",
     "check_frame",
     "error_groups",
+    "found_lines",
     "grid",
     "job_id_column",
     "jobs",
@@ -144,6 +145,13 @@ def error_groups(groups: Sequence[FailedJobs]) -> pd.DataFrame:
         "example": arrays.strings(rows["example"]),
     }
     return pd.DataFrame(columns, index=pd.Index(arrays.strings(rows["key"]), name="key"))
+
+
+def found_lines(rows: Iterable[Mapping[str, Any]], fields: Sequence[str]) -> pd.DataFrame:
+    """Return lines of output, or numbers of lines by job: a column for each of ``fields``."""
+    found = list(rows)
+    types = dict.fromkeys(("attempt", "line", "count"), arrays.integers)
+    return pd.DataFrame({name: types.get(name, arrays.strings)([row[name] for row in found]) for name in fields})
 
 
 def grid(values: Mapping[str, Iterable[Any]]) -> pd.DataFrame:
