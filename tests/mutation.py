@@ -46,6 +46,7 @@ TESTED_BY = {
     "insert": ["insert", "dependencies", "blobs", "boot_time"],
     "interrupts": ["connection"],
     "job": ["job", "validation"],
+    "jobs": ["jobs", "delete_jobs", "selections"],
     "job_filter": ["reader", "job_lists"],
     "migrations": ["schema"],
     "output": ["output", "result"],
