@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@queuectl_command("errors", examples=["queuectl errors --tag sweep", "queuectl retry --error 1f2e3d4c"])
+@queuectl_command("errors", examples=["queuectl errors --tag sweep"])
 @selection_options([State.FAILED, State.DEAD])
 def command(context: Context, ids: Sequence[str], **selection: Any) -> Listing:
     """Show why jobs failed.

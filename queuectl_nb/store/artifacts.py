@@ -17,7 +17,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.child.blob import PARTIAL
-from queuectl_nb.model.attempt import KeptArtifacts
 from queuectl_nb.store.blobs import STRAY_AGE_S
 from queuectl_nb.store.queries import Q
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
+    from queuectl_nb.model.attempt import KeptArtifacts
     from queuectl_nb.store.connection import Database
     from queuectl_nb.store.settle import EndedAttempt
 
@@ -132,6 +132,8 @@ def take_left(spool: str, path: str, token: str, limit: int) -> KeptArtifacts | 
             os.rename(path, artifact_dir(spool, token))
         except OSError as error:  # the disk is full
             remove_tree(path)
+            from queuectl_nb.model.attempt import KeptArtifacts  # not loaded by an enqueue
+
             return KeptArtifacts(0, 0, f"its artifacts were not kept: {error.strerror}")
     return kept
 
@@ -160,6 +162,8 @@ def keep_artifacts(path: str, limit: int) -> KeptArtifacts | None:
         remove_tree(path)
         if not cleaner.dropped:
             return None
+    from queuectl_nb.model.attempt import KeptArtifacts
+
     return KeptArtifacts(cleaner.files, cleaner.size, cleaner.note())
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.conftest import Ran
 
 READING: tuple[tuple[str, ...], ...] = (
+    ("artifacts", "a"),
     ("backup", "copy.db"),
     ("cancel", "a"),
     ("config", "get", "timeout"),
@@ -30,8 +31,12 @@ READING: tuple[tuple[str, ...], ...] = (
     ("dlq", "list"),
     ("dlq", "purge", "--all"),
     ("dlq", "retry", "--all"),
+    ("errors",),
+    ("grep", "x"),
+    ("limit",),
     ("list",),
     ("log", "a"),
+    ("metrics", "a"),
     ("prune", "--older-than", "0"),
     ("resume",),
     ("retry", "a"),

@@ -45,7 +45,7 @@ def test_short_options(run: Callable[..., Ran], queue: Queue) -> None:
 def test_short_names_are_completed(queue: Queue) -> None:
     """Once a letter is typed, short names are completed, and what follows them."""
     found = ShellComplete(root, {"obj": Context(lambda *_: queue)}, PROGRAM, "_")
-    assert {item.value for item in found.get_completions([], "l")} == {"list", "log", "logs", "ls"}
+    assert {item.value for item in found.get_completions([], "l")} == {"limit", "list", "log", "logs", "ls"}
     assert "ls" not in {item.value for item in found.get_completions([], "")}
     assert "--tail" in {item.value for item in found.get_completions(["logs"], "--")}
     assert "--detach" in {item.value for item in found.get_completions(["start"], "--")}
