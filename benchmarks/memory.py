@@ -1,4 +1,4 @@
-"""Resident memory of a worker: idle, over thousands of jobs, and while a job prints a gigabyte.
+"""Resident memory of a worker: idle, over thousands of jobs, also functions, and while a job prints a gigabyte.
 
 Then the memory of a process that reads the output with ``job.log()``, which refuses the gigabyte.
 """
@@ -87,12 +87,14 @@ def run(args: argparse.Namespace) -> list[measure.Row]:
             return queue.enqueue(command).wait(timeout=600, check=True).id
 
         loud = peak(worker, print_much)
+        calls = peak(worker, lambda: queue.map(abs, range(args.jobs), chunksize=10).results())
         logs = [_read_log(queue.path, print_much(size), size) for size in (args.megabytes, min(250, args.megabytes))]
     most, growth = max(idle, busy, loud), after - warm
     meanwhile = f"{warm:.1f} after {WARM_UP_JOBS}, {after:.1f} after all, at most {busy:.1f}"
     return [
         measure.Row("maximum resident memory of a worker", *_bounded(most, TARGET), f"{idle:.1f} idle"),
         measure.Row(f"growth over {args.jobs:,} jobs", *_bounded(growth, TARGET_GROWTH), meanwhile),
+        measure.Row(f"over {args.jobs:,} calls of functions, in chunks of 10", *_bounded(calls, TARGET), ""),
         measure.Row(f"while a job prints {args.megabytes:,} MB", *_bounded(loud, TARGET), ""),
         *logs,
     ]
