@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import cells
 import claim_scale
 import dashboard
 import dask_map
@@ -40,6 +41,7 @@ BENCHMARKS = {
     exports: ["--jobs", "20000", "--rounds", "1"],
     wait_many: ["--jobs", "1000", "--rounds", "1"],
     functions: ["--calls", "200", "--rounds", "2", "--samples", "20"],
+    cells: ["--rounds", "3"],
     notebooks: ["--rounds", "2"],
     dask_map: ["--jobs", "200", "--rounds", "2"],
     dispatcher: ["--jobs", "2000", "--in-flight", "100"],

@@ -106,6 +106,10 @@ class CellShell(InteractiveShell):
         """Have none."""
         self.profile_dir = _NoProfile()
 
+    def init_completer(self) -> None:
+        """Have none; loading it takes longer than anything else here."""
+        self.Completer = None  # type: ignore[assignment]
+
     def init_virtualenv(self) -> None:
         """Leave ``sys.path`` alone."""
 

@@ -143,12 +143,27 @@ def test_log_of_each_attempt(reader: Reader, harness: WorkerHarness) -> None:
         reader.wait_for(f"{chart} .qc-chart-axis span")
 
 
+PIXEL = (
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c6368"
+    "00000082008177cd72b60000000049454e44ae426082"
+)
+"""A PNG of one pixel."""
+
+
 def test_python_cell_is_shown_as_source(reader: Reader, queue: Queue) -> None:
-    """List and job show the source of a Python cell."""
-    enqueue_cell(queue, "import time\ntime.sleep(1)", id="cell")
-    reader.open("job=cell")
-    reader.wait_for(".qc-row", "import time ↵ time.sleep(1)")
-    assert reader.wait_for("#job-command", "import time").inner_text() == "import time\ntime.sleep(1)"
+    """List and job show the source of a Python cell, and the job what it has displayed: text and images, no markup."""
+    source = (
+        "from IPython.display import HTML, Image\ndisplay(HTML('<b id=evil>'))\nImage(bytes.fromhex(png), format='png')"
+    )
+    enqueue_cell(queue, source, {"png": PIXEL}, id="cell")
+    run_pending(queue)
+    page = reader.open("job=cell").page
+    reader.wait_for(".qc-row", "from IPython.display import HTML, Image ↵ display(HTML(")
+    assert reader.wait_for("#job-command", "Image").inner_text() == source
+    image = reader.wait_for("#job-extra img")
+    assert image.evaluate("(image) => [image.complete, image.naturalWidth]") == [True, 1]
+    reader.wait_for("#job-extra pre[aria-label=Output]", "<IPython.core.display.HTML object>")
+    assert page.locator("#evil").count() == 0
 
 
 def test_function_is_shown_as_a_call(reader: Reader, queue: Queue, pictures: Path) -> None:

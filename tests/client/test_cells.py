@@ -13,16 +13,16 @@ from queuectl_nb import BadInput, JobFailed, NotFound, Queue
 from queuectl_nb.client import cell as client_cell
 from queuectl_nb.store.cells import read_displays
 from queuectl_nb.testing import run_pending, temporary_queue
+from tests.client.calls import TIMEOUT_S
 from tests.client.cells import enqueue_cell
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from queuectl_nb.client import Job
 
-TIMEOUT_S = 60.0
 FIGURE = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.title('t');"
 POOL = """
 import multiprocessing
@@ -40,15 +40,6 @@ if GUARD:
         found = [point.x for point in pool.map(scale, [Point(1), Point(2)], timeout=60)]
     print(found)
 """
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Queue]:
-    """Return a queue with a worker, for the whole module."""
-    with temporary_queue() as queue:
-        queue.set("backoff_max", 0)
-        with queue.start_workers(1):
-            yield queue
 
 
 def run(queue: Queue, source: str, inputs: Mapping[str, Any] | None = None, **options: Any) -> Job:

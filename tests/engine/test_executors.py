@@ -15,6 +15,8 @@ from queuectl_nb.client.artifacts import find_artifacts
 from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
+from queuectl_nb.store.cells import read_displays
+from tests.client.cells import enqueue_cell
 from tests.client.test_notebook import write
 from tests.engine.dask_processes import start_cluster
 from tests.engine.harness import WorkerHarness, alive, job_processes, read_pid, until
@@ -338,6 +340,18 @@ def test_notebook(harness: WorkerHarness, tmp_path: Path) -> None:
     executed = job.result()
     assert executed is not None
     assert nbformat.read(executed, as_version=4).cells[2].outputs[0].text == "3\n"
+
+
+def test_cells(harness: WorkerHarness) -> None:
+    """Cells run on every executor: inputs, variables and outputs of any size."""
+    source = "big = a * 100_000\ndisplay(big)\nlock = __import__('threading').Lock()\nlen(big)"
+    job = enqueue_cell(harness.queue, source, {"a": b"x"}, max_retries=1)
+    assert job.result(60) == 100_000
+    assert job["big"] == b"x" * 100_000
+    assert job.variables()["note"].notna().to_dict() == {"big": False, "lock": True}
+    output, _ = read_displays(harness.queue.store.db, job.id)
+    assert len(output["data"]["text/plain"]) == 100_003
+    assert job.log("stdout").startswith("b'xxx")
 
 
 def test_resource_usage(harness: WorkerHarness) -> None:
