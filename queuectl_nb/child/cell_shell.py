@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -121,9 +122,15 @@ class CellShell(InteractiveShell):
         sys.exit()
 
     def showtraceback(self, *_args: object, **_kwargs: object) -> None:
-        """Leave the traceback to the reply."""
+        """Print the traceback of an exception that does not end the cell; the reply has the one that does."""
+        error, result = sys.exc_info()[1], self.displayhook.exec_result
+        if result is None or error is not result.error_in_exec:
+            traceback.print_exc()
 
-    showsyntaxerror = showindentationerror = showtraceback
+    def showsyntaxerror(self, *_args: object, **_kwargs: object) -> None:
+        """Leave it to the reply."""
+
+    showindentationerror = showsyntaxerror
     system = InteractiveShell.system_raw
 
 

@@ -150,18 +150,20 @@ def test_error(served: Queue) -> None:
     source = "x = 1\n\nclass Odd(Exception): pass\n\ndef f():\n    raise Odd('bad')\n\nf()"
     job = run(served, source)
     assert (job.state, job.error, job.exit_code, job["x"]) == ("dead", "Odd: bad", 1, 1)
-    assert job.log("stderr").splitlines() == [
+    lines = [line for line in job.log("stderr").splitlines() if line.strip(" ~^")]
+    assert lines == [
         "Traceback (most recent call last):",
         '  File "<cell>", line 8, in <module>',
         "    f()",
         '  File "<cell>", line 6, in f',
         "    raise Odd('bad')",
-        job.log("stderr").splitlines()[-1],
+        lines[-1],
     ]
     error = job.exception()
     assert error is not None
     assert (type(error).__name__, error.args) == ("Odd", ("bad",))
-    assert run(served, "%time 1/0").error == "ZeroDivisionError: division by zero"
+    assert "ZeroDivisionError: division by zero" in run(served, "%time 1/0").log("stderr")  # IPython 8 goes on
+    assert run(served, "1/0").log("stderr").count("Traceback") == 1
     assert "UsageError: Line magic function `%nosuchmagic` not found" in run(served, "%nosuchmagic").error
 
 
