@@ -1,16 +1,21 @@
-"""The jobs of one enqueue."""
+"""Several jobs: those of one enqueue, or of a selection."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, overload
 
+from queuectl_nb.client import job_actions
 from queuectl_nb.client.job import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import pandas as pd
+
     from queuectl_nb.client.queue import Queue
+    from queuectl_nb.model.state import State
+    from queuectl_nb.store.job_filter import Filter
     from queuectl_nb.store.keys import Resumed
 
 __all__ = ["Batch", "describe_resumed"]
@@ -19,7 +24,7 @@ _MAX_IDS_SHOWN = 3
 
 
 class Batch(Sequence[Job]):
-    """The jobs of one enqueue in the order of their rows, as a sequence.
+    """The jobs of one enqueue in the order of their rows, or of a selection, as a sequence.
 
     Store ``ids`` in the frame (``frame["job_id"] = batch.ids``) to let ``Queue.results`` find the jobs of its rows.
     """
@@ -58,6 +63,37 @@ class Batch(Sequence[Job]):
         if self.ids:
             self._queue.wait(self, timeout=timeout)
         return value.read_results(self, self._queue.store, return_exceptions=return_exceptions)
+
+    def wait(self, timeout: float | str | None = None, *, check: bool = False) -> dict[State, int]:
+        """Wait until the jobs have finished; return their number by state.
+
+        Raises ``WaitTimeout`` after ``timeout`` seconds and, with ``check``, ``JobFailed`` if a job did not complete.
+        """
+        return self._queue.wait(self, timeout=timeout, check=check)
+
+    def jobs(self) -> pd.DataFrame:
+        """Return the jobs as a DataFrame in their order; see ``Queue.jobs``."""
+        return self._queue.jobs(ids=self.ids)
+
+    def errors(self) -> pd.DataFrame:
+        """Return why jobs failed, grouped by reason; see ``Queue.errors``."""
+        from queuectl_nb.render.frames import frames
+        from queuectl_nb.store.error_groups import read_error_groups
+
+        return frames.error_groups(read_error_groups(self._queue.store.db, self._filter()))
+
+    def cancel(self) -> list[str]:
+        """Cancel the jobs that have not finished, wait until running ones have stopped, and return their ids."""
+        return job_actions.cancel(self._queue.store, self._filter())
+
+    def retry(self) -> list[str]:
+        """Run the jobs that did not complete again now, and return their ids."""
+        return job_actions.retry(self._queue.store, self._filter())
+
+    def _filter(self) -> Filter:
+        from queuectl_nb.store.job_filter import Filter
+
+        return Filter(ids=tuple(self.ids))
 
     def __add__(self, others: Iterable[Job]) -> list[Job]:
         return [*self, *others]

@@ -11,7 +11,7 @@ from queuectl_nb.client.arguments import to_python
 from queuectl_nb.client.enqueue import enqueue_specs, locate_errors, make_spec, make_specs
 from queuectl_nb.client.job import Job
 from queuectl_nb.client.queue_control import QueueControl
-from queuectl_nb.client.selection import Selection, choose_jobs, selected_ids
+from queuectl_nb.client.selection import Selection, choose_jobs, filter_of, selected_ids
 from queuectl_nb.client.wait import Wait
 from queuectl_nb.model.validation import parse_int, parse_name
 
@@ -293,6 +293,12 @@ class Queue(QueueControl):
     def job(self, job_id: str) -> Job:
         """Return a job; raise ``NotFound`` if there is none with this id."""
         return Job(self, job_id).refresh()
+
+    def batch(self, **selection: Unpack[Selection]) -> Batch:
+        """Return the jobs of a selection in enqueue order, such as those of a sweep: ``q.batch(tag="sweep")``."""
+        from queuectl_nb.client.batch import Batch
+
+        return Batch(self, selected_ids(self.store, filter_of(choose_jobs((), selection))))
 
     def wait(
         self,

@@ -73,8 +73,9 @@ class Reader:
             ).fetchall()
 
     def ids(self, job_filter: Filter) -> list[str]:
-        """Return the ids of the jobs of a filter."""
-        return [job_id for (job_id,) in self.job_rows(job_filter, "id")]
+        """Return the ids of the jobs of a filter in enqueue order."""
+        condition, values = job_filter.condition(state_column="+state")
+        return [job_id for (job_id,) in self.db.query(f"SELECT id FROM jobs {condition} ORDER BY seq", values)]  # noqa: S608
 
     def count(self, job_filter: Filter) -> int:
         """Return the number of jobs of a filter, ignoring its limit."""
