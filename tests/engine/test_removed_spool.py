@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 def remove(harness: WorkerHarness, name: str) -> None:
-    """Remove a file or directory of the spool."""
-    path = spool_dir(harness.path) / name
+    """Remove a file or directory of the spool; a directory at once, since workers make missing ones again."""
+    path = (spool_dir(harness.path) / name).resolve()
     if path.is_dir():
-        shutil.rmtree(path)
+        shutil.rmtree(path.rename(harness.path.with_name("removed")))
     else:
         path.unlink()
 

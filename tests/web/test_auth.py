@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = {
     "(?P<job_id>[^/]+)": "a",
+    "(?P<name>.+)": "model.pt",
     "shared/(?P<path>.+)": "shared/table.js",
     "(?P<path>.+)": "page.js",
     ".*": "nothing",
