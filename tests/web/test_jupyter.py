@@ -111,7 +111,7 @@ def test_every_route_requires_the_login(jupyter: JupyterServer, target: str) -> 
             assert response.json["error"]
     assert jupyter.ask(HERE + target, method="POST", login=False).status == 403
     missing = target.endswith(("/nothing", "/model.pt"))
-        assert jupyter.ask(HERE + target).status == (404 if missing else 200)
+    assert jupyter.ask(HERE + target).status == (404 if missing else 200)
 
 
 def test_queue_of_the_server_root(jupyter: JupyterServer) -> None:
