@@ -53,7 +53,7 @@ def test_many_at_a_time_equal_one_by_one(queue: Queue) -> None:
     db, reader, every = queue.store.db, queue.store.reader, Filter()
     jobs = [job_json(job) for job in iter_jobs(db, reader, every)]
     assert len(jobs) == len(RESULTS) + 1
-    assert list(job_lines.json_texts(iter_line_chunks(db, reader, every))) == [*map(json.dumps, jobs)]
+    assert list(job_lines.json_texts(iter_line_chunks(db, reader, every))) == [*map(formats.json_text, jobs)]
     whole, lines = io.StringIO(newline=""), io.StringIO(newline="")
     formats.write_csv(whole, JOB_FIELDS, jobs)
     texts = job_lines.csv_lines(iter_line_chunks(db, reader, every))

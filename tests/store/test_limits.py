@@ -28,11 +28,11 @@ def test_claims_up_to_the_limit(gpu: Any) -> None:
     (first,) = gpu.claim(9)
     assert _ids(gpu.claim(9, "worker-2")) == ["b"]
     assert gpu.claim(9, "worker-3") == []
-    assert not gpu.claims("worker-3").has_ready_jobs(gpu.now)
+    assert not gpu.claims("worker-3").find_work(gpu.now)[0]
     assert gpu.claims("worker-3").count_ready(9, gpu.now) == 0
     assert read_limits(gpu.store.db) == [Limit("gpu", 2, 2)]
     gpu.settle(first)
-    assert gpu.claims("worker-3").has_ready_jobs(gpu.now)
+    assert gpu.claims("worker-3").find_work(gpu.now)[0]
     assert _ids(gpu.claim(9, "worker-3")) == ["c"]
 
 

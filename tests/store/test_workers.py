@@ -116,14 +116,14 @@ def test_worker_row(harness: Any) -> None:
     assert (row.started_at, row.jobs_done, row.stop) == (harness.now, 0, None)
     workers.mark_running({name: 77}, harness.now + 1)
     assert [(row.pid, row.started_at) for row in workers.list_all()] == [(77, harness.now + 1)]
-    assert workers.stop_request(name) is None
+    assert workers.read_inputs(name)[0] is None
     workers.request_stop([name, "nobody"], "drain")
-    assert workers.stop_request(name) == "drain"
+    assert workers.read_inputs(name)[0] == "drain"
     workers.request_stop([name], "now")
     workers.request_stop([name], "drain")
-    assert workers.stop_request(name) == "now", "who was asked to stop now is not asked to take its time"
+    assert workers.read_inputs(name)[0] == "now", "who was asked to stop now is not asked to take its time"
     workers.remove(name)
-    assert workers.stop_request(name) == "now"
+    assert workers.read_inputs(name)[0] == "now"
 
 
 def test_current_job(harness: Any) -> None:
