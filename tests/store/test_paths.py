@@ -269,7 +269,7 @@ def test_parent_that_is_no_folder(tmp_path: Path, name: str) -> None:
 
 def test_path_with_a_nul() -> None:
     """The error names the path as Python writes it, and the reason."""
-    with pytest.raises(BadEnvironment, match=r"'a\\x00b' cannot be opened: embedded null byte"):
+    with pytest.raises(BadEnvironment, match=r"'a\\x00b' cannot be opened: .*embedded null"):
         paths.real_path(Path("a\0b"))
 
 
