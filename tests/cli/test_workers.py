@@ -95,6 +95,7 @@ def test_termination_during_the_start(terminals: Terminals) -> None:
     terminal = terminals.open("worker", "start")
     console = psutil.Process(terminal.process.pid)
     (supervisor,) = until(console.children)
+    until(lambda: console.num_threads() > 1)  # it reads the events of the supervisor, which it has started
     console.terminate()
     assert terminal.wait() == 128 + signal.SIGTERM
     assert not supervisor.is_running()
