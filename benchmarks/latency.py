@@ -49,7 +49,7 @@ def latencies(queue: Queue, samples: int) -> list[float]:
     for _ in range(samples):
         time.sleep(random.uniform(0.02, 0.06))
         began = time.perf_counter()
-        job = enqueue_specs(queue, [measure.JobSpec(f"echo > {shlex.quote(str(fifo))}")])
+        job = enqueue_specs(queue, [measure.JobSpec(f"echo > {shlex.quote(str(fifo))}")]).ids
         os.read(reader, 1)
         found.append(time.perf_counter() - began)
         queue.wait(*job)

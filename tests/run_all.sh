@@ -8,7 +8,7 @@
 #   bash tests/run_all.sh --lower-bounds           all tests with the oldest libraries that pyproject.toml allows
 #
 # Environment: PYTHON (interpreter), QUEUECTL_OTHER_PYTHON (the second one; "none" for none),
-# QUEUECTL_TEST_VENV (default .venv-test), QUEUECTL_TEST_PROCESSES (groups at once, default: one more than there are
+# QUEUECTL_TEST_VENV (default .venv-test), QUEUECTL_TEST_PROCESSES (groups at once, default: two more than there are
 # cores), QUEUECTL_CHROMIUM (path of a browser).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,7 +24,7 @@ if [ "${1:-}" = --lower-bounds ]; then
     other_python=none
 fi
 [ $# = 0 ] || other_python=none
-processes=${QUEUECTL_TEST_PROCESSES:-$(($(getconf _NPROCESSORS_ONLN) + 1))}
+processes=${QUEUECTL_TEST_PROCESSES:-$(($(getconf _NPROCESSORS_ONLN) + 2))}
 started=$(date +%s)
 
 step() {
