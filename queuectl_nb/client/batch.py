@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-from queuectl_nb.client import job_actions
 from queuectl_nb.client.job import Job
 
 if TYPE_CHECKING:
@@ -84,11 +83,11 @@ class Batch(Sequence[Job]):
 
     def cancel(self) -> list[str]:
         """Cancel the jobs that have not finished, wait until running ones have stopped, and return their ids."""
-        return job_actions.cancel(self._queue.store, self._filter())
+        return self._queue._cancel(self._filter())  # noqa: SLF001 - counts for its next wait, too
 
     def retry(self) -> list[str]:
         """Run the jobs that did not complete again now, and return their ids."""
-        return job_actions.retry(self._queue.store, self._filter())
+        return self._queue._retry("retry", self._filter(), dry_run=False)  # noqa: SLF001 - the same
 
     def _filter(self) -> Filter:
         from queuectl_nb.store.job_filter import Filter

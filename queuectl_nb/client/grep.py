@@ -24,8 +24,8 @@ __all__ = ["FoundLine", "Search"]
 
 MAX_LINE_CHARS = 1024 * 1024
 """A longer line is searched in parts."""
-_ENDS = re.compile(r"\\[AZ]")
-"""Anchors that match at the ends of a line only if it is searched alone."""
+_ALONE = re.compile(r"\\[AZz]|\(\?<?!")
+"""Anchors and negative assertions, which can match at the end of a line only if it is searched alone."""
 
 
 class FoundLine(NamedTuple):
@@ -65,7 +65,7 @@ class Search:
             self._pattern = re.compile(pattern, flags)
         except (re.error, OverflowError, RecursionError) as error:
             raise BadInput(f"pattern {quoted(pattern)} is not a regular expression: {error}") from None
-        self._may_skip = not _ENDS.search(pattern)
+        self._may_skip = not _ALONE.search(pattern)
 
     def run(self, job_filter: Filter, *, all_attempts: bool = False) -> Iterator[FoundLine]:
         """Yield the lines of the jobs' latest attempts, or of all, in enqueue order."""

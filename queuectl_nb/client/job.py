@@ -148,7 +148,7 @@ class Job:
         return value.read_exception(self, self._queue.store)
 
     def __getitem__(self, name: str) -> Any:
-        """Return a variable that the cell has assigned, once the job has finished; each call unpickles it anew.
+        """Return a variable that the cell has assigned, once the job has finished; each call unpickles it again.
 
         Raises ``NotFound`` if it was not assigned or could not be pickled, or the job has not finished.
         """

@@ -81,6 +81,9 @@ class QueueControl(QueueData):
         chosen = choose_jobs(jobs, selection)
         if dry_run:
             return job_actions.preview(self.store, chosen, "cancel")
+        return self._cancel(chosen)
+
+    def _cancel(self, chosen: list[str] | Filter) -> list[str]:
         ids = job_actions.cancel(self.store, chosen)
         self._unreported.mark_reported(ids)
         return ids

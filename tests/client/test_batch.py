@@ -53,6 +53,17 @@ def test_cancel_and_retry(queue: Queue, batch: Batch, manual_worker: ManualWorke
     assert queue.job("other").state == "pending"
 
 
+def test_next_wait_for_all(queue: Queue, batch: Batch, manual_worker: ManualWorker) -> None:
+    """A wait for all jobs counts what was retried here, and not what was cancelled here."""
+    queue.delete("other")
+    batch.cancel()
+    assert queue.wait() == {"completed": 1, "dead": 1}
+    assert set(batch.retry()) == {"b", "c"}
+    manual_worker.run("b")
+    manual_worker.run("c")
+    assert queue.wait() == {"completed": 2}
+
+
 def test_empty(queue: Queue) -> None:
     """Nothing is done with no jobs."""
     batch = queue.batch(tag="none")

@@ -45,6 +45,8 @@ def outputs(manual_worker: ManualWorker) -> ManualWorker:
         (["loss", "--count"], ["a:2", "b:1"]),
         (["^two$"], ["a:stdout:two"]),
         ([r"\Atwo\Z"], ["a:stdout:two"]),
+        ([r"two(?!\s)"], ["a:stdout:two"]),
+        ([r"(?<!\s)two"], ["a:stdout:two"]),
         (["nothing|five"], ["a:stdout:five", "c:stdout:nothing"]),
         (["six", "-C", "1"], ["a:stdout-five", "a:stdout:six loss: 1"]),
         (

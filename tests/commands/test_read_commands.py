@@ -233,7 +233,7 @@ def test_empty_list(run: Callable[..., Ran]) -> None:
     "words", ["status", "list", "list --state dead", "wait", "stats", "stats --by queue", "list --queue gpu"]
 )
 def test_an_empty_queue_is_named(words: str, run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """Whoever is in the wrong directory learns which file it is; a program that reads JSON gets no hint."""
+    """A user in the wrong directory learns which file it is; a program that reads JSON gets no hint."""
     hint = f"queuectl: no jobs in {manual_worker.queue.path}; --db or QUEUECTL_DB names another queue\n"
     assert run(*words.split()).stderr == hint
     if words != "wait":

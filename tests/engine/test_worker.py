@@ -94,7 +94,7 @@ def test_jobs_are_claimed_for_a_limited_time(harness: WorkerHarness) -> None:
 
 
 def test_workers_wake_others_only_where_that_helps(harness: WorkerHarness) -> None:
-    """A few woken workers wake each other, then only those do whose job takes long; new work starts anew."""
+    """A few woken workers wake each other, then only those do whose job takes long; new work starts over."""
     store = harness.queue.store
     fifo = notifier.open_fifo(notifier.work_fifo(store.db.spool))
     for _ in range(8):

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from tests.engine.harness import WorkerHarness
     from tests.web.server import WebServer
 
-COMMAND = (
-    """cd "$QUEUECTL_ARTIFACTS"; mkdir a; printf '<script>alert(1)</script>' > 'a/ü "x".html'; ln -s /etc/passwd link"""
-)
+COMMAND = """cd "$QUEUECTL_ARTIFACTS"; mkdir a; printf '<script>alert(1)</script>' > 'a/ü "x".html'
+ln -s "$QUEUECTL_DB" link"""
 
 
 @pytest.fixture
