@@ -113,7 +113,7 @@ class LocalRun:
         code = os.waitstatus_to_exitcode(status)
         self._outcome = exited(code) if code >= 0 else Signalled(-code)
         if self.record is not None:
-            killed = self.record.outcome_if_killed(self.lease.token, self.started)
+            killed = self.record.outcome_if_killed(self.lease.token)
             self._outcome = killed or self._outcome
 
     def _processes(self) -> list[psutil.Process]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from queuectl_nb.engine.open_files import file_ids, holds_any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from pathlib import Path
 
     import psutil
@@ -123,12 +123,21 @@ def _read_children(pid: int) -> list[psutil.Process]:
     return found
 
 
+def _all_processes() -> Iterator[psutil.Process]:
+    """Yield all processes. ``psutil.process_iter`` misses one with the pid of a process that it returned earlier."""
+    import psutil
+
+    for pid in psutil.pids():
+        with contextlib.suppress(psutil.Error):
+            yield psutil.Process(pid)
+
+
 def _scan_children() -> Callable[[int], list[psutil.Process]]:
     """Scan all processes and return a function that looks up the children of a pid."""
     import psutil
 
     children: dict[int, list[psutil.Process]] = {}
-    for process in psutil.process_iter():
+    for process in _all_processes():
         with contextlib.suppress(psutil.Error):
             children.setdefault(process.ppid(), []).append(process)
     return lambda pid: children.get(pid, [])
@@ -198,7 +207,7 @@ def holders(
 
     files = file_ids(paths)
     me = os.getpid()
-    processes = {process.pid: process for process in psutil.process_iter() if process.pid != me}
+    processes = {process.pid: process for process in _all_processes() if process.pid != me}
     children: dict[int, list[int]] = {}
     found = _session_members(processes, session) if session is not None else set()
     for pid, process in processes.items():

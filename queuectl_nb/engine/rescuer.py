@@ -177,8 +177,9 @@ class Rescuer:
 
         def find() -> list[psutil.Process]:
             found = process_tree.holders(tokens, paths, session, worker)
-            if found and record.token in tokens:
-                note_kill(lock, record.token)
+            # read again: a worker that thaws may have started another attempt
+            if found and (token := read_record(lock).token) in tokens:
+                note_kill(lock, token)
             return found
 
         return process_tree.kill_until_gone(find, KILL_TIMEOUT_S, self.reap)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-import time
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -29,8 +28,6 @@ _KILLED_AT = _ATTEMPT_AT + _ATTEMPT.size
 _ORIGIN_AT = _KILLED_AT + _TOKEN.size
 FROZE = "froze"
 """Why an attempt is lost that a rescuer killed because its worker was frozen."""
-KILL_NOTE_AGE_S = 1.0
-"""Run time below which no rescuer can have killed an attempt: half of the shortest lease."""
 
 
 class Origin(NamedTuple):
@@ -97,10 +94,8 @@ class RecordWriter:
         """Record the process of the attempt."""
         os.pwrite(self._handle, _PROCESS.pack(pid, boot_clock_ns()), _PROCESS_AT)
 
-    def outcome_if_killed(self, token: str, started: float) -> Lost | None:
-        """Return the outcome if a rescuer has killed the attempt, which started at ``started`` (monotonic)."""
-        if time.monotonic() - started < KILL_NOTE_AGE_S:
-            return None
+    def outcome_if_killed(self, token: str) -> Lost | None:
+        """Return the outcome if a rescuer has killed the attempt; it may have started when the worker thawed."""
         if os.pread(self._handle, _TOKEN.size, _KILLED_AT) != token.encode("ascii"):
             return None
         return Lost(self.name, FROZE)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.client import Queue
-from queuectl_nb.engine import heartbeat, process_tree, worker_record
+from queuectl_nb.engine import heartbeat, process_tree, rescuer, worker_record
 from queuectl_nb.engine.rescuer import Rescuer
 from queuectl_nb.engine.worker_record import RecordWriter, note_kill
 from queuectl_nb.model.state import State
@@ -136,8 +136,6 @@ def test_thawed_worker_records_lost_for_what_a_rescuer_killed(harness: WorkerHar
     job = harness.add("sleep 60", max_retries=1)
     harness.start()
     shell = started_pid(job)
-    began = time.monotonic()
-    until(lambda: time.monotonic() - began > worker_record.KILL_NOTE_AGE_S)
     worker = harness.worker_pid()
     os.kill(worker, signal.SIGSTOP)
     note_kill(heartbeat.lock_path(harness.queue.store.worker_dir, "worker-1"), job.history[0].token)
@@ -153,6 +151,24 @@ def test_rescuer_notes_what_it_kills(harness: WorkerHarness) -> None:
     harness.start()
     started_pid(job)
     worker, path = harness.worker_pid(), heartbeat.lock_path(harness.queue.store.worker_dir, "worker-1")
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        Rescuer(harness.queue.store).rescue_frozen(["worker-1"])
+        assert worker_record.read_record(path).killed_token == job.history[0].token
+    finally:
+        os.kill(worker, signal.SIGCONT)
+
+
+def test_rescuer_notes_an_attempt_that_began_meanwhile(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that thaws while it is rescued starts the next job: the note names what is killed, not what was read."""
+    path = heartbeat.lock_path(harness.queue.store.worker_dir, "worker-1")
+    harness.start()
+    harness.add("true").wait(timeout=60)
+    records = [worker_record.read_record(path)]
+    job = harness.add("sleep 60")
+    started_pid(job)
+    monkeypatch.setattr(rescuer, "read_record", lambda _: records.pop() if records else worker_record.read_record(path))
+    worker = harness.worker_pid()
     os.kill(worker, signal.SIGSTOP)
     try:
         Rescuer(harness.queue.store).rescue_frozen(["worker-1"])

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import psutil
@@ -137,6 +138,16 @@ def test_descendants_of_a_marked_process_are_found(tmp_path: Path) -> None:
     finally:
         marked.kill()
         marked.wait()
+
+
+def test_process_with_a_reused_pid_is_found(shell: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process is found if psutil has listed another one with its pid before."""
+    began = heartbeat.boot_clock_ns() - int(1e9 * (time.time() - psutil.Process(shell.pid).create_time()))
+    session = Session(os.getsid(shell.pid), began - 10**9, heartbeat.boot_clock_ns())
+    (listed,) = (each for each in psutil.process_iter() if each.pid == shell.pid)
+    monkeypatch.setattr(listed, "_ident", (shell.pid, 0.0))
+    assert shell.pid in {each.pid for each in process_tree.descendants(os.getpid(), scan=True)}
+    assert shell.pid in found_pids(session)
 
 
 def test_found_process_is_waited_for(shell: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
