@@ -25,17 +25,18 @@ __all__ = ["add_keys", "call_work", "canonical_calls"]
 
 def add_keys(specs: Sequence[JobSpec], cwd: str, *, resume: bool) -> list[JobSpec]:
     """Return the specs with keys: the given ones or, with ``resume``, for others one that is made of their work."""
-    hashes: dict[tuple[str, str, tuple[tuple[str, str], ...]], WorkHash] = {}
+    hashes: dict[tuple[str, str | None, tuple[tuple[str, str], ...]], WorkHash] = {}
     found = []
     for spec in specs:
         if spec.key is None and not resume:
             found.append(spec)
             continue
-        place = (spec.kind, spec.cwd or cwd, tuple(spec.env.items()))
-        if place not in hashes:
-            hashes[place] = WorkHash(spec.kind, spec.cwd or cwd, spec.env)
-        work = hashes[place].key(*(spec.identity or (spec.command, "")))
-        found.append(spec._replace(key=spec.key or work, work=work))
+        place = (spec.kind, spec.cwd, tuple(spec.env.items()) if spec.env else ())
+        work_hash = hashes.get(place)
+        if work_hash is None:
+            work_hash = hashes[place] = WorkHash(spec.kind, spec.cwd or cwd, spec.env)
+        work = work_hash.key(*(spec.identity or (spec.command,)))
+        found.append(spec.with_key(spec.key or work, work))
     return found
 
 

@@ -12,7 +12,7 @@ from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from queuectl_nb.model.job import JobSpec
     from queuectl_nb.store.connection import Database
@@ -46,6 +46,7 @@ class NewJobs(Protocol):
 class _Known(NamedTuple):
     """A job that has a key: a row of ``jobs_by_key``."""
 
+    key: str
     work: str | None
     seq: int
     id: str
@@ -72,17 +73,21 @@ def insert_missing(
         A key belongs to other work. The ``index`` of errors is the position in ``specs``.
     """
     first: dict[str, int] = {}
+    unkeyed, given = [], []
     for index, spec in enumerate(specs):
-        if spec.key is not None:
-            first.setdefault(spec.key, index)
+        key = spec.key
+        if key is None:
+            unkeyed.append(index)
+            continue
+        first.setdefault(key, index)
+        if key != spec.work:  # not made of the work
+            given.append(index)
     keys = json.dumps(list(first))
     with db.read() as connection:
         version = connection.execute(Q.revision).fetchone()
         known = _find(connection, keys)
     while True:
-        missing = [
-            index for index, spec in enumerate(specs) if spec.key is None or _is_new(spec.key, index, first, known)
-        ]
+        missing = sorted([*unkeyed, *[index for key, index in first.items() if key not in known]])
         new = prepare([specs[index] for index in missing]) if missing else None
         if new is not None:
             new.write_blobs()
@@ -92,10 +97,10 @@ def insert_missing(
             if found.keys() != known.keys():  # others have enqueued or deleted meanwhile
                 known = found
                 continue
-            _check_work(specs, first, found)
+            _check_work(specs, given, first, found)
             retried = sorted(
                 JobRef(seq, name, State(state), worker, bool(after))
-                for _, seq, name, state, worker, after in found.values()
+                for _, _, seq, name, state, worker, after in found.values()
                 if state in RETRIED_STATES
             )
             retry_jobs(connection, retried, now, fresh=True)
@@ -107,31 +112,27 @@ def insert_missing(
                     error.with_index(missing[error.index])
                 raise
         by_index = dict(zip(missing, ids, strict=True))
-        by_key = {key: each[2] for key, each in found.items()}
+        by_key = {key: each[3] for key, each in found.items()}
         by_key |= {specs[index].key or "": job_id for index, job_id in by_index.items()}
         all_ids = [by_index[index] if spec.key is None else by_key[spec.key] for index, spec in enumerate(specs)]
         kept = len(specs) - len(missing) - len(retried)
         return all_ids, Resumed(kept, len(retried), len(missing), changed)
 
 
-def _is_new(key: str, index: int, first: Mapping[str, int], known: Mapping[str, _Known]) -> bool:
-    return key not in known and first[key] == index
-
-
 def _find(connection: sqlite3.Connection, keys: str) -> dict[str, _Known]:
     """Return the jobs that have one of these keys (a JSON array); as plain tuples, since there may be many."""
-    return {row[0]: row[1:] for row in connection.execute(Q.jobs_by_key, {"keys": keys})}
+    return {row[0]: row for row in connection.execute(Q.jobs_by_key, {"keys": keys})}
 
 
-def _check_work(specs: Sequence[JobSpec], first: Mapping[str, int], found: Mapping[str, _Known]) -> None:
-    """Raise ``BadInput`` if a key belongs to other work, in the queue or in the list itself."""
-    for index, spec in enumerate(specs):
-        key = spec.key
-        if key is None or key == spec.work:  # made of the work
-            continue
+def _check_work(
+    specs: Sequence[JobSpec], given: Iterable[int], first: Mapping[str, int], found: Mapping[str, _Known]
+) -> None:
+    """Raise ``BadInput`` if one of the ``given`` keys belongs to other work, in the queue or in the list itself."""
+    for index in given:
+        key, work = specs[index].key or "", specs[index].work
         known = found.get(key)
-        if (specs[first[key]].work if known is None else known[0]) != spec.work:
-            where = "in the list" if known is None else f"of job {known[2]}"
+        if (specs[first[key]].work if known is None else known[1]) != work:
+            where = "in the list" if known is None else f"of job {known[3]}"
             msg = f"key {key} is that {where}, which does other work; choose another key"
             raise BadInput(msg).with_index(index)
 

@@ -397,7 +397,9 @@ WHERE seq IN (SELECT value FROM json_each(:seqs)) AND state = 'processing';
 SELECT seq, id, state, worker, after <> '[]' FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: jobs_by_key
-SELECT key, work, seq, id, state, worker, after <> '[]' FROM jobs WHERE key IN (SELECT value FROM json_each(:keys));
+-- In the order of the keys, which is usually that of the jobs in the file: two thirds of the time of IN.
+SELECT jobs.key, work, seq, jobs.id, state, worker, after <> '[]'
+FROM json_each(:keys) AS wanted CROSS JOIN jobs ON jobs.key = wanted.value;
 
 -- name: any_key_between
 SELECT 1 FROM jobs WHERE key > :from AND key < :until LIMIT 1;
