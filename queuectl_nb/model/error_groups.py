@@ -39,7 +39,6 @@ _OOM = re.compile(r"(?:numpy\.\S*)?(?:MemoryError|_ArrayMemoryError)\b")
 _PYTHON_EXITS = re.compile(r"exit code \d+\Z|ended without a value\Z")
 _FRAME = re.compile(r'File "(?P<file>[^"\n]+)", line \d+, in (?P<function>.+)')
 _LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/python\d[^/]*/|^<frozen |/queuectl_nb/")
-_VARIES = re.compile(r"[\d/\\]")
 _VARIABLE = re.compile(r"(?<![A-Za-z_.~:+-])[A-Za-z_.~:+-]*+[\d/\\][\w.~:+%@?&=/\\-]*")
 """A word with a number, a path, an id or an address: what differs between failures of the same kind."""
 MAX_MESSAGE_CHARS = 300
@@ -74,14 +73,21 @@ def group_of(outcome: Outcome, message: Message, error: str) -> ErrorGroup | Non
     exception = error if isinstance(outcome, Raised) else message.exception
     if not exception:
         return _group("exit", message.text, exact=f"exit code {outcome.code}")
-    reason = "gpu_oom" if _GPU_OOM.search(exception) else "oom" if _OOM.match(exception) else "exception"
-    return _group(reason, exception, exact=_own_frame(message.tail))
+    return _group(_reason(exception), exception, exact=_own_frame(message.tail))
+
+
+def _reason(exception: str) -> str:
+    if "emory" in exception or "MEMORY" in exception:  # a tenth of the time of the patterns
+        if _GPU_OOM.search(exception):
+            return "gpu_oom"
+        if _OOM.match(exception):
+            return "oom"
+    return "exception"
 
 
 def _group(reason: str, message: str = "", *, exact: str = "") -> ErrorGroup:
     """Return the group of a reason, a message without its variable parts, and ``exact`` text."""
-    message = message[:MAX_MESSAGE_CHARS]
-    return _make_group(reason, exact, _VARIABLE.sub("#", message) if _VARIES.search(message) else message)
+    return _make_group(reason, exact, _VARIABLE.sub("#", message[:MAX_MESSAGE_CHARS]))
 
 
 @lru_cache(maxsize=64)
