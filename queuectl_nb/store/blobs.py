@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from queuectl_nb.model.call import Blob
+    from queuectl_nb.model.call import Blob, Payload
     from queuectl_nb.store.connection import Database
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "insert_blobs",
     "remove_strays",
     "write_blob_files",
+    "write_blobs_of",
 ]
 
 STRAY_AGE_S = 3600.0
@@ -57,6 +58,12 @@ def write_blob_files(db: Database, blobs: Iterable[Blob]) -> None:
     except OSError as error:
         msg = f"{folder}: {os_reason(error)}; nothing was enqueued"
         raise BadEnvironment(msg) from error
+
+
+def write_blobs_of(db: Database, payloads: Iterable[Payload | None]) -> None:
+    """Write the files of the large blobs that ``payloads`` need."""
+    unique = {blob.sha256: blob for payload in payloads if payload for blob in payload.blobs}
+    write_blob_files(db, unique.values())
 
 
 def insert_blobs(db: Database, connection: sqlite3.Connection, jobs: Mapping[int, Sequence[Blob]]) -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "parse_reply",
     "read_calls",
     "record_values",
+    "replace_payloads",
 ]
 
 
@@ -58,6 +59,12 @@ def insert_payloads(db: Database, connection: sqlite3.Connection, payloads: Mapp
     """Store the payloads of new jobs (by seq) in the current transaction."""
     connection.executemany(Q.keep_payload, [(seq, payload.body) for seq, payload in payloads.items()])
     insert_blobs(db, connection, {seq: payload.blobs for seq, payload in payloads.items()})
+
+
+def replace_payloads(db: Database, connection: sqlite3.Connection, payloads: Mapping[int, Payload]) -> None:
+    """Replace the payloads of jobs that run again; values that they have already are kept."""
+    connection.execute(Q.forget_payload_blobs, {"seqs": json.dumps(list(payloads))})
+    insert_payloads(db, connection, payloads)
 
 
 def record_values(connection: sqlite3.Connection, ended: Sequence[EndedAttempt]) -> None:

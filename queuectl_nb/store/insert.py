@@ -162,10 +162,9 @@ class _NewJobs:
     def write_blobs(self) -> None:
         """Write the files of large blobs, which takes long, before the transaction that needs them."""
         if any(self.payloads):
-            from queuectl_nb.store.blobs import write_blob_files
+            from queuectl_nb.store.blobs import write_blobs_of
 
-            unique = {blob.sha256: blob for payload in self.payloads if payload for blob in payload.blobs}
-            write_blob_files(self.db, unique.values())
+            write_blobs_of(self.db, self.payloads)
 
     def insert(self, connection: sqlite3.Connection, environment: str, *, check_ids: bool) -> list[str]:
         """Insert the jobs in the current transaction and return their ids.

@@ -64,8 +64,9 @@ def insert_missing(
 ) -> tuple[list[str], Resumed]:
     """Insert the specs whose keys no job has; return the ids of all in order, and what was done.
 
-    Completed, running and waiting jobs are kept; dead, cancelled and failed ones run again with a full retry budget.
-    A spec without a key is always inserted; of several with the same key, one is.
+    Completed, running and waiting jobs are kept; dead, cancelled and failed ones run again with a full retry budget and
+    the code, limits, priority and queue of the spec. A spec without a key is always inserted; of several with the same
+    key, one is.
 
     Raises
     ------
@@ -91,6 +92,7 @@ def insert_missing(
         new = prepare([specs[index] for index in missing]) if missing else None
         if new is not None:
             new.write_blobs()
+        _write_blobs(db, [specs[first[each[0]]] for each in _retried(known)])
         with db.write() as connection:
             revision, removed = connection.execute(Q.revision).fetchone()
             found = known if (revision - 1, removed) == version else _find(connection, keys)
@@ -100,10 +102,10 @@ def insert_missing(
             _check_work(specs, given, first, found)
             retried = sorted(
                 JobRef(seq, name, State(state), worker, bool(after))
-                for _, _, seq, name, state, worker, after in found.values()
-                if state in RETRIED_STATES
+                for _, _, seq, name, state, worker, after in _retried(found)
             )
             retry_jobs(connection, retried, now, fresh=True)
+            _renew(db, connection, [(each[2], specs[first[each[0]]]) for each in _retried(found)], environment)
             changed = _has_other_version(connection, [specs[index].key for index in missing])
             try:
                 ids = new.insert(connection, environment, check_ids=True) if new is not None else []
@@ -122,6 +124,34 @@ def insert_missing(
 def _find(connection: sqlite3.Connection, keys: str) -> dict[str, _Known]:
     """Return the jobs that have one of these keys (a JSON array); as plain tuples, since there may be many."""
     return {row[0]: row for row in connection.execute(Q.jobs_by_key, {"keys": keys})}
+
+
+def _retried(found: Mapping[str, _Known]) -> list[_Known]:
+    return [each for each in found.values() if each[4] in RETRIED_STATES]
+
+
+def _write_blobs(db: Database, specs: Iterable[JobSpec]) -> None:
+    """Write the large blobs of Python jobs that run again before the transaction."""
+    if payloads := [spec.payload for spec in specs if spec.payload is not None]:
+        from queuectl_nb.store.blobs import write_blobs_of
+
+        write_blobs_of(db, payloads)
+
+
+def _renew(db: Database, connection: sqlite3.Connection, jobs: Sequence[tuple[int, JobSpec]], environment: str) -> None:
+    """Give jobs, by seq, what their new specs say besides the work: code, limits, priority, queue, more tags."""
+    if not jobs:
+        return
+    connection.execute(Q.keep_environment, {"body": environment})
+    rows = [
+        (spec.priority, spec.queue, spec.timeout, spec.max_retries, spec.shell, json.dumps(spec.tags), environment, seq)
+        for seq, spec in jobs
+    ]
+    connection.executemany(Q.renew_job, rows)
+    if payloads := {seq: spec.payload for seq, spec in jobs if spec.payload is not None}:
+        from queuectl_nb.store.calls import replace_payloads
+
+        replace_payloads(db, connection, payloads)
 
 
 def _check_work(

@@ -37,7 +37,13 @@ SELECT
 FROM jobs WHERE id = :id;
 
 -- name: keep_payload
-INSERT INTO payloads (job, body) VALUES (?, ?);
+INSERT INTO payloads (job, body) VALUES (?, ?) ON CONFLICT (job) DO UPDATE SET body = excluded.body;
+
+-- name: forget_payload_blobs
+-- Of jobs that get new payloads: the blobs that only the old ones need, and not values.
+DELETE FROM job_blobs WHERE job IN (SELECT value FROM json_each(:seqs)) AND NOT EXISTS (
+    SELECT 1 FROM job_values WHERE job_values.job = job_blobs.job AND job_values.sha256 = job_blobs.sha256
+);
 
 -- name: keep_blob
 INSERT INTO blobs (sha256, size, body) VALUES (?, ?, ?) ON CONFLICT (sha256) DO NOTHING;
@@ -400,6 +406,12 @@ SELECT seq, id, state, worker, after <> '[]' FROM jobs WHERE id IN (SELECT value
 -- In the order of the keys, which is usually that of the jobs in the file: two thirds of the time of IN.
 SELECT jobs.key, work, seq, jobs.id, state, worker, after <> '[]'
 FROM json_each(:keys) AS wanted CROSS JOIN jobs ON jobs.key = wanted.value;
+
+-- name: renew_job
+-- Retried by an enqueue of the same work, with its options.
+UPDATE jobs SET priority = ?, queue = ?, timeout = ?, max_retries = ?, shell = ?, tags = (
+    SELECT json_group_array(value) FROM (SELECT value FROM json_each(tags) UNION SELECT value FROM json_each(?))
+), environment = (SELECT id FROM environments WHERE body = ?) WHERE seq = ?;
 
 -- name: any_key_between
 SELECT 1 FROM jobs WHERE key > :from AND key < :until LIMIT 1;

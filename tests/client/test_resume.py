@@ -36,6 +36,12 @@ def states(queue: Queue) -> dict[str, str]:
         return dict(connection.execute("SELECT id, state FROM jobs ORDER BY seq").fetchall())
 
 
+def count_blobs(queue: Queue) -> int:
+    """Return the number of blobs that jobs need."""
+    with queue.store.db.read() as connection:
+        return int(connection.execute("SELECT count(*) FROM blobs").fetchone()[0])
+
+
 def test_what_is_kept_retried_and_added(queue: Queue, manual_worker: ManualWorker) -> None:
     """Completed, running and waiting work is kept; failed, dead and cancelled work runs again with a fresh budget."""
     batch = queue.enqueue_many(TEMPLATE, FRAME, resume=True, max_retries=2)
@@ -164,6 +170,26 @@ def test_changed_source(queue: Queue) -> None:
     changed = "2 enqueued; the source has changed since earlier jobs, which count as other work"
     assert str(queue.map(other, [1, 2], resume=True)) == changed
     assert str(queue.map(lambda x: x, [1], resume=True)) == "1 enqueued"
+
+
+def test_retried_jobs_run_what_was_enqueued_last(queue: Queue, manual_worker: ManualWorker) -> None:
+    """They have the options of the new enqueue and the new code of helpers, which is no part of the key."""
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec("def helper(data):\n    return 1 / 0\ndef call(data):\n    return helper(data)\n", space)  # noqa: S102
+    call, data = space["call"], bytes(100_000)
+    batch = queue.task(call, max_retries=1, tags=["one"]).map([data], resume=True)
+    before = count_blobs(queue)
+    manual_worker.run(batch.ids[0], Exited(1))
+    exec("def helper(data):\n    return len(data)\n", space)  # noqa: S102
+    options = {"max_retries": 2, "timeout": 60, "priority": 7, "queue": "slow", "tags": ["two"], "env": {}}
+    again = queue.task(call, **options).map([data], resume=True)
+    assert (str(again), again.ids) == ("1 retried", batch.ids)
+    job = again[0].refresh()
+    assert (job.max_retries, job.timeout, job.priority, job.queue, job.tags) == (2, 60, 7, "slow", ("one", "two"))
+    with queue.start_workers(1):
+        assert again.results() == [100_000]
+    assert str(queue.task(call, **options, resume=True).map([data])) == "1 kept"
+    assert count_blobs(queue) == before  # the old code is gone
 
 
 def test_refused_arguments(queue: Queue) -> None:
