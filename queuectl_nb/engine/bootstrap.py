@@ -150,7 +150,7 @@ def run_worker(config: WorkerConfig) -> int:
             kill_tree(lambda: descendants(os.getpid()))  # no job may run unsupervised
         if not isinstance(error, QueuectlError):
             raise
-        kind = "warning" if config.dask is None or config.replacement else "failed"
+        kind = "warning" if config.dask is None or config.replaces else "failed"
         events.emit(kind, worker=config.name, text=str(error), exit_code=error.exit_code)
         events.flush()
         return error.exit_code
@@ -210,19 +210,26 @@ def _make_dispatcher(config: WorkerConfig, core: WorkerCore, resources: ExitStac
     from queuectl_nb.engine.dask.dispatch_table import DispatchTable
     from queuectl_nb.engine.dask.dispatcher import Dispatcher
     from queuectl_nb.engine.dask.executor import DaskExecutor
+    from queuectl_nb.engine.dask.takeover import take_over
     from queuectl_nb.engine.dask.transport import ClusterTransport
 
     store, name, cluster = core.store, config.name, config.dask or Cluster()
     # kept locked: while this process lives no rescuer settles its attempts without killing it first
     store.spool.worker_files(name).open()
+    table = DispatchTable(store.worker_dir, name)
+    taken = take_over(core, table, config.replaces)
     connect = make_connect(cluster.scheduler, os.environ.pop(SECURITY_VARIABLE, None), config.count)
     topic = f"queuectl-{heartbeat.host_name()}-{store.path}-{name}"
     transport = ClusterTransport(connect, topic, str(store.path), dict(cluster.resources))
-    transport.retry_first = config.replacement
+    transport.retry_first = bool(config.replaces)
     resources.callback(transport.close)
     transport.start()
     if transport.failure is not None:
         raise BadEnvironment(f"dask: {transport.failure}")
     core.control.add("executor", transport.fd)
-    table = DispatchTable(store.worker_dir, name)
-    return Dispatcher(core, DaskExecutor(transport, store.spool, table, core.events, max_in_flight=config.count))
+    executor = DaskExecutor(transport, store.spool, table, core.events, max_in_flight=config.count)
+    dispatcher = Dispatcher(core, executor)
+    for predecessor, leases in taken.items():
+        runs = executor.take_over(predecessor, leases, core.control.settings)
+        dispatcher.in_flight |= {run.token: run for run in runs}
+    return dispatcher

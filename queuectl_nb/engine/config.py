@@ -38,8 +38,8 @@ class WorkerConfig:
         Name of the worker, and descriptor of its lock file.
     starter
         Descriptor (pidfd) of the process that started the pool, with which the worker ends; -1 for none.
-    replacement
-        Whether the worker replaces one that died.
+    replaces
+        Name of the worker that died and that this one replaces, which may be the same; empty for none.
     """
 
     db: Path
@@ -54,16 +54,16 @@ class WorkerConfig:
     name: str = ""
     lock: int = -1
     starter: int = -1
-    replacement: bool = False
+    replaces: str = ""
 
     @property
     def processes(self) -> int:
         """Number of worker processes."""
         return 1 if self.dask else self.count
 
-    def for_worker(self, name: str, lock: int, *, replacement: bool) -> Self:
+    def for_worker(self, name: str, lock: int, *, replaces: str) -> Self:
         """Return the configuration of one worker, whose parent is this process."""
-        return replace(self, name=name, lock=lock, replacement=replacement, parent=os.getpid())
+        return replace(self, name=name, lock=lock, replaces=replaces, parent=os.getpid())
 
     def open_store(self) -> Store:
         """Open the queue."""

@@ -125,19 +125,20 @@ class Rescuer:
     def _settle_all(self, name: str, why: str) -> list[Rescued]:
         claims = Claims(self.store.db, name, "")
         held = claims.held_leases()
-        tokens = [lease.token for lease in held]
+        settings = self.store.settings.read_valid()
+        dispatched = read_dispatched(self.store.worker_dir, name)
+        expired = self._remote_lease_expired(name, settings)
+        # what was sent to dask workers is ended by them, and another dispatcher may take it over
+        tokens = [lease.token for lease in held if expired or lease.token not in dispatched]
         if os.environ.get(process_tree.TOKEN_VARIABLE) in tokens:
             return []  # this process belongs to the attempt: another rescuer has to kill it
         record = read_record(heartbeat.lock_path(self.store.worker_dir, name))
         if not self._kill_leftovers(name, tokens, record, frozen=why == FROZE):
             return []
         unseen = record.origin is not None and record.origin.may_run_unseen
-        dispatched = read_dispatched(self.store.worker_dir, name)
         lost = Lost(name, why)
         elsewhere = dispatched | {record.token} if unseen else dispatched
-        settings = self.store.settings.read_valid()
         worker = _LostWorker(claims, read_journal(self.store.worker_dir, name), lost, settings, dispatched, elsewhere)
-        expired = self._remote_lease_expired(name, worker.settings)
         rescued = []
         for lease in held:
             if lease.token in elsewhere and lease.token not in worker.journal and not expired:

@@ -68,6 +68,8 @@ class WorkerProcess:
         Monotonic time from which attempts that cannot be settled are left in the journal.
     ended
         Whether the supervisor is done with it.
+    replaces
+        Name of the worker that the next process replaces: the same after a death; empty for none.
     """
 
     def __init__(self, name: str, lock: int) -> None:
@@ -83,6 +85,7 @@ class WorkerProcess:
         self.kill_at = math.inf
         self.leave_at = math.inf
         self.ended = False
+        self.replaces = ""
         self._started_at = 0.0
         self._deaths = 0
 
@@ -128,7 +131,7 @@ class WorkerProcess:
         It is a fork of this process where that is possible; a dispatcher needs much memory of its own. Return its pid,
         or None if the system has no room for another process, which counts as a death.
         """
-        config = config.for_worker(self.name, self.lock, replacement=self._deaths > 0)
+        config = config.for_worker(self.name, self.lock, replaces=self.replaces)
         self._started_at = time.monotonic()
         inherited = [handle for handle in (self.lock, config.starter) if handle >= 0]
         try:
@@ -205,13 +208,14 @@ class WorkerProcess:
 
     def inherit_backoff(self, other: WorkerProcess) -> None:
         """Replace ``other``, which is not restarted itself, and continue its restart backoff."""
-        self._deaths, self.restart_at = other._deaths, other.restart_at
+        self._deaths, self.restart_at, self.replaces = other._deaths, other.restart_at, other.name
         other.retiring = True
 
     def _schedule_restart(self, why: str, events: Events) -> None:
         """Count a death: restart at once the first time, then with a doubling delay."""
         stable = time.monotonic() - self._started_at > STABLE_AFTER_S
         self._deaths = 1 if stable else self._deaths + 1
+        self.replaces = self.replaces or self.name
         delay = 0.0 if self._deaths == 1 else min(MAX_RESTART_DELAY_S, 0.1 * 2 ** (self._deaths - 2))
         self.restart_at = time.monotonic() + delay
         events.emit("worker_died", worker=self.name, why=why, restart_in=delay)

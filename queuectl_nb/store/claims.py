@@ -211,6 +211,14 @@ class Claims:
         """Return the leases that the worker holds; a rescuer calls this for a lost worker."""
         return [HeldLease(*row) for row in self.db.query(Q.held_by_worker, {"worker": self.worker})]
 
+    def take_over(self, tokens: Sequence[str]) -> list[Lease]:
+        """Hold leases of dead workers from now on; return the valid ones, without what only a start needs."""
+        values = {"worker": self.worker, "tokens": json.dumps(list(tokens))}
+        with self.db.write() as connection:
+            connection.execute(Q.take_over, values)
+            found = connection.execute(Q.taken_over, values).fetchall()
+        return [rows.lease_from_row(row, token, {}) for token, *row in found]
+
 
 def _startable(queue: QueueWithWork) -> int:
     """Return an upper bound of the waiting jobs of a queue that can start."""

@@ -622,6 +622,15 @@ SELECT jobs.seq, jobs.id, jobs.starts, jobs.token, attempts.pid
 FROM jobs JOIN attempts ON attempts.job = jobs.seq AND attempts.number = jobs.starts
 WHERE jobs.state = 'processing' AND jobs.worker = :worker ORDER BY jobs.started_at, jobs.seq;
 
+-- name: take_over
+UPDATE jobs SET worker = :worker, rev = (SELECT rev FROM clock)
+WHERE state = 'processing' AND token IN (SELECT value FROM json_each(:tokens));
+
+-- name: taken_over
+-- As ready_in_queue, without what only a start needs.
+SELECT token, seq, id, starts, '', '', queue, priority, attempts, max_retries, timeout, NULL, kind, '{}', NULL
+FROM jobs WHERE state = 'processing' AND token IN (SELECT value FROM json_each(:tokens));
+
 -- name: current_jobs
 -- The current job of each worker: of several claimed, the last row is the one that runs or runs next.
 SELECT jobs.worker, jobs.id FROM jobs JOIN attempts ON attempts.job = jobs.seq AND attempts.number = jobs.starts

@@ -27,6 +27,6 @@ def test_tls_settings_are_not_in_the_json() -> None:
 def test_worker_configuration() -> None:
     """A worker gets its name and lock, and this process as its parent; with dask there is one process."""
     config = WorkerConfig(db=Path("queue.db"), count=9, parent=1, dask=Cluster())
-    worker = config.for_worker("worker-1", 7, replacement=True)
-    assert (worker.name, worker.lock, worker.replacement, worker.parent) == ("worker-1", 7, True, os.getpid())
+    worker = config.for_worker("worker-1", 7, replaces="worker-1")
+    assert (worker.name, worker.lock, worker.replaces, worker.parent) == ("worker-1", 7, "worker-1", os.getpid())
     assert (worker.count, worker.processes) == (9, 1)

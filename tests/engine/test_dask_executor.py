@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from queuectl_nb.engine.dask.messages import (
     Ended,
     Event,
     OutputChunk,
+    OutputRead,
     Recovery,
     RecoveryQuery,
     Response,
@@ -25,7 +28,7 @@ from queuectl_nb.engine.dask.messages import (
     SlotOpened,
     Unstarted,
 )
-from queuectl_nb.engine.dask.recovery import create_folder, save_end
+from queuectl_nb.engine.dask.recovery import create_folder, find_ends, save_end
 from queuectl_nb.engine.dask.transport import Answered, Disconnected, WorkersChanged
 from queuectl_nb.engine.events import Events, WorkerEvents
 from queuectl_nb.engine.executor import NoResources
@@ -81,10 +84,11 @@ class ExecutorHarness:
     def __init__(self, folder: Path) -> None:
         self.now = 1000.0
         self.transport = FakeTransport()
+        self.table = DispatchTable(folder, "worker-1")
         self.executor = DaskExecutor(
             self.transport,  # type: ignore[arg-type]
             Spool(folder),
-            DispatchTable(folder, "worker-1"),
+            self.table,
             WorkerEvents(Events(os.open(os.devnull, os.O_WRONLY)), "worker-1"),
             max_in_flight=10,
         )
@@ -367,6 +371,72 @@ def test_an_end_is_recovered_after_a_long_outage(harness: ExecutorHarness) -> No
     harness.recover(Recovery(gone=True, ended=[end], chunks=[]))
     assert harness.step() == [run]
     assert run.outcome == Exited(0)
+
+
+def take_over(harness: ExecutorHarness) -> list[RemoteRun]:
+    """Return two attempts that a dead dispatcher has sent."""
+    leases = [Lease(n, f"job-{n}", 1, f"{n:032x}", "", "", "default", 0, 1, None, None) for n in (1, 2)]
+    for lease in leases:
+        harness.table.add(lease.token)
+    return harness.executor.take_over("worker-9", leases, SETTINGS)
+
+
+def test_all_dask_workers_are_asked_for_the_ends_that_a_dead_dispatcher_missed(harness: ExecutorHarness) -> None:
+    """A dispatcher recovers ends from agents that it does not know; the other attempts are lost with their lease."""
+    harness.deliver(WorkersChanged({HERE, THERE}))
+    run, other = take_over(harness)
+    assert harness.step(1.0) == []
+    ((peers, query),) = harness.transport.queries
+    assert (set(peers), query.folder, query.tokens) == ({HERE, THERE}, "", ["worker-9", run.token, other.token])
+    end = Ended(run.token, Exited(0), sizes={"stdout": 6})
+    found = [Recovery(gone=False, ended=[end], chunks=[])] * 2
+    harness.deliver(Answered("worker-9", query, found))
+    assert harness.step() == []
+    (_, query) = harness.transport.queries[-1]
+    chunk = OutputChunk(run.token, "stdout", 0, b"hello\n")
+    harness.deliver(Answered("worker-9", query, [Recovery(gone=False, ended=[], chunks=[chunk])]))
+    assert harness.step() == [run]
+    assert (run.outcome, Path(run.paths["stdout"]).read_bytes()) == (Exited(0), b"hello\n")
+    assert harness.step(REMOTE_LEASE_S - 1.1) == []
+    assert harness.step(0.2) == [other]
+    assert other.outcome == Lost("worker-9", "died", may_overlap=True)
+    assert (harness.executor.in_flight, harness.transport.requests) == (0, [])
+
+
+def test_attempts_of_a_dead_dispatcher_are_kept_while_there_is_no_scheduler(harness: ExecutorHarness) -> None:
+    """A dispatcher that cannot connect yet gives nothing up that it has taken over."""
+    harness.deliver(Disconnected("refused"))
+    runs = take_over(harness)
+    assert harness.step(OUTAGE_TIMEOUT_S - 1) == []
+    harness.deliver(WorkersChanged({THERE}))
+    assert harness.step(1.0) == []
+    assert harness.transport.queries[-1][0] == [THERE]
+    assert harness.step(RESTART_TIMEOUT_S) == runs
+
+
+def test_ends_are_found_in_the_folders_of_all_agents(tmp_path: Path) -> None:
+    """Nothing is killed, as agents may be alive; folders of other users and damaged ends are left out."""
+    token, cut, sleeping = "a" * 32, "b" * 32, "c" * 32
+    agents = [create_folder(f"{tmp_path}", name) for name in ("one", "two", "foreign")]
+    (one, _), (two, _), (foreign, _) = agents
+    save_end(one, Ended(token, Exited(3), sizes={"stdout": 2}))
+    Path(one, f"{token}.stdout").write_bytes(b"ok")
+    Path(two, f"{cut}.end").write_bytes(b"cut")
+    save_end(foreign, Ended(cut, Exited(0)))
+    if os.geteuid() == 0:
+        os.chown(foreign, 65534, 65534)
+    else:
+        shutil.rmtree(foreign)
+    reads = [OutputRead(token, "stdout", 0, 100)]
+    with subprocess.Popen(["sleep", "60"], env={**os.environ, "QUEUECTL_ATTEMPT_TOKEN": sleeping}) as process:
+        found = find_ends(f"{tmp_path}", RecoveryQuery("", "", ["worker-9", token, cut, sleeping], reads))
+        assert process.poll() is None
+        process.kill()
+    assert found.gone is False
+    assert [(end.token, end.outcome) for end in found.ended] == [(token, Exited(3))]
+    assert [(each.token, each.data) for each in found.chunks] == [(token, b"ok")]
+    for _, lock in agents:
+        os.close(lock)
 
 
 def test_an_attempt_is_lost_if_no_dask_worker_returns_after_an_outage(harness: ExecutorHarness) -> None:

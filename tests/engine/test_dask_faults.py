@@ -223,33 +223,54 @@ def test_scheduler_killed_and_restarted(harness: WorkerHarness, cluster: DaskClu
     assert any("scheduler" in trouble for trouble in map(str, harness.events("warning")))
 
 
+def finish_later(harness: WorkerHarness, folder: Path, scheduler: str) -> tuple[Job, Path]:
+    """Start a dispatcher and a job that finishes when the file ``go`` exists; return it and the file of its pid."""
+    folder.mkdir(exist_ok=True)
+    pid, go = folder / "pid", folder.parent / "go"
+    harness.queue.set("lease", LONG_LEASE)
+    job = harness.add(
+        f"echo $$ > {pid}; until [ -e {go} ]; do sleep 0.02; done; echo once >> {folder}/ran; seq 20000",
+        timeout=0,
+    )
+    harness.start(4, executor="dask", scheduler=scheduler)
+    return job, pid
+
+
 def test_a_command_that_finishes_without_a_scheduler_runs_once(
     harness: WorkerHarness, cluster: DaskCluster, tmp_path: Path
 ) -> None:
-    """A command finishes while the scheduler is down: its end is recovered, with its output, and it is not repeated."""
-    first, go, ran = tmp_path / "pid", tmp_path / "go", tmp_path / "ran"
-    harness.queue.set("lease", LONG_LEASE)
-    job = harness.add(
-        f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done; echo once >> {ran}; seq 20000",
-        timeout=0,
-    )
-    harness.start(4, executor="dask", scheduler=cluster.address)
-    shell = read_pid(first)
-    assert cluster.scheduler is not None
-    cluster.scheduler.kill()
-    cluster.scheduler.wait(60)
-    go.touch()
-    until(lambda: ran.exists() and not alive(shell))
-    for worker in cluster.workers:
-        worker.wait(40)  # dask workers exit with their scheduler, after their tasks
-    cluster.workers.clear()
-    cluster.start_scheduler()
-    for _ in range(3):
-        cluster.start_worker()
-    job.wait(timeout=40)
-    assert (job.state, harness.outcomes(job)) == (State.COMPLETED, ["succeeded"])
-    assert ran.read_text() == "once\n"
-    assert job.log("stdout").split()[-1] == "20000"
+    """A command finishes while the scheduler is down: its end is recovered, with its output, and it is not repeated.
+
+    That is so, too, if the dispatcher dies meanwhile, and another takes its place.
+    """
+    killed = _fast_harness(Queue(tmp_path / "killed.db"))
+    try:
+        one, other = [
+            finish_later(each, tmp_path / name, cluster.address)
+            for each, name in ((harness, "kept"), (killed, "killed"))
+        ]
+        shells = [read_pid(pid) for _, pid in (one, other)]
+        assert cluster.scheduler is not None
+        cluster.scheduler.kill()
+        cluster.scheduler.wait(60)
+        (tmp_path / "go").touch()
+        until(lambda: not any(map(alive, shells)))
+        os.kill(killed.worker_pid("worker-1"), signal.SIGKILL)
+        until(lambda: other[0].refresh().worker == "worker-2")
+        for worker in cluster.workers:
+            worker.wait(40)  # dask workers exit with their scheduler, after their tasks
+        cluster.workers.clear()
+        cluster.start_scheduler()
+        for _ in range(3):
+            cluster.start_worker()
+        for job, pid in (one, other):
+            job.wait(timeout=60)
+            assert (job.state, harness.outcomes(job)) == (State.COMPLETED, ["succeeded"])
+            assert (pid.parent / "ran").read_text() == "once\n"
+            assert job.log("stdout").split()[-1] == "20000"
+    finally:
+        killed.close()
+        killed.queue.close()
 
 
 def test_client_is_closed_while_jobs_run(harness: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine.control import remote_lease_s
-from queuectl_nb.engine.dask.messages import Ended, LeaseRenewal, RecoveryQuery, Request, Unstarted
+from queuectl_nb.engine.dask.messages import AgentStatus, Ended, LeaseRenewal, RecoveryQuery, Request, Unstarted
 from queuectl_nb.engine.dask.runner import SHORT_RUN_S
 from queuectl_nb.engine.heartbeat import boot_clock
 from queuectl_nb.model.outcome import Lost
 
 if TYPE_CHECKING:
-    from queuectl_nb.engine.dask.messages import AgentStatus, OutputChunk, OutputRead, Response, Running
+    from typing import Self
+
+    from queuectl_nb.engine.dask.messages import OutputChunk, OutputRead, Response, Running
     from queuectl_nb.engine.dask.remote_run import RemoteRun
     from queuectl_nb.model.settings import Settings
 
@@ -64,6 +66,14 @@ class AgentState:
     terminations: dict[str, float] = field(default_factory=dict)
     acknowledged: list[str] = field(default_factory=list)
     sent_settings: Settings | None = None
+
+    @classmethod
+    def of_dead_dispatcher(
+        cls, name: str, finished: list[RemoteRun], long_running: list[RemoteRun], settings: Settings
+    ) -> Self:
+        """Return the unknown agents of a dead dispatcher as one that is gone."""
+        status = AgentStatus(name, address="", boot="", host=None, folder="", sequence=0, slots=0, clock=0.0)
+        return cls(status, finished, long_running, gone=True, lost_at=boot_clock() + remote_lease_s(settings))
 
     @property
     def free_slots(self) -> int:
@@ -222,13 +232,14 @@ class AgentState:
     def lose(self, *, proven: bool, only_stopped: bool = False) -> None:
         """Give up all attempts, or those that were stopped; ``proven`` means that none of their processes is left."""
         why = "died" if self.gone else "did not respond"
+        name = f"dask worker {self.status.address}" if self.status.address else self.status.id
         self.return_unsent(f"its dask worker {why}")
         self.unconfirmed = True
         for run in list(self.runs.values()):
             if only_stopped and run.forced_outcome is None:
                 continue
             if run.end is None:
-                run.lose(Lost(f"dask worker {self.status.address}", why, not proven))
+                run.lose(Lost(name, why, not proven))
             else:
                 run.note = "the rest of its output was lost with its dask worker"
             self._finish(run)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.engine.collect import add_reply
 from queuectl_nb.engine.dask.messages import Ended
 from queuectl_nb.model.attempt import Ending
+from queuectl_nb.model.call import Kind
 from queuectl_nb.model.errors import Busy
 from queuectl_nb.model.outcome import Cancelled
 from queuectl_nb.store.boot_time import read_boot_time
@@ -143,7 +144,7 @@ class Dispatcher:
         known = Ending(now, started_at, run.pid, host=run.host, note=run.note, artifacts=artifacts, usage=run.end.usage)
         ending, spooled, keep_files = self.core.capture(run.token, run.paths, known)
         outcome = run.outcome
-        if run.lease.call is not None:
+        if run.lease.kind != Kind.COMMAND:
             outcome, ending, _ = add_reply(self.core.store.spool, run.token, outcome, ending)
         if keep_files:
             punch_middle(run.limited_paths, self.control.settings.spool_limit)

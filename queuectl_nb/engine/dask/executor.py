@@ -19,7 +19,7 @@ from queuectl_nb.engine.executor import LeaseLost, NoResources
 from queuectl_nb.engine.heartbeat import boot_clock, boot_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from queuectl_nb.engine.dask.dispatch_table import DispatchTable
     from queuectl_nb.engine.dask.messages import Recovery, Request
@@ -128,6 +128,13 @@ class DaskExecutor:
         agent.add(run)
         self._update(agent)
         return run
+
+    def take_over(self, dispatcher: str, leases: Sequence[Lease], settings: Settings) -> list[RemoteRun]:
+        """Recover the ends of attempts that a dead dispatcher has sent, as those of an agent that is gone."""
+        agent = AgentState.of_dead_dispatcher(dispatcher, self._finished, self._long_running, settings)
+        agent.runs = {lease.token: RemoteRun(lease, self._spool, agent) for lease in leases}
+        self.agents[dispatcher] = agent
+        return list(agent.runs.values())
 
     def terminate(self, run: RemoteRun, grace_s: float) -> None:
         """Have an attempt killed: SIGTERM to its whole tree, SIGKILL after ``grace_s`` seconds."""
@@ -286,5 +293,5 @@ class DaskExecutor:
 
 
 def _is_neighbour(one: str, other: str) -> bool:
-    """Return True for the addresses of two dask workers on one host."""
-    return one != other and one.rpartition(":")[0] == other.rpartition(":")[0]
+    """Return True for the addresses of two dask workers on one host, or if ``other`` is unknown."""
+    return not other or (one != other and one.rpartition(":")[0] == other.rpartition(":")[0])

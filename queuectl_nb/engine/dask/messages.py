@@ -35,7 +35,7 @@ __all__ = [
     "to_wire",
 ]
 
-PROTOCOL = 7
+PROTOCOL = 8
 """Version of these messages; increase it with every change."""
 
 
@@ -154,7 +154,7 @@ class AgentStatus(NamedTuple):
     id: str
     address: str
     boot: str
-    host: str
+    host: str | None
     folder: str
     """Where it keeps files, also beyond its death."""
     sequence: int
@@ -196,6 +196,7 @@ class RecoveryQuery(NamedTuple):
     """Asks a dask worker on the host of an agent that is gone for what the agent left."""
 
     folder: str
+    """Empty if the agent is unknown: then nothing is killed."""
     boot: str
     """The boot and pid namespace in which its processes can be seen."""
     tokens: list[str]

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "KEEP_S",
     "create_folder",
+    "find_ends",
     "kill_leftovers",
     "load_end",
     "open_record",
@@ -65,9 +66,13 @@ def create_folder(parent: str, agent: str) -> tuple[str, int]:
     return path, lock
 
 
+def _agent_folders(parent: str) -> list[str]:
+    return glob.glob(os.path.join(glob.escape(parent), f"{PREFIX}*"))
+
+
 def remove_old_folders(parent: str) -> None:
     """Remove the folders of agents that died long ago."""
-    for path in glob.glob(os.path.join(glob.escape(parent), f"{PREFIX}*")):
+    for path in _agent_folders(parent):
         with contextlib.suppress(OSError):  # it is in use, or somebody else's
             lock = os.open(path, _OPEN_FLAGS)
             try:
@@ -152,9 +157,25 @@ def recover(query: RecoveryQuery, timeout_s: float) -> Recovery:
     """Kill the processes of an agent that is gone, and return what its folder has."""
     runners = [path.stem for path in Path(query.folder).glob(f"*{RECORD_SUFFIX}")]
     gone = query.boot == heartbeat.boot_id() and kill_leftovers(query.folder, runners, query.tokens, timeout_s)
-    ends = [end for token in query.tokens if (end := load_end(query.folder, token)) is not None]
-    chunks = [chunk for read in query.reads if (chunk := read_chunk(query.folder, read)).data is not None]
-    return Recovery(gone, ends, chunks)
+    return Recovery(gone, *_read_left(query.folder, query))
+
+
+def _read_left(folder: str, query: RecoveryQuery) -> tuple[list[Ended], list[OutputChunk]]:
+    """Return the ends and the output that a query asks for and a folder has."""
+    ends = [end for token in query.tokens if (end := load_end(folder, token)) is not None]
+    return ends, [chunk for read in query.reads if (chunk := read_chunk(folder, read)).data is not None]
+
+
+def find_ends(parent: str, query: RecoveryQuery) -> Recovery:
+    """Return what the folders of all agents have, dead or alive, for a dispatcher that does not know the agents."""
+    found = Recovery(False, [], [])
+    for folder in _agent_folders(parent):
+        with contextlib.suppress(OSError):
+            if os.lstat(folder).st_uid == os.geteuid():
+                ends, chunks = _read_left(folder, query)
+                found.ended.extend(ends)
+                found.chunks.extend(chunks)
+    return found
 
 
 def read_chunk(folder: str, read: OutputRead) -> OutputChunk:

@@ -77,7 +77,7 @@ class RemoteRun:
             if received < self.sizes[stream]
         ]
 
-    def mark_running(self, pid: int | None, age_s: float, host: str) -> None:
+    def mark_running(self, pid: int | None, age_s: float, host: str | None) -> None:
         """Record that the attempt has been running for ``age_s`` seconds."""
         self.pid, self.host = pid, host
         if self.started_at is None:

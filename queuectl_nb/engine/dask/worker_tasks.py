@@ -29,6 +29,11 @@ def _agents(worker: Any) -> dict[str, Agent]:
     return agents
 
 
+def _parent_folder(worker: Any) -> str:
+    """Return the folder for the folders of agents; the dask worker's own is removed when it exits."""
+    return os.path.dirname(f"{worker.local_directory}")
+
+
 def check_version(protocol: int) -> str:
     """Return what is wrong with the version of this package, or an empty string."""
     if protocol == PROTOCOL:
@@ -51,8 +56,7 @@ def run_slot(slot: str, dispatcher_id: str, topic: str, db: str) -> None:
         if agent is None:
             for other in [other for other, each in agents.items() if each.abandoned]:
                 agents.pop(other).remove_files()
-            # the dask worker's own folder is removed when it exits
-            folder = os.path.dirname(worker.local_directory)
+            folder = _parent_folder(worker)
             recovery.remove_old_folders(folder)
             agent = Agent(dispatcher_id, send_event, folder, db, worker.address)
             agents[dispatcher_id] = agent
@@ -66,6 +70,8 @@ async def answer(dispatcher_id: str, agent_id: str, question: Any, dask_worker: 
     """
     message = from_wire(question)
     if isinstance(message, RecoveryQuery):
+        if not message.folder:
+            return to_wire(await asyncio.to_thread(recovery.find_ends, _parent_folder(dask_worker), message))
         return to_wire(await asyncio.to_thread(recovery.recover, message, CLEANUP_TIMEOUT_S))
     agent = _agents(dask_worker).get(dispatcher_id)
     return None if agent is None or agent.id != agent_id else to_wire(agent.handle_request(message))
