@@ -17,10 +17,12 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
 from queuectl_nb.client.pool_events import UnreadEvents, error_of, parse_event
-from queuectl_nb.client.supervisor_process import count_fitting, limit_text, start_supervisor
+from queuectl_nb.client.scale import find_pool, scale_pool
+from queuectl_nb.client.supervisor_process import start_supervisor
 from queuectl_nb.client.workers import list_workers, stop_and_wait
 from queuectl_nb.engine.forced_stop import read_kill_grace
-from queuectl_nb.model.errors import BadEnvironment, QueuectlError, WaitTimeout
+from queuectl_nb.engine.pool_size import count_fitting, limit_text
+from queuectl_nb.model.errors import BadEnvironment, QueuectlError, WaitTimeout, WrongState
 from queuectl_nb.store.paths import real_path, spool_dir
 
 if TYPE_CHECKING:
@@ -206,6 +208,20 @@ class WorkerPool:
         """Yield events until the pool has ended; not available with ``on_event``."""
         return chain.from_iterable(self.unread.batches())
 
+    def scale(self, count: int) -> list[str]:
+        """Start or stop workers until there are ``count``, and return their names; see ``Queue.scale_workers``."""
+        names = [worker["name"] for worker in self.workers if worker["state"] in ("busy", "idle")]
+        if not names:
+            raise WrongState("the pool has ended; start another one")
+        store = self._queue.store
+        return scale_pool(store, find_pool(store, names[0]), count, lambda: self._send(b"scale\n"))
+
+    def _send(self, word: bytes) -> None:
+        """Send a word to the supervisor, if it has a control pipe."""
+        if self.process.stdin is not None:
+            with contextlib.suppress(OSError, ValueError):  # it has ended meanwhile
+                self.process.stdin.write(word)
+
     def stop(self, *, now: bool = False, wait: bool = True, timeout: float | None = None) -> None:
         """Stop the workers after their current jobs; with ``now``, return the jobs instead.
 
@@ -220,8 +236,7 @@ class WorkerPool:
         if self.process.stdin is None:
             self.process.send_signal(signal.SIGTERM if now else signal.SIGINT)
         else:
-            with contextlib.suppress(OSError, ValueError):  # it has ended meanwhile
-                self.process.stdin.write(b"now\n" if now else b"drain\n")
+            self._send(b"now\n" if now else b"drain\n")
         if wait:
             self.wait(timeout)
 

@@ -152,3 +152,13 @@ class QueueControl(QueueData):
         from queuectl_nb.client import workers
 
         return workers.stop_workers(self.store, names, now=now, timeout=arguments.parse_timeout(timeout))
+
+    def scale_workers(self, count: int, pool: str | None = None) -> list[str]:
+        """Start or stop workers until a running pool has ``count`` of them, and return their names.
+
+        ``pool`` names one of its workers, if several pools are running. Workers that are too many finish their job
+        first. Raises ``NotFound`` without such a pool, and ``WrongState`` for one that runs on dask.
+        """
+        from queuectl_nb.client.scale import find_pool, scale_pool
+
+        return scale_pool(self.store, find_pool(self.store, pool), count)

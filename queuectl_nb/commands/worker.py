@@ -1,4 +1,4 @@
-"""``worker``: start, stop and list workers."""
+"""``worker``: start, stop, scale and list workers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.render.json_shapes import WORKER_FIELDS
 
-__all__ = ["command", "list_", "start", "stop"]
+__all__ = ["command", "list_", "scale", "start", "stop"]
 
 COLUMNS = (
     ("Name", "name"),
@@ -98,6 +98,21 @@ def stop(context: Context, *, names: Sequence[str], now: bool) -> Done:
     return Done([f"{len(stopped)} worker(s) stopped."], lambda: stopped, notes=lambda: notes)
 
 
+@queuectl_command(
+    "scale",
+    examples=["queuectl worker scale 8", "queuectl worker scale 2 --pool worker-3"],
+)
+@click.argument("count", metavar="N", type=TextParam("N"))
+@click.option("--pool", metavar="WORKER", type=NAME, help="The pool of this worker; needed if several are running.")
+def scale(context: Context, /, *, count: str, pool: str | None) -> Done:
+    """Change the number of workers of a running pool to N.
+
+    Workers that are too many stop after their current job. Pools on dask are scaled with their cluster.
+    """
+    names = context.queue().scale_workers(validation.parse_int("N", count, 1, MAX_WORKERS), pool)
+    return Done([f"Scaled to {len(names)} worker(s): {', '.join(names)}"], lambda: names)
+
+
 @queuectl_command("list")
 def list_(context: Context) -> Listing:
     """List workers: live ones, and lost ones not cleaned up yet."""
@@ -113,4 +128,4 @@ def list_(context: Context) -> Listing:
     )
 
 
-command = command_group("worker", "Start, stop and list workers.", start, stop, list_)
+command = command_group("worker", "Start, stop, scale and list workers.", start, stop, scale, list_)

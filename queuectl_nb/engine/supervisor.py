@@ -21,6 +21,7 @@ from queuectl_nb.engine.control import CONTROL_PIPE
 from queuectl_nb.engine.housekeeping import Housekeeping
 from queuectl_nb.engine.notifier import unregister_worker
 from queuectl_nb.engine.poller import Poller
+from queuectl_nb.engine.pool_size import PoolSize
 from queuectl_nb.engine.rescuer import Rescued, Rescuer
 from queuectl_nb.engine.worker_process import KILL_MARGIN_S, WorkerProcess
 from queuectl_nb.engine.worker_record import read_record
@@ -59,6 +60,7 @@ class Supervisor:
         self.stop: str | None = None
         self.maintenance_at = 0.0
         self.housekeeping = Housekeeping(store)
+        self.size = PoolSize(store, config)
         self.last_warning = ""
         """Error of the last maintenance run; reported once."""
         self.exit_code = 0
@@ -75,7 +77,7 @@ class Supervisor:
     def work(self) -> int:
         """Start the workers and supervise them until all have ended."""
         rescued = self.rescuer.rescue_dead()
-        self.workers = WorkerProcess.register(self.store, self.config.queues, self.config.processes)
+        self.workers = WorkerProcess.register(self.store, self.config, self.config.processes)
         self.store.db.set_lock_timeout(LOCK_TIMEOUT_S)
         self._start(self.workers)
         self._report_rescued(rescued)
@@ -100,6 +102,7 @@ class Supervisor:
             orphaned = orphaned or not words
             for word in words:
                 self._broadcast_stop(word)
+            self.maintenance_at = 0.0  # the word may be "scale"
         if orphaned:
             self._on_orphaned()
         for number, sender in self.poller.signals.items():
@@ -195,7 +198,7 @@ class Supervisor:
     def _start_replacement(self, worker: WorkerProcess) -> None:
         """Register another dispatcher beside a dead one: settling remote attempts takes as long as a lease."""
         try:
-            (replacement,) = WorkerProcess.register(self.store, self.config.queues)
+            (replacement,) = WorkerProcess.register(self.store, self.config)
         except QueuectlError as error:  # then it is restarted once it is settled, like any worker
             self.events.emit("warning", worker=worker.name, text=str(error))
         else:
@@ -277,6 +280,10 @@ class Supervisor:
             for worker in self.workers:  # also those without a process
                 if worker.name in requests:
                     worker.request_stop(requests[worker.name], self.settings.kill_grace)
+            if self.stop is None and (size := self.size.requested()) is not None:
+                added = self.size.change(size, self.workers, self.settings.kill_grace)
+                self.workers += added
+                self._start(added)
             self._report_rescued(self.rescuer.rescue_dead())
             names = [row.name for row in rows]
             frozen = self.freeze_detector.find_frozen(names, now, self.settings.lease, MAINTENANCE_INTERVAL_S)

@@ -20,7 +20,6 @@ from queuectl_nb.store.boot_time import read_boot_time
 from queuectl_nb.store.os_errors import os_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Self
 
     from queuectl_nb.engine.config import WorkerConfig
@@ -90,7 +89,7 @@ class WorkerProcess:
         self._deaths = 0
 
     @classmethod
-    def register(cls, store: Store, queues: Sequence[str], count: int = 1) -> list[Self]:
+    def register(cls, store: Store, config: WorkerConfig, count: int = 1) -> list[Self]:
         """Register free names. Their locks are taken before they are visible, and held until the supervisor exits."""
         locks: dict[str, int] = {}
 
@@ -106,9 +105,10 @@ class WorkerProcess:
                 count=count,
                 pool=os.getpid(),
                 host=heartbeat.host_name(),
-                queues=queues,
+                queues=config.queues,
                 now=time.time(),
                 boot=read_boot_time().boot,
+                executor="local" if config.dask is None else "dask",
             )
         except BaseException:
             for handle in locks.values():

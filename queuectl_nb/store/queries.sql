@@ -595,6 +595,18 @@ WHERE jobs.id IN (SELECT value FROM json_each(:ids));
 INSERT INTO workers (name, host, pool, queues, started_at)
 VALUES (:name, :host, :pool, :queues, :now);
 
+-- name: add_pool
+INSERT INTO pools (host, pid, executor) VALUES (:host, :pool, :executor) ON CONFLICT DO NOTHING;
+
+-- name: pool
+SELECT executor, size FROM pools WHERE host = :host AND pid = :pool;
+
+-- name: request_size
+UPDATE pools SET size = :size WHERE host = :host AND pid = :pool;
+
+-- name: clear_size
+UPDATE pools SET size = NULL WHERE host = :host AND pid = :pool AND size = :size;
+
 -- name: worker_is_running
 UPDATE workers SET pid = :pid, started_at = :now WHERE name = :name;
 

@@ -47,6 +47,7 @@ class Workers:
         queues: Sequence[str],
         now: float,
         boot: str = "",
+        executor: str = "local",
     ) -> list[str]:
         """Register ``count`` workers under the lowest free ``worker-N`` and return these names.
 
@@ -66,6 +67,7 @@ class Workers:
                 if (name := f"worker-{number}") not in taken and acquire_lock(name):
                     names.append(name)
             row = {"host": host, "pool": pool, "queues": json.dumps(list(queues)), "now": now}
+            connection.execute(Q.add_pool, {"host": host, "pool": pool, "executor": executor})
             connection.executemany(Q.add_worker, [{**row, "name": name} for name in names])
         return names
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from queuectl_nb.cli import main as console
-from queuectl_nb.client.supervisor_process import RESERVED_FILES
+from queuectl_nb.engine.pool_size import RESERVED_FILES
 from tests.engine.harness import until
 from tests.journeys.terminals import CONSOLE, environment
 

@@ -49,7 +49,7 @@ EXPECTED = [
     "demo",
 ]
 NOUNS = {
-    "worker": ["start", "stop", "list"],
+    "worker": ["start", "stop", "scale", "list"],
     "dlq": ["list", "retry", "purge"],
     "config": ["list", "get", "set", "unset"],
 }

@@ -45,6 +45,7 @@ READING: tuple[tuple[str, ...], ...] = (
     ("status",),
     ("wait",),
     ("worker", "list"),
+    ("worker", "scale", "1"),
     ("worker", "stop"),
 )
 CREATING: tuple[tuple[str, ...], ...] = (

@@ -100,7 +100,7 @@ def test_pids_are_recorded_once_the_database_is_free(harness: WorkerHarness) -> 
     store = harness.queue.store
     config = WorkerConfig(db=harness.path, detach=True)
     supervisor = Supervisor(store, config, Events(os.open(os.devnull, os.O_WRONLY)), ())
-    (worker,) = WorkerProcess.register(store, ())
+    (worker,) = WorkerProcess.register(store, config)
     supervisor.workers = [worker]
     store.db.set_lock_timeout(0.02)
     with store.db.write_lock.request(1), pytest.MonkeyPatch.context() as patch:

@@ -128,17 +128,20 @@ def test_pause_and_resume(page: Page, queue: Queue, dashboard: Dashboard) -> Non
     until(lambda: ("Queue gpu is paused.", False) in page.messages())
 
 
-def test_start_and_stop_workers(page: Page, queue: Queue, dashboard: Dashboard) -> None:
-    """Buttons start and stop workers; the log of a running job is followed."""
+def test_start_scale_and_stop_workers(page: Page, queue: Queue, dashboard: Dashboard) -> None:
+    """Buttons start, scale and stop workers; the log of a running job is followed."""
     page.select("a")
     dashboard.worker_panel.count.value = 2
     dashboard.worker_panel.start.click()
     until(lambda: "worker-2" in dashboard.worker_panel.selected.options, 60)
     queue.wait(timeout=60)
     until(lambda: "a\n" in "".join(text for each in page.log for _, text in each["pieces"]))
+    dashboard.worker_panel.count.value = 3
+    dashboard.worker_panel.scale.click()
+    until(lambda: ("Scaled to worker-1, worker-2, worker-3.", False) in page.messages(), 60)
     dashboard.worker_panel.selected.value = "worker-1"
     dashboard.worker_panel.stop.click()
-    until(lambda: [each["name"] for each in list_workers(queue.store)] == ["worker-2"])
+    until(lambda: [each["name"] for each in list_workers(queue.store)] == ["worker-2", "worker-3"])
     dashboard.worker_panel.selected.value = "all workers"
     dashboard.worker_panel.stop.click()
     until(lambda: list_workers(queue.store) == [])

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from queuectl_nb.client.enqueue import enqueue_specs, make_spec
-from queuectl_nb.model.errors import QueuectlError, WaitTimeout
+from queuectl_nb.model.errors import BadInput, QueuectlError, WaitTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -82,6 +82,12 @@ class Actions:
         pool = self._queue.start_workers(count)
         _pools[:] = [each for each in _pools if each.alive] + [pool]
         return f"{', '.join(pool.names)} started."
+
+    def scale_workers(self, count: int, worker: str | None) -> str:
+        """Change the number of workers in the pool of a worker, or in the only pool."""
+        if worker is None and len({each.pool for each in self._queue.store.workers.list_all()}) > 1:
+            raise BadInput("several pools are running; select a worker of the one to scale")
+        return f"Scaled to {', '.join(self._queue.scale_workers(count, worker))}."
 
     def stop_workers(self, names: Sequence[str]) -> str:
         """Stop these workers, or all, after their current job."""

@@ -148,6 +148,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         toolbar.resume.on_click(lambda _: self._act(self.actions.resume, toolbar.selected_queue))
         panel = self.worker_panel
         panel.start.on_click(lambda _: self._act(self.actions.start_workers, panel.count.value))
+        panel.scale.on_click(lambda _: self._act(self._scale, panel.count.value))
         panel.stop.on_click(lambda _: self._act(self.actions.stop_workers, self._workers_to_stop()))
         self.form.submit.on_click(lambda _: self._enqueue())
         for field in self.form.fields.values():
@@ -227,6 +228,9 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def _act(self, action: Callable[[Any], str], value: Any) -> None:
         self.actions.start(lambda: action(value))
+
+    def _scale(self, count: int) -> str:
+        return self.actions.scale_workers(count, next(iter(self._workers_to_stop()), None))
 
     def _workers_to_stop(self) -> list[str]:
         selected = self.worker_panel.selected.value

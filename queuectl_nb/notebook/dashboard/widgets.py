@@ -128,14 +128,16 @@ class WorkerPanel:
 
     def __init__(self) -> None:
         self.list = _styled(w.HTML(), "qc-workers-list")
-        number = w.BoundedIntText(value=1, min=1, max=256, description="Number of workers to start")
+        number = w.BoundedIntText(value=1, min=1, max=256, description="Number of workers")
         self.count = _styled(number, "qc-count", "qc-unlabelled")
         self.start = _button("Start workers", "Start this many worker processes; they stop with this kernel")
+        scale_tooltip = "Change the running pool to this many workers; those that are too many finish their job first"
+        self.scale = _button("Scale", scale_tooltip)
         self.selected = _styled(
             w.Dropdown(options=[ALL_WORKERS], description="Workers to stop"), "qc-which", "qc-unlabelled"
         )
         self.stop = _button("Stop", "Stop these workers after their current job")
-        groups = [_box([self.count, self.start], "qc-group"), _box([self.selected, self.stop], "qc-group")]
+        groups = [_box([self.count, self.start, self.scale], "qc-group"), _box([self.selected, self.stop], "qc-group")]
         self.box = _styled(w.VBox([self.list, _box(groups, "qc-groups")]), "qc-workers")
 
     def show(self, workers: Sequence[Mapping[str, Any]], hints: Sequence[str] = ()) -> None:
@@ -157,7 +159,7 @@ class WorkerPanel:
         self.list.value = listed + "".join(fill("paragraph", text=f"Jobs wait: {hint}") for hint in hints)
         names = [ALL_WORKERS, *(each["name"] for each in workers if each["state"] != "lost")]
         _set_options(self.selected, names)
-        self.stop.disabled = len(names) == 1
+        self.stop.disabled = self.scale.disabled = len(names) == 1
 
 
 class Toolbar:

@@ -206,6 +206,19 @@ CREATE TABLE workers (
     stop TEXT CHECK (stop IN ('drain', 'now'))
 ) WITHOUT ROWID;
 
+CREATE TABLE pools (
+    -- The supervisors that have workers.
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    executor TEXT NOT NULL CHECK (executor IN ('local', 'dask')),
+    size INTEGER CHECK (size > 0),  -- the number of workers that the supervisor was asked for and has yet to reach
+    PRIMARY KEY (host, pid)
+) WITHOUT ROWID;
+CREATE TRIGGER pools_removed AFTER DELETE ON workers
+WHEN NOT EXISTS (SELECT 1 FROM workers WHERE host = old.host AND pool = old.pool) BEGIN
+    DELETE FROM pools WHERE host = old.host AND pid = old.pool;
+END;
+
 CREATE TABLE settings (
     key TEXT PRIMARY KEY,
     value TEXT NOT NULL
