@@ -92,20 +92,22 @@ def insert_missing(
         new = prepare([specs[index] for index in missing]) if missing else None
         if new is not None:
             new.write_blobs()
-        _write_blobs(db, [specs[first[each[0]]] for each in _retried(known)])
+        again = _retried(known)
+        _write_blobs(db, [specs[first[each[0]]] for each in again])
         with db.write() as connection:
             revision, removed = connection.execute(Q.revision).fetchone()
             found = known if (revision - 1, removed) == version else _find(connection, keys)
             if found.keys() != known.keys():  # others have enqueued or deleted meanwhile
                 known = found
                 continue
+            if found is not known:
+                again = _retried(found)
             _check_work(specs, given, first, found)
             retried = sorted(
-                JobRef(seq, name, State(state), worker, bool(after))
-                for _, _, seq, name, state, worker, after in _retried(found)
+                JobRef(seq, name, State(state), worker, bool(after)) for _, _, seq, name, state, worker, after in again
             )
             retry_jobs(connection, retried, now, fresh=True)
-            _renew(db, connection, [(each[2], specs[first[each[0]]]) for each in _retried(found)], environment)
+            _renew(db, connection, [(each[2], specs[first[each[0]]]) for each in again], environment)
             changed = _has_other_version(connection, [specs[index].key for index in missing])
             try:
                 ids = new.insert(connection, environment, check_ids=True) if new is not None else []

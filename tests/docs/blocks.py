@@ -1,9 +1,9 @@
 """The code blocks of a page, with the instructions for this test in HTML comments before them.
 
-``<!-- not run: REASON -->`` skips the next block; ``<!-- file: NAME -->`` saves it as a file; ``<!-- terminal -->``
-runs its command in a second terminal, which stays open; ``<!-- exit code: N -->`` is the exit code of its last command;
-``<!-- output -->`` marks it as the output of the previous block, ``<!-- terminal shows -->`` as output of the second
-terminal.
+``<!-- not run: REASON -->`` skips the next block; ``<!-- needs: MODULE -->`` skips the page where the module is
+missing; ``<!-- file: NAME -->`` saves it as a file; ``<!-- terminal -->`` runs its command in a second terminal, which
+stays open; ``<!-- exit code: N -->`` is the exit code of its last command; ``<!-- output -->`` marks it as the output
+of the previous block, ``<!-- terminal shows -->`` as output of the second terminal.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["LANGUAGES", "RUN", "Block", "blocks_of", "commands_of"]
 
 RUN = ("bash", "console", "python", "ipython")
-LANGUAGES = (*RUN, "text", "json", "mermaid", "sql", "csv")
+LANGUAGES = (*RUN, "text", "json", "yaml", "mermaid", "sql", "csv")
 """Allowed languages; any other could hide a block from the test."""
-_MARK = re.compile(r"<!-- (not run|file|terminal shows|terminal|exit code|output)(?:: (.*?))? -->", re.DOTALL)
+_MARK = re.compile(r"<!-- (not run|needs|file|terminal shows|terminal|exit code|output)(?:: (.*?))? -->", re.DOTALL)
 
 
 @dataclass

@@ -41,6 +41,8 @@ def runner(tmp_path: Path, template_path: Path) -> Iterator[PageRunner]:
 def test_the_blocks_of_a_page_run(page: Path, runner: PageRunner) -> None:
     """All blocks run in order with the expected exit code and output; a block that cannot run gives the reason."""
     for block in blocks_of(page):
+        if "needs" in block.marks:
+            pytest.importorskip(block.marks["needs"])
         assert block.language in LANGUAGES, f"{block.where}: the language of a block must be one of {LANGUAGES}"
         runner.run(block)
     assert not missing_files(page, runner.project)

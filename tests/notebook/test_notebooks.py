@@ -56,6 +56,7 @@ def test_saved_outputs() -> None:
     "name",
     [
         "02-failures",
+        "04-parameter-sweep",
         "05-operating-a-queue",
         "07-functions",
         pytest.param("08-cells-and-notebooks", marks=pytest.mark.soak),
