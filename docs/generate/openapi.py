@@ -10,6 +10,7 @@ from docs.generate.schemas import schemas
 from docs.generate.shapes import COUNT, NAME, SECONDS, STATE, TEXT, TIME, WHOLE, closed
 from queuectl_nb import __version__
 from queuectl_nb.model.displayed_command import MAX_LISTED_CHARS
+from queuectl_nb.model.error_groups import REASONS
 from queuectl_nb.store.spool import STREAMS
 from queuectl_nb.web.artifacts import MAX_LISTED
 from queuectl_nb.web.query_params import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
@@ -34,6 +35,26 @@ OWN_SHAPES: Mapping[str, dict[str, Any]] = {
         {
             "jobs": {"type": "array", "items": {"$ref": "job.schema.json"}, "description": "last updated first"},
             "next": {**NULLABLE_TEXT, "description": "value of after for the next page; null on the last page"},
+        }
+    ),
+    "errors": closed(
+        {
+            "errors": {
+                "type": "array",
+                "items": closed(
+                    {
+                        "key": {**TEXT, "description": "selects the jobs of the group"},
+                        "count": COUNT,
+                        "reason": {"enum": list(REASONS)},
+                        "message": {**TEXT, "description": "the error of the example"},
+                        "first_at": TIME,
+                        "last_at": TIME,
+                        "example": {**TEXT, "description": "the id of the job that failed last"},
+                    }
+                ),
+                "description": "the largest groups first",
+            },
+            "more": {"type": "boolean", "description": "whether there are more groups"},
         }
     ),
     "log-piece": closed(
@@ -110,6 +131,11 @@ OWN_SHAPES: Mapping[str, dict[str, Any]] = {
             "counts": {"$ref": "status.schema.json#/properties/counts"},
             "paused": {"$ref": "status.schema.json#/properties/paused"},
             "workers": {"$ref": "status.schema.json#/properties/workers"},
+            "limits": {
+                "type": "array",
+                "items": closed({"queue": NAME, "limit": WHOLE, "running": COUNT}),
+                "description": "how many jobs of a queue may run at a time, and how many are running",
+            },
             "hints": {"type": "array", "items": TEXT, "description": "why jobs wait although they could start"},
             "throughput": closed(
                 {
@@ -151,12 +177,20 @@ OWN_SHAPES: Mapping[str, dict[str, Any]] = {
 ARTIFACT_NAME = {"name": "name", "in": "path", "required": True, "schema": TEXT}
 JOB_ID = {"name": "job_id", "in": "path", "required": True, "schema": NAME}
 ARTIFACT_ATTEMPT = ({**WHOLE, "minimum": 1}, "number of the attempt (default: the latest that has any)")
+LIMIT = {**WHOLE, "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE}
+SELECTION: Mapping[str, tuple[dict[str, Any], str]] = {
+    "state": ({"type": "array", "items": STATE}, "only jobs in this state; repeatable"),
+    "queue": (NAME, "only jobs in this queue"),
+    "tag": (TEXT, "only jobs with this tag"),
+    "error": (TEXT, "only jobs that failed for the reason with this key of `/api/errors`"),
+    "search": (TEXT, "only jobs with this text in their id or command, ignoring case"),
+    "q": (TEXT, "short for `search`"),
+}
 QUERY: Mapping[str, Mapping[str, tuple[dict[str, Any], str]]] = {
+    "/api/errors": {**SELECTION, "limit": (LIMIT, "number of groups")},
     "/api/jobs": {
-        "state": (STATE, "only jobs in this state"),
-        "queue": (NAME, "only jobs in this queue"),
-        "q": (TEXT, "only jobs with this text in their id or command, ignoring case"),
-        "limit": ({**WHOLE, "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE}, "jobs per page"),
+        **SELECTION,
+        "limit": (LIMIT, "jobs per page"),
         "after": (TEXT, "`next` of the previous page"),
         "short": (
             {"enum": ["yes", "no"], "default": "no"},
@@ -177,6 +211,7 @@ QUERY: Mapping[str, Mapping[str, tuple[dict[str, Any], str]]] = {
 BODIES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
     "/api/status": ("Job counts, paused queues and workers", "application/json", {"$ref": "status.schema.json"}),
     "/api/jobs": ("One page of jobs", "application/json", {"$ref": "jobs-page.schema.json"}),
+    "/api/errors": ("Why jobs failed, by reason", "application/json", {"$ref": "errors.schema.json"}),
     "/api/jobs/{job_id}": (
         "A job and its attempts",
         "application/json",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.client.hints import CONSOLE, waiting_hints
 from queuectl_nb.client.workers import read_status
 from queuectl_nb.store.attempt_history import count_outcomes
+from queuectl_nb.store.limits import read_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,6 +116,7 @@ class ChangeWatcher:
         """Return the overview of the queue in JSON types. The object is shared: do not change it.
 
         ``version`` (a list) · ``at`` (epoch seconds) · ``counts``, ``paused`` and ``workers`` as in ``status --json`` ·
+        ``limits``: ``queue``, ``limit`` and ``running`` of limited queues ·
         ``hints``: why jobs wait although they could start ·
         ``throughput``: ``start`` (epoch seconds), ``slice_s`` and, one number a slice, the ``succeeded``, ``failed``
         and ``stopped`` attempts that ended.
@@ -133,6 +135,7 @@ class ChangeWatcher:
             "version": list(version),
             "at": now,
             **read_status(self.queue.store),
+            "limits": [each._asdict() for each in read_limits(self.queue.store.db)],
             "hints": waiting_hints(self.queue.store, program=self._program),
             "throughput": self._throughput.read(now),
         }

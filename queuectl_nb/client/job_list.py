@@ -89,8 +89,7 @@ class JobList:
     @property
     def _plain(self) -> bool:
         """Whether the order comes from an index."""
-        wanted = self.filter
-        return not (wanted.sort or wanted.reverse or wanted.search or wanted.tag or wanted.queue)
+        return self.filter == Filter(state=self.filter.state)
 
     def _head(self, first: int, count: int, version: Version, *, live: bool) -> Window:
         head = Filter(state=self.filter.state, limit=HEAD_ROWS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from queuectl_nb.client.arguments import parse_ids
 from queuectl_nb.model.errors import BadInput
@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from queuectl_nb.store.job_filter import Filter
     from queuectl_nb.store.store import Store
 
-__all__ = ["Selection", "choose_dead_jobs", "choose_jobs", "filter_of", "known_ids", "selected_ids"]
+__all__ = [
+    "Selection",
+    "choose_dead_jobs",
+    "choose_jobs",
+    "filter_of",
+    "known_ids",
+    "selected_ids",
+    "selection_of",
+]
 
 
 class Selection(TypedDict, total=False):
@@ -59,6 +67,12 @@ def filter_of(chosen: list[str] | Filter) -> Filter:
     from queuectl_nb.store.job_filter import Filter
 
     return chosen if isinstance(chosen, Filter) else Filter(ids=tuple(chosen) or None)
+
+
+def selection_of(job_filter: Filter) -> Selection:
+    """Return the properties by which a filter selects jobs; none for all jobs."""
+    values = {name: getattr(job_filter, name) for name in Selection.__annotations__}
+    return cast("Selection", {name: value for name, value in values.items() if value})
 
 
 def selected_ids(store: Store, chosen: list[str] | Filter) -> list[str]:

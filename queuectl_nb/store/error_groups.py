@@ -29,8 +29,8 @@ class FailedJobs:
     """The id of the job that failed last."""
 
 
-def read_error_groups(db: Database, job_filter: Filter) -> list[FailedJobs]:
-    """Return the groups of a filter's failed and dead jobs, the largest first."""
+def read_error_groups(db: Database, job_filter: Filter, limit: int | None = None) -> list[FailedJobs]:
+    """Return the groups of a filter's failed and dead jobs, the largest first, at most ``limit``."""
     condition, values = job_filter.condition("error_key IS NOT NULL")
     # reads the index jobs_errors only, unless the filter needs more
     groups = (
@@ -41,7 +41,7 @@ def read_error_groups(db: Database, job_filter: Filter) -> list[FailedJobs]:
     newest = f"SELECT seq FROM jobs {condition} ORDER BY finished_at DESC LIMIT 1"  # noqa: S608
     found = []
     with db.read() as connection:
-        for key, count, first_at, last_at in connection.execute(groups, values).fetchall():
+        for key, count, first_at, last_at in connection.execute(groups, values).fetchall()[:limit]:
             ((seq,),) = connection.execute(newest, {**values, "key": key})
             ((example, error, reason),) = connection.execute(Q.example_of_error, {"seq": seq})
             found.append(FailedJobs(key, count, reason, error, first_at, last_at, example))

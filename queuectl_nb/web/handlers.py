@@ -105,6 +105,8 @@ class _Jobs(JsonHandler):
     """``/api/jobs``."""
 
     params = query_params.JOBS_PARAMS
+    body = staticmethod(serializers.jobs)
+    slow = False
     _page: asyncio.Future[tuple[str, str | None]] | None = None
 
     @authenticated
@@ -114,11 +116,11 @@ class _Jobs(JsonHandler):
         A query that has not started when the client disconnects is dropped: a search box sends one per keystroke.
         """
         query = self.parse_query()
-        slow = query["q"] is not None or query["queue"] is not None
+        slow = self.slow or any(query_params.parse_selection({**query, "state": None}).values())
 
         def read(watcher: ChangeWatcher) -> tuple[str, str | None]:
             etag = revision_etag(watcher)
-            return etag, None if self.client_has(etag) else json_text(serializers.jobs(watcher.queue, query))
+            return etag, None if self.client_has(etag) else json_text(self.body(watcher.queue, query))
 
         self._page = asyncio.ensure_future(self.reader.read(read, slow=slow))
         try:
@@ -131,6 +133,14 @@ class _Jobs(JsonHandler):
         """Cancel the query of a client that disconnected."""
         if self._page is not None:
             self._page.cancel()
+
+
+class _Errors(_Jobs):
+    """``/api/errors``."""
+
+    params = query_params.ERRORS_PARAMS
+    body = staticmethod(serializers.errors)
+    slow = True
 
 
 class _OneJob(JsonHandler):
@@ -258,6 +268,7 @@ ROUTES: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
     ("/", Page, {}),
     ("/api/status", _Computed, {"compute": lambda watcher: read_status(watcher.queue.store)}),
     ("/api/jobs", _Jobs, {}),
+    ("/api/errors", _Errors, {}),
     (f"/api/jobs/{JOB_ID}", _OneJob, {}),
     (f"/api/jobs/{JOB_ID}/log", _JobLog, {}),
     (f"/api/jobs/{JOB_ID}/outputs", Outputs, {}),

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.state import State
 from queuectl_nb.store.spool import STREAMS
 
+if TYPE_CHECKING:
+    from queuectl_nb.client.selection import Selection
+
 __all__ = [
     "ARTIFACT_PARAMS",
     "DEFAULT_PAGE_SIZE",
+    "ERRORS_PARAMS",
     "JOBS_PARAMS",
     "JOB_PARAMS",
     "LOG_PARAMS",
@@ -21,6 +25,7 @@ __all__ = [
     "QueryParam",
     "decode_cursor",
     "parse_query",
+    "parse_selection",
 ]
 
 DEFAULT_PAGE_SIZE = 100
@@ -34,6 +39,8 @@ class QueryParam:
 
     parse: Callable[[str], Any]
     default: Any = None
+    repeatable: bool = False
+    """Whether its value is a list."""
 
 
 def decode_cursor(text: str) -> tuple[int, int]:
@@ -51,15 +58,21 @@ def decode_cursor(text: str) -> tuple[int, int]:
 
 def _search_text(value: str) -> str:
     if len(value) > MAX_SEARCH_LENGTH:
-        raise BadInput(f"q has {len(value)} characters; at most {MAX_SEARCH_LENGTH} are allowed")
-    return validation.parse_text("q", value)
+        raise BadInput(f"the search text has {len(value)} characters; at most {MAX_SEARCH_LENGTH} are allowed")
+    return validation.parse_text("search text", value)
 
 
-JOBS_PARAMS: Mapping[str, QueryParam] = {
-    "state": QueryParam(lambda text: validation.parse_choice("state", text, State)),
+ERRORS_PARAMS: Mapping[str, QueryParam] = {
+    "state": QueryParam(lambda text: validation.parse_choice("state", text, State), repeatable=True),
     "queue": QueryParam(lambda text: validation.parse_name("queue", text)),
+    "tag": QueryParam(lambda text: validation.parse_name("tag", text)),
+    "error": QueryParam(lambda text: validation.parse_text("error key", text)),
+    "search": QueryParam(_search_text),
     "q": QueryParam(_search_text),
     "limit": QueryParam(lambda text: validation.parse_int("limit", text, 1, MAX_PAGE_SIZE), DEFAULT_PAGE_SIZE),
+}
+JOBS_PARAMS: Mapping[str, QueryParam] = {
+    **ERRORS_PARAMS,
     "after": QueryParam(decode_cursor),
     "short": QueryParam(lambda text: validation.parse_choice("short", text, ("yes", "no")), "no"),
 }
@@ -88,10 +101,24 @@ def parse_query(params: Mapping[str, QueryParam], arguments: Mapping[str, Sequen
     values = {}
     for name, param in params.items():
         texts = [text for text in arguments.get(name, ()) if text]
-        if len(texts) > 1:
+        if len(texts) > 1 and not param.repeatable:
             raise BadInput(f"query parameter {name} is given {len(texts)} times; give it once")
         try:
-            values[name] = param.parse(texts[0].decode()) if texts else param.default
+            found = [param.parse(text.decode()) for text in texts]
         except UnicodeDecodeError:
             raise BadInput(f"query parameter {name} is not valid UTF-8") from None
+        values[name] = param.default if not found else found if param.repeatable else found[0]
     return values
+
+
+def parse_selection(query: Mapping[str, Any]) -> Selection:
+    """Return the selection that parsed parameters contain; ``q`` is short for ``search``."""
+    if query["search"] and query["q"]:
+        raise BadInput("give search or q, not both")
+    return {
+        "state": query["state"],
+        "queue": query["queue"],
+        "tag": query["tag"],
+        "error": query["error"],
+        "search": query["search"] or query["q"],
+    }

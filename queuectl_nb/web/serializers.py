@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.client.logs import Logs
 from queuectl_nb.model.displayed_command import MAX_LISTED_CHARS, displayed_command, listed_command
 from queuectl_nb.model.failure import cut
-from queuectl_nb.render.json_shapes import attempt_json, job_json, stats_json
+from queuectl_nb.render.json_shapes import attempt_json, error_group_json, job_json, stats_json
+from queuectl_nb.store.error_groups import read_error_groups
 from queuectl_nb.store.job_filter import Filter
 from queuectl_nb.store.stats import total_stats
+from queuectl_nb.web.query_params import parse_selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.job import JobRecord
 
-__all__ = ["history", "job", "jobs", "log", "stats"]
+__all__ = ["errors", "history", "job", "jobs", "log", "stats"]
 
 
 def jobs(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:
@@ -30,9 +32,7 @@ def jobs(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:
     short = query["short"] == "yes"
     found = queue.store.reader.jobs(
         Filter.from_options(
-            state=query["state"],
-            queue=query["queue"],
-            search=query["q"],
+            **parse_selection(query),
             limit=limit + 1,  # one more tells whether there is a next page
             after=query["after"],
         ),
@@ -41,6 +41,13 @@ def jobs(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:
     page = found[:limit]
     cursor = f"{page[-1].rev}.{page[-1].seq}" if len(found) > limit else None
     return {"jobs": [_short_job(each) if short else job(each) for each in page], "next": cursor}
+
+
+def errors(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:
+    """Return why jobs failed, grouped by reason, the largest groups first, and whether there are ``more``."""
+    limit = query["limit"]
+    found = read_error_groups(queue.store.db, Filter.from_options(**parse_selection(query)), limit + 1)
+    return {"errors": [error_group_json(each) for each in found[:limit]], "more": len(found) > limit}
 
 
 def job(record: JobRecord) -> dict[str, Any]:

@@ -71,6 +71,11 @@ def test_bodies_equal_console_json(server: WebServer, finished_jobs: WorkerHarne
     for state in State:
         assert jobs(f"/api/jobs?state={state}") == console("list", "--state", state)
     assert jobs("/api/jobs?queue=slow") == console("list", "--queue", "slow")
+    groups = console("errors")
+    assert server.ask("/api/errors").json == {"errors": groups, "more": False}
+    assert server.ask("/api/errors?limit=1&state=failed&state=dead").json == {"errors": groups[:1], "more": True}
+    assert server.ask("/api/errors?state=dead").json["errors"] == console("errors", "--state", "dead")
+    assert jobs(f"/api/jobs?error={groups[0]['key']}") == console("list", "--error", groups[0]["key"])
     for job_id in ("good", "result", "bad", "later", "waits", "far"):
         shown = server.ask(f"/api/jobs/{job_id}").json
         assert shown == {**console("show", job_id), "display": shown["command"]}
@@ -190,8 +195,8 @@ def test_pagination(server: WebServer, queue: Queue) -> None:
 
 
 def test_filters(server: WebServer, queue: Queue) -> None:
-    """State, queue and text filters combine; empty parameters are ignored."""
-    queue.enqueue("echo Größe 100%_'\"", id="a", queue="gpu")
+    """The parameters are those of a selection and combine; empty ones are ignored; ``q`` is short for ``search``."""
+    queue.enqueue("echo Größe 100%_'\"", id="a", queue="gpu", tags=["sweep"])
     queue.enqueue("echo other", id="b", queue="gpu")
     queue.enqueue("echo Größe", id="c")
     queue.cancel("b")
@@ -204,6 +209,9 @@ def test_filters(server: WebServer, queue: Queue) -> None:
     assert ids(f"q={quote(chr(37) + '_' + chr(39))}") == ["a"]
     assert ids("q=ECHO&queue=gpu&state=pending") == ["a"]
     assert ids("q=nowhere") == []
+    assert ids("search=echo&state=pending&state=cancelled&queue=gpu") == ["b", "a"]
+    assert ids("tag=sweep") == ["a"]
+    assert ids("tag=swee") == []
 
 
 @pytest.mark.parametrize(
