@@ -40,7 +40,6 @@ STRAY_AGE_S = 3600.0
 """Age from which a file without a row is removed; a transaction that refers to it may be about to start."""
 CLOCK_TICK_S = 1.0
 """A file may seem to be that much older than it is."""
-_NAME_LENGTH = 64
 
 
 def blob_dir(spool: Path) -> str:

@@ -194,3 +194,45 @@ def test_claims_of_a_worker(harness: Any) -> None:
     assert harness.store.workers.current_jobs() == {"worker-1": "a", "worker-2": "b"}
     harness.settle(theirs)
     assert Claims(harness.store.db, "worker-2", "").held_leases() == []
+
+
+def test_a_drain_inside_a_job_does_not_wait_for_it(harness: Any) -> None:
+    """The job that waits for the worker and its dependents do not count; paused ones did not count anyway."""
+    harness.add("outer", queue="x")
+    harness.add("after", queue="y", after=["outer"])
+    harness.add("other", queue="x", priority=-1)
+    harness.claim_job("outer")
+    claims = harness.claims("inner")
+    assert (claims.count_unfinished(), claims.count_unfinished("outer"), claims.count_unfinished("none")) == (3, 1, 3)
+    assert Claims(harness.store.db, "inner", "here", ["x"]).count_unfinished("outer") == 1
+    harness.store.jobs.pause("y", harness.now)
+    assert (claims.count_unfinished(), claims.count_unfinished("outer")) == (2, 1)
+    harness.store.jobs.pause(None, harness.now)
+    assert (claims.count_unfinished(), claims.count_unfinished("outer")) == (1, 0)
+
+
+def test_ready_and_due_jobs_are_counted(harness: Any) -> None:
+    """Up to the limit; jobs that are due count, later ones do not; the first ready job of each queue is named."""
+    harness.add("a", "b", "c", queue="x")
+    harness.add("d", queue="y", priority=3)
+    harness.add("e", queue="y")
+    claims = harness.claims()
+    assert [claims.count_ready(limit, harness.now) for limit in (1, 4, 9)] == [1, 4, 5]
+    assert sorted(claims.first_ready()) == [1, 4]
+    assert Claims(harness.store.db, "w", "here", ["y"]).first_ready() == [4]
+    harness.add("soon", delay=10)
+    assert [claims.count_ready(limit, harness.now + 10) for limit in (5, 9)] == [5, 6]
+    assert claims.count_ready(9, harness.now + 9) == 5
+    harness.store.jobs.pause(None, harness.now)
+    assert (claims.first_ready(), claims.count_ready(9, harness.now)) == ([], 0)
+
+
+def test_a_worker_counts_what_it_has_recorded(harness: Any) -> None:
+    """Results that came too late do not count, and neither do claims that were undone."""
+    harness.store.workers.register(lambda _: True, pool=1, host="here", queues=(), now=harness.now)
+    harness.add("a", "b", "c")
+    first, second, third = harness.claim(3)
+    found = harness.settle_and_claim(ended=[harness.ended(first), harness.ended(second)], released=[third])
+    assert len(found.settled) == 2
+    assert harness.settle(first) is None
+    assert harness.query("SELECT name, jobs_done FROM workers") == [("worker-1", 2)]

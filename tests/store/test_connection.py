@@ -351,3 +351,30 @@ time.sleep(60)
 
 def _with_path() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(sys.modules["queuectl_nb"].__file__ or "").parents[1])}
+
+
+def test_settings_of_connections(store: Store) -> None:
+    """The time to wait for others applies at once, a small cache to workers, and temporary tables are in memory."""
+
+    def pragma(name: str) -> int:
+        found: int = store.db.connection().execute(f"PRAGMA {name}").fetchone()[0]
+        return found
+
+    assert (pragma("busy_timeout"), pragma("temp_store")) == (30_000, 2)
+    store.db.set_lock_timeout(1.5)
+    assert (pragma("busy_timeout"), store.db.lock_timeout_s) == (1500, 1.5)
+    assert pragma("cache_size") < -1000
+    store.db.tune_for_worker()
+    assert pragma("cache_size") == -1000
+    (found,) = store.db.connection().execute("SELECT ?", (None,))
+    assert found == (None,)
+
+
+def test_exclusive_statements_are_transactions(store: Store) -> None:
+    """The write lock is held, and each statement is committed at once."""
+    with store.db.exclusive() as connection:
+        assert not connection.in_transaction
+        connection.execute("INSERT INTO settings (key, value) VALUES ('lease', '9')")
+        assert not connection.in_transaction
+    with store.db.write() as connection:
+        assert connection.in_transaction

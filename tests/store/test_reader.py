@@ -147,3 +147,35 @@ def test_counts_have_every_state(listed: Any) -> None:
     assert list(listed.store.reader.counts()) == list(State)
     assert listed.store.reader.counts()["pending"] == 9
     assert listed.store.reader.counts()["cancelled"] == 2
+
+
+def test_counts_of_a_filter(listed: Any) -> None:
+    """With and without a condition besides the state; order and limit do not matter."""
+    found = [
+        listed.store.reader.count(Filter.from_options(**how))
+        for how in (
+            {}, {"state": "cancelled"}, {"state": ["cancelled", "pending"]}, {"queue": "r", "state": "pending"},
+            {"queue": "q", "limit": 2}, {"state": "pending", "limit": 2, "sort": "id", "reverse": True}, {"tag": "x"},
+        )
+    ]  # fmt: skip
+    assert found == [11, 2, 11, 1, 4, 9, 2]
+
+
+def test_names_for_completion(listed: Any) -> None:
+    """Queues that have jobs or are paused; the newest job; how many were enqueued, and how many wait for one."""
+    reader = listed.store.reader
+    listed.store.jobs.pause("p", listed.now)
+    assert reader.queue_names() == ["default", "p", "q", "r"]
+    assert (reader.newest_id(), reader.count_enqueued()) == ("c3", 11)
+    listed.store.jobs.pause(None, listed.now)
+    assert (reader.queue_names(), reader.paused_queues()) == (["default", "p", "q", "r"], ["*"])
+    listed.add("d", after=["a0"])
+    listed.add("e", after=["d"])
+    assert [reader.count_waiting_for(each) for each in ("a0", "d", "e", "c1")] == [3, 2, 1, 0]
+    assert reader.revisions_of(["c1", "nobody"]) == {"c1": listed.row("c1")["rev"]}
+
+
+def test_an_empty_queue_has_no_newest_job(harness: Any) -> None:
+    """Nothing was enqueued."""
+    assert (harness.store.reader.newest_id(), harness.store.reader.count_enqueued()) == (None, 0)
+    assert harness.store.reader.queue_names() == []
