@@ -86,6 +86,7 @@ JOB = (
     Field("progress", null_or({"type": "number", "minimum": 0, "maximum": 1}), "how far the latest attempt is"),
     Field("metrics", {"type": ["object", "null"]}, "last value of each number that the latest attempt reported"),
     Field("result_repr", null_or(TEXT), "`repr` of the value that a function returned, at most 1,000 characters"),
+    Field("after_any", NAMES, "ids of jobs that must finish first, however they end"),
 )
 
 ATTEMPT = (
@@ -136,6 +137,7 @@ SPEC = (
     Field("queue", NAME, "name of the queue (default `default`)"),
     Field("tags", NAMES, "labels for finding the job"),
     Field("after", NAMES, "ids of jobs that must complete first"),
+    Field("after_any", NAMES, "ids of jobs that must finish first, however they end"),
     Field("cwd", TEXT, "working directory (default: the current one)"),
     Field("env", {"type": "object", "additionalProperties": TEXT}, "additional environment variables"),
     Field("shell", TEXT, "shell that runs the command, such as `bash -l` (default: the setting)"),

@@ -35,14 +35,15 @@ _GLOB_CHARS = frozenset("*?[")
 def make_spec(fields: Mapping[str, Any], resolve: Callable[[str], str] | None = None) -> JobSpec:
     """Return the validated spec of one job.
 
-    ``after`` may hold :class:`Job` objects, ``run_at`` may be a time of day, and ``cwd`` must be an existing directory;
+    ``after`` and ``after_any`` may hold :class:`Job` objects, ``run_at`` may be a time of day, and ``cwd`` must be an
+    existing directory;
     ``resolve`` replaces :func:`resolve_cwd`.
     """
-    after = fields.get("after")
-    if isinstance(after, Job):
-        fields = {**fields, "after": [after.id]}
-    elif after and isinstance(after, Iterable) and not isinstance(after, str):
-        fields = {**fields, "after": [each.id if isinstance(each, Job) else each for each in after]}
+    for name in ("after", "after_any"):
+        if (others := fields.get(name)) is not None and not isinstance(others, str):
+            each_of = [others] if isinstance(others, Job) else others if isinstance(others, Iterable) else None
+            if each_of is not None:
+                fields = {**fields, name: [each.id if isinstance(each, Job) else each for each in each_of]}
     if "run_at" in fields:
         fields = {**fields, "run_at": next_time_of_day(fields["run_at"], datetime.now())}  # noqa: DTZ005 - local time
     spec = JobSpec.from_fields(fields)

@@ -190,4 +190,6 @@ def make_python_spec(
     fields.setdefault("timeout", 0)
     spec = make_spec(fields)
     after = tuple(dict.fromkeys((*spec.after, *needed)))
-    return spec._replace(kind=kind, payload=body, after=after)
+    return spec._replace(
+        kind=kind, payload=body, after=after, after_any=tuple(name for name in spec.after_any if name not in after)
+    )

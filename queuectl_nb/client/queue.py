@@ -70,6 +70,7 @@ class Queue(QueueControl):
         queue: str | None = None,
         tags: Sequence[str] | None = None,
         after: Sequence[str | Job] | str | Job | None = None,
+        after_any: Sequence[str | Job] | str | Job | None = None,
         cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str] | None = None,
         shell: str | None = None,
@@ -92,7 +93,9 @@ class Queue(QueueControl):
         shell
             A POSIX shell with its options, such as ``"bash -l"``. None: the setting, by default ``/bin/sh``.
         after
-            Jobs or ids that must complete first.
+            Jobs or ids that must complete first. If one ends dead or cancelled, this job is cancelled.
+        after_any
+            Jobs or ids that must finish first, however they end.
         if_absent
             If a job with this id and the same command exists, return it instead of raising an error.
         key, resume
@@ -104,7 +107,7 @@ class Queue(QueueControl):
         BadInput
             A value is invalid, or the id is in use; nothing was changed.
         NotFound
-            ``after`` names an unknown job.
+            ``after`` or ``after_any`` names an unknown job.
         """
         fields: dict[str, Any] = {
             "id": id,
@@ -117,6 +120,7 @@ class Queue(QueueControl):
             "queue": queue,
             "tags": tags,
             "after": after,
+            "after_any": after_any,
             "cwd": cwd,
             "env": env,
             "shell": shell,

@@ -101,6 +101,9 @@ class EnqueueCommand(ExampleCommand):
 @click.option("-q", "--queue", type=QUEUE, help="Queue to add the job to (default: default).")
 @click.option("--tag", "tags", type=TextParam("TAG"), multiple=True, help="Tag of the job; repeatable.")
 @click.option("--after", type=job_id_type(), multiple=True, help="Job that must complete first; repeatable.")
+@click.option(
+    "--after-any", type=job_id_type(), multiple=True, help="Job that must finish first, in any way; repeatable."
+)
 @click.option("--cwd", type=DIRECTORY, help="Working directory of the job (default: the current one).")
 @click.option("--env", type=TextParam("K=V"), multiple=True, help="Environment variable; repeatable.")
 @click.option("--shell", type=TextParam("SHELL"), help="Shell that runs the command (default: the setting).")
@@ -136,8 +139,8 @@ def command(  # noqa: PLR0913 - the ways to give a job
     others = {"--from": source, "--call": call, "--notebook": notebook["notebook"], "the cell": context.cell}
     _require_one_source(arguments, words, others, fields)
     queue = context.queue(create=True)
-    if "after" in fields:
-        fields["after"] = find_ids(queue, fields["after"])
+    for name in {"after", "after_any"}.intersection(fields):
+        fields[name] = find_ids(queue, fields[name])
     if (spec := notebook_spec(queue, notebook, {**defaults, **fields})) is not None:
         return _enqueue_one(queue, spec, context.program, modes)
     if call is not None:
@@ -229,7 +232,7 @@ def _enqueue_one(queue: Queue, spec: JobSpec, program: str, modes: Mapping[str, 
         line, notes = f"Job {job_id} is already in the queue.", list
     elif spec.after and queue.store.jobs.get(job_id).is_finished:
         pass  # cancelled; a note says why
-    elif spec.delay or spec.run_at is not None or spec.after:
+    elif spec.delay or spec.run_at is not None or spec.after or spec.after_any:
         line += _start_condition(spec)
     return Done([line], lambda: queue.job(job_id).to_dict(), lambda: queue.job(job_id), notes=notes)
 
@@ -265,7 +268,8 @@ def _start_condition(spec: JobSpec) -> str:
         return f". Will run at {local_time(format_time(spec.run_at))} {zone_name()}."
     if spec.delay:
         return f". Will run after {spec.delay:.15g} seconds."
-    return f". Will run after {', '.join(spec.after)}." if spec.after else ""
+    parts = [", ".join(spec.after), f"any end of {', '.join(spec.after_any)}" if spec.after_any else ""]
+    return f". Will run after {' and '.join(filter(None, parts))}." if any(parts) else ""
 
 
 def _enqueue_lines(

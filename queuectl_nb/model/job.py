@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -35,6 +35,7 @@ class JobSpec(NamedTuple):
     queue: str = DEFAULT_QUEUE
     tags: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    after_any: tuple[str, ...] = ()
     cwd: str | None = None
     env: Mapping[str, str] = MappingProxyType({})
     shell: str | None = None
@@ -67,9 +68,17 @@ class JobSpec(NamedTuple):
             raise BadInput("a job needs a command")
         if "delay" in fields and "run_at" in fields:
             raise BadInput("give either delay or run_at, not both")
-        if "after" in fields and fields.get("id") in fields["after"]:
-            raise BadInput(f"job {fields['id']} cannot wait for itself (after)")
+        if "after" in fields or "after_any" in fields:
+            _check_after(fields.get("id"), fields.get("after", ()), fields.get("after_any", ()))
         return cls(**fields)
+
+
+def _check_after(job_id: str | None, after: Sequence[str], after_any: Sequence[str]) -> None:
+    for name, others in (("after", after), ("after_any", after_any)):
+        if job_id in others:
+            raise BadInput(f"job {job_id} cannot wait for itself ({name})")
+    if both := set(after).intersection(after_any):
+        raise BadInput(f"job {min(both)} is in after and in after_any; give it in one of them")
 
 
 def _names(what: str, value: object) -> tuple[str, ...]:
@@ -104,6 +113,7 @@ _PARSERS: Mapping[str, Any] = {
     "queue": lambda value: validation.parse_name("queue", value),
     "tags": lambda value: _names("tags", value),
     "after": lambda value: _names("after", value),
+    "after_any": lambda value: _names("after_any", value),
     "cwd": lambda value: validation.parse_text("cwd", value),
     "env": _env,
     "shell": lambda value: validation.parse_shell("shell", value),
@@ -149,6 +159,7 @@ class JobRecord(NamedTuple):
     metrics: Mapping[str, Any] | None = None
     """The last value of each metric."""
     result_repr: str | None = None
+    after_any: tuple[str, ...] = ()
     rev: int = 0
     shell: str | None = None
 

@@ -1,4 +1,4 @@
-"""Job dependencies (``--after``): resolved when jobs are inserted, updated when a job finishes."""
+"""Job dependencies (``--after``, ``--after-any``): resolved when jobs are inserted, updated when a job finishes."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ __all__ = [
     "DependencyResolver",
     "cancel_waiting",
     "describe_missing",
+    "unblock_jobs",
     "unmet_dependencies",
     "update_dependents",
 ]
@@ -33,31 +34,31 @@ UNMEETABLE = (State.DEAD, State.CANCELLED)
 class DependencyResolver:
     """Resolves the dependencies of a list of new jobs; call :meth:`resolve` for each, in order.
 
-    ``others`` and ``jobs`` are the columns of table ``dependents`` for the jobs resolved so far.
+    ``columns`` are those of table ``dependents`` for the jobs resolved so far.
     """
 
     def __init__(self, connection: sqlite3.Connection, new_jobs: Mapping[str, int], specs: Sequence[JobSpec]) -> None:
         """Load every existing job that ``specs`` depend on; ``new_jobs`` maps the new ids to their ``seq``."""
         self.new_jobs = new_jobs
         self._connection = connection
-        self.others: list[int] = []
-        self.jobs: list[int] = []
+        self.columns: dict[str, list[int]] = {"other": [], "job": [], "any_end": []}
         self._cancelled: set[int] = set()
-        names = sorted({name for spec in specs for name in spec.after})
+        names = sorted({name for spec in specs for name in (*spec.after, *spec.after_any)})
         found = connection.execute(Q.states_of_jobs, {"ids": json.dumps(names)}).fetchall()
         self._existing = {name: (seq, State(state)) for name, state, seq in found}
 
     def resolve(self, spec: JobSpec, seq: int) -> tuple[State, str | None]:
         """Return the initial state of a job, and the reason if it is cancelled."""
         state, reason = State.PENDING, None
-        for other in spec.after:
+        others = [*((name, False) for name in spec.after), *((name, True) for name in spec.after_any)]
+        for other, any_end in others:
             other_seq, other_state = self._find(other, seq)
-            self.others.append(other_seq)
-            self.jobs.append(seq)
-            if other_state in UNMEETABLE and reason is None:
+            for column, value in zip(self.columns.values(), (other_seq, seq, any_end), strict=True):
+                column.append(value)
+            if other_state in UNMEETABLE and not any_end and reason is None:
                 self._cancelled.add(seq)
                 state, reason = State.CANCELLED, _dependency_error(other, other_state)
-            elif other_state is not State.COMPLETED and reason is None:
+            elif reason is None and not (other_state is State.COMPLETED or (any_end and other_state in UNMEETABLE)):
                 state = State.BLOCKED
         return state, reason
 
@@ -101,21 +102,30 @@ def update_dependents(  # noqa: PLR0913 - the facts of the finished job, and bot
 ) -> int:
     """Unblock or cancel the dependents of a finished job; return how many were unblocked.
 
-    If it completed, dependents that wait for nothing else become pending. If it is dead or cancelled, they are
-    cancelled with the reason, and so are their own dependents.
+    Dependents that wait for nothing else become pending if it completed or they wait for any end (``after_any``). The
+    others of a dead or cancelled job are cancelled with the reason, which finishes them, too.
     """
     unblocked = 0
     finished = [(seq, job_id, state)]
     while finished:
         seq, job_id, state = finished.pop()
-        if state is State.COMPLETED:
-            values = {"seq": seq, "now": now, "boottime": boottime.seconds}
-            unblocked += connection.execute(Q.unblock_dependents, values).rowcount
-            continue
         blocked = connection.execute(Q.blocked_dependents, {"seq": seq}).fetchall()
-        cancel_waiting(connection, [each for each, _ in blocked], _dependency_error(job_id, state), now)
-        finished += [(each, name, State.CANCELLED) for each, name in blocked]
+        met = [each for each, _, any_end in blocked if any_end or state is State.COMPLETED]
+        unmet = [(each, name) for each, name, any_end in blocked if not any_end and state is not State.COMPLETED]
+        if met:
+            unblocked += unblock_jobs(connection, met, now, boottime)
+        if unmet:
+            cancel_waiting(connection, [each for each, _ in unmet], _dependency_error(job_id, state), now)
+            finished += [(each, name, State.CANCELLED) for each, name in unmet]
     return unblocked
+
+
+def unblock_jobs(
+    connection: sqlite3.Connection, seqs: Sequence[int], now: float, boottime: BootTime = WALL_CLOCK_ONLY
+) -> int:
+    """Make those of these blocked jobs pending that wait for no other job; return how many."""
+    values = {"seqs": json.dumps(seqs), "now": now, "boottime": boottime.seconds}
+    return connection.execute(Q.unblock_jobs, values).rowcount
 
 
 def cancel_waiting(connection: sqlite3.Connection, seqs: Sequence[int], error: str, now: float) -> None:

@@ -123,7 +123,7 @@ class _NewJobs:
         self.given_ids: Sequence[str | None] = fields["id"]
         self.payloads: Sequence[Payload | None] = fields["payload"]
         _check_unique(self.given_ids)
-        self.has_dependencies = any(fields["after"])
+        self.has_dependencies = any(fields["after"]) or any(fields["after_any"])
         run_at = [
             now + delay if at is None else at for delay, at in zip(fields["delay"], fields["run_at"], strict=True)
         ]
@@ -138,6 +138,7 @@ class _NewJobs:
             {
                 "tags": _encode(fields["tags"]),
                 "after": _encode(fields["after"]),
+                "after_any": _encode(fields["after_any"]),
                 "cwd": [each or cwd for each in fields["cwd"]],
                 "env": [json.dumps(each, ensure_ascii=False) if each else "{}" for each in fields["env"]],
                 "run_at": run_at,
@@ -146,7 +147,7 @@ class _NewJobs:
         if any(fields["key"]):
             self._add({"key": fields["key"], "work": fields["work"]})
         if self.has_durations and (since_boot := boottime.seconds) is not None:
-            durations = [spec.run_at is None and bool(spec.delay or spec.after) for spec in specs]
+            durations = [spec.run_at is None and bool(spec.delay or spec.after or spec.after_any) for spec in specs]
             due = [since_boot + spec.delay if counts else None for spec, counts in zip(specs, durations, strict=True)]
             self._add({"due_boottime": due})
 
@@ -195,7 +196,7 @@ class _NewJobs:
                 raise _id_exists(connection, ids, first) from error
             raise
         if resolver is not None:
-            insert_rows(connection, "dependents", {}, {"other": resolver.others, "job": resolver.jobs})
+            insert_rows(connection, "dependents", {}, resolver.columns)
         if any(self.payloads):
             from queuectl_nb.store.calls import insert_payloads
 

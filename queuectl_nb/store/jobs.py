@@ -17,6 +17,7 @@ from queuectl_nb.store.dependencies import (
     UNMEETABLE,
     cancel_waiting,
     describe_missing,
+    unblock_jobs,
     unmet_dependencies,
     update_dependents,
 )
@@ -235,14 +236,19 @@ def _requeue(
 
 
 def delete_jobs(connection: sqlite3.Connection, jobs: Iterable[JobRef], now: float) -> list[str]:
-    """Delete the jobs with their history, cancel their dependents, and return the tokens of their attempts."""
+    """Delete the jobs with their history, cancel or unblock their dependents, and return the attempts' tokens."""
     seqs = {"seqs": _seqs_json(jobs)}
-    for other, seq, blocked in connection.execute(Q.blocked_by, seqs).fetchall():
-        if connection.execute(Q.blocked_job, {"seq": seq}).fetchone():
+    met = []
+    for other, seq, blocked, any_end in connection.execute(Q.blocked_by, seqs).fetchall():
+        if any_end:
+            met.append(seq)
+        elif connection.execute(Q.blocked_job, {"seq": seq}).fetchone():
             cancel_waiting(connection, [seq], f"job {other}, which it waited for, was deleted", now)
             update_dependents(connection, seq, blocked, State.CANCELLED, now)
     tokens = [token for (token,) in connection.execute(Q.tokens_of_jobs, seqs)]
     connection.execute(Q.delete_jobs, seqs)
+    if met:
+        unblock_jobs(connection, met, now)
     return tokens
 
 

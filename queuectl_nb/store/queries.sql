@@ -32,8 +32,8 @@ SELECT id FROM environments WHERE body = :body;
 -- name: job_by_id
 SELECT
     seq, id, command, state, priority, attempts, max_retries, timeout, queue, tags, after, cwd, run_at, created_at,
-    updated_at, started_at, finished_at, exit_code, error, worker, result, kind, key, progress, metrics, result_repr, rev,
-    shell
+    updated_at, started_at, finished_at, exit_code, error, worker, result, kind, key, progress, metrics, result_repr,
+    after_any, rev, shell
 FROM jobs WHERE id = :id;
 
 -- name: keep_payload
@@ -365,25 +365,26 @@ UPDATE workers SET jobs_done = jobs_done + :n WHERE name = :worker;
 SELECT 1 FROM dependents LIMIT 1;
 
 -- name: blocked_dependents
-SELECT jobs.seq, jobs.id FROM dependents JOIN jobs ON jobs.seq = dependents.job
+SELECT jobs.seq, jobs.id, any_end FROM dependents JOIN jobs ON jobs.seq = dependents.job
 WHERE dependents.other = :seq AND jobs.state = 'blocked';
 
 -- name: unmet_dependencies
 SELECT other.id, other.state FROM dependents JOIN jobs AS other ON other.seq = dependents.other
-WHERE dependents.job = :seq AND other.state <> 'completed';
+WHERE dependents.job = :seq AND other.state <> 'completed' AND NOT (any_end AND other.state IN ('dead', 'cancelled'));
 
 -- name: blocked_job
 SELECT id FROM jobs WHERE seq = :seq AND state = 'blocked';
 
--- name: unblock_dependents
--- Dependents of a completed job that wait for no other job.
+-- name: unblock_jobs
+-- Those that wait for no other job.
 UPDATE jobs SET
     state = 'pending', ready = coalesce(due_boottime <= :boottime, run_at <= :now),
     run_at = CASE WHEN due_boottime <= :boottime THEN :now ELSE max(run_at, :now) END, updated_at = :now,
     rev = (SELECT rev FROM clock)
-WHERE seq IN (SELECT job FROM dependents WHERE other = :seq) AND state = 'blocked' AND NOT EXISTS (
+WHERE seq IN (SELECT value FROM json_each(:seqs)) AND state = 'blocked' AND NOT EXISTS (
     SELECT 1 FROM dependents JOIN jobs AS other ON other.seq = dependents.other
     WHERE dependents.job = jobs.seq AND other.state <> 'completed'
+        AND NOT (any_end AND other.state IN ('dead', 'cancelled'))
 );
 
 -- name: cancel_waiting
@@ -400,11 +401,11 @@ WHERE seq IN (SELECT value FROM json_each(:seqs)) AND state = 'processing';
 -- ---------------------------------------------------------------- operations on jobs
 
 -- name: jobs_by_id
-SELECT seq, id, state, worker, after <> '[]' FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
+SELECT seq, id, state, worker, after <> '[]' OR after_any <> '[]' FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: jobs_by_key
 -- In the order of the keys, which is usually that of the jobs in the file: two thirds of the time of IN.
-SELECT jobs.key, work, seq, jobs.id, state, worker, after <> '[]'
+SELECT jobs.key, work, seq, jobs.id, state, worker, after <> '[]' OR after_any <> '[]'
 FROM json_each(:keys) AS wanted CROSS JOIN jobs ON jobs.key = wanted.value;
 
 -- name: renew_job
@@ -442,7 +443,7 @@ WHERE seq IN (SELECT value FROM json_each(:seqs));
 
 -- name: blocked_by
 -- Jobs blocked by uncompleted jobs that are about to be deleted.
-SELECT other.id, waiting.seq, waiting.id FROM dependents
+SELECT other.id, waiting.seq, waiting.id, any_end FROM dependents
 JOIN jobs AS other ON other.seq = dependents.other AND other.state <> 'completed'
 JOIN jobs AS waiting ON waiting.seq = dependents.job AND waiting.state = 'blocked'
 WHERE dependents.other IN (SELECT value FROM json_each(:seqs));

@@ -94,7 +94,8 @@ def test_words_are_quoted(run: Callable[..., Ran], queue: Queue) -> None:
 
 def test_json_object(run: Callable[..., Ran], queue: Queue, tmp_path: Path) -> None:
     """A JSON object may have any field of a job; null means the default."""
-    run("enqueue", "--id", "before", "--command", "true")
+    for job_id in ("before", "earlier"):
+        run("enqueue", "--id", job_id, "--command", "true")
     fields = {
         "id": "a",
         "command": "true",
@@ -105,6 +106,7 @@ def test_json_object(run: Callable[..., Ran], queue: Queue, tmp_path: Path) -> N
         "queue": "gpu",
         "tags": ["x", "y"],
         "after": ["before"],
+        "after_any": ["earlier"],
         "cwd": str(tmp_path),
         "env": {"A": "b"},
         "delay": None,
@@ -112,7 +114,7 @@ def test_json_object(run: Callable[..., Ran], queue: Queue, tmp_path: Path) -> N
     ran = run("enqueue", json.dumps(fields))
     assert ran.exit_code == 0, ran.stderr
     job = queue.job("a").to_dict()
-    for key in ("priority", "timeout", "max_retries", "queue", "tags", "after", "cwd"):
+    for key in ("priority", "timeout", "max_retries", "queue", "tags", "after", "after_any", "cwd"):
         assert job[key] == fields[key]
     assert job["run_at"] == "2030-01-01T00:00:00.000Z"
 

@@ -14,7 +14,7 @@ from queuectl_nb.model.state import FINISHED_STATES, State
 
 EXPECTED_FIELDS = (  # in the documented order
     "id command state priority attempts max_retries timeout queue tags after cwd run_at created_at updated_at"
-    " started_at finished_at exit_code error worker result kind key progress metrics result_repr"
+    " started_at finished_at exit_code error worker result kind key progress metrics result_repr after_any"
 )
 
 
@@ -23,14 +23,14 @@ def test_fields() -> None:
     assert " ".join(JOB_FIELDS) == EXPECTED_FIELDS
     assert (
         " ".join(SPEC_FIELDS)
-        == "id command priority delay run_at timeout max_retries queue tags after cwd env shell key"
+        == "id command priority delay run_at timeout max_retries queue tags after after_any cwd env shell key"
     )
 
 
 def test_defaults() -> None:
     """Without other fields the settings and the place of the enqueue apply."""
     assert JobSpec.from_fields({"command": "true", "id": None}) == JobSpec(
-        "true", None, 0, 0.0, None, None, None, "default", (), (), None, {}, None
+        "true", None, 0, 0.0, None, None, None, "default", (), (), (), None, {}, None
     )
 
 
@@ -47,13 +47,27 @@ def test_all_fields() -> None:
             "queue": "gpu",
             "tags": ["x", "y", "x"],
             "after": "b",
+            "after_any": ["c"],
             "cwd": "/tmp",
             "env": {"A": "1"},
             "shell": "bash -l",
         }
     )
     assert spec == JobSpec(
-        "true", "a", -3, 0.0, 1_803_888_000.0, 0.0, 1000, "gpu", ("x", "y"), ("b",), "/tmp", {"A": "1"}, "bash -l"
+        "true",
+        "a",
+        -3,
+        0.0,
+        1_803_888_000.0,
+        0.0,
+        1000,
+        "gpu",
+        ("x", "y"),
+        ("b",),
+        ("c",),
+        "/tmp",
+        {"A": "1"},
+        "bash -l",
     )
 
 
@@ -90,6 +104,8 @@ def test_null_is_the_default() -> None:
         ({"tags": [None]}, "tag None is not valid"),
         ({"after": [""]}, "after '' is not valid"),
         ({"id": "a", "after": ["b", "a"]}, "cannot wait for itself"),
+        ({"id": "a", "after_any": "a"}, "cannot wait for itself (after_any)"),
+        ({"after": ["a", "b"], "after_any": "b"}, "job b is in after and in after_any"),
         ({"cwd": "a\0b"}, "NUL"),
         ({"cwd": "\udcff"}, "UTF-8"),
         ({"env": "A"}, "env must be K=V"),

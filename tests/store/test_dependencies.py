@@ -89,3 +89,76 @@ def test_many_dependents(harness: Any) -> None:
     assert harness.state("join") == "blocked"
     harness.settle(leases[-1])
     assert harness.state("join") == "pending"
+
+
+@pytest.mark.parametrize(
+    "how", ["completes", "dies", "is cancelled", "is cancelled while it runs", "is deleted", "is cancelled with others"]
+)
+def test_after_any(harness: Any, how: str) -> None:
+    """A job that waits for any end of another one runs when that has finished or was deleted, and not before."""
+    harness.add("other", priority=-1)
+    if how == "is cancelled with others":
+        harness.add("first")
+    harness.add("a", after=["first"] if how == "is cancelled with others" else [])
+    harness.add("b", after_any=["a"])
+    harness.add("c", after=["b"])
+    harness.add("d", after_any=["a"], after=["other"])
+    assert harness.state("b") == "blocked"
+    harness.now += 5
+    if how == "dies":
+        harness.run("a", Exited(1))
+        assert (harness.state("a"), harness.state("b")) == ("failed", "blocked"), "it runs again"
+        harness.store.settings.set("max_retries", 1)
+        harness.now += 1000
+        harness.run("a", Exited(1))
+        assert harness.state("a") == "dead"
+    elif how == "is cancelled":
+        harness.store.jobs.cancel(["a"], harness.now)
+    elif how == "is cancelled while it runs":
+        lease = harness.claim_job("a")
+        harness.store.jobs.cancel(["a"], harness.now)
+        assert harness.state("b") == "blocked"
+        harness.settle(lease, Cancelled())
+    elif how == "is deleted":
+        harness.store.jobs.delete(["a"], harness.now)
+    elif how == "is cancelled with others":
+        harness.store.jobs.cancel(["first"], harness.now)
+        assert harness.state("a") == "cancelled"
+    else:
+        harness.run("a")
+    assert (harness.row("b")["state"], harness.row("b")["ready"], harness.row("b")["run_at"]) == (
+        "pending",
+        1,
+        harness.now,
+    )
+    assert (harness.state("c"), harness.state("d")) == ("blocked", "blocked")
+    harness.run("b")
+    assert harness.state("c") == "pending"
+    harness.run("c")
+    harness.run("other")
+    assert harness.state("d") == "pending"
+
+
+def test_after_any_of_a_finished_job(harness: Any) -> None:
+    """A new job that waits for any end of finished jobs is due; in a list, a job cancelled on the way counts, too."""
+    harness.add("a", "b")
+    harness.store.jobs.cancel(["a"], harness.now)
+    harness.enqueue(
+        {"id": "c", "command": "x", "after": ["a"]},
+        {"id": "d", "command": "x", "after_any": ["a", "c"]},
+        {"id": "e", "command": "x", "after_any": ["a", "b"]},
+    )
+    assert {each: harness.state(each) for each in "cde"} == {"c": "cancelled", "d": "pending", "e": "blocked"}
+    assert harness.store.jobs.get("e").after_any == ("a", "b")
+
+
+def test_retry_after_any(harness: Any) -> None:
+    """A cancelled job that waits for any end is retried beside a dead one, and blocked beside a running one."""
+    harness.add("a")
+    harness.add("b", after_any=["a"])
+    harness.store.jobs.cancel(["b"], harness.now)
+    harness.store.jobs.retry(["b"], harness.now)
+    assert harness.state("b") == "blocked"
+    harness.store.jobs.cancel(["b", "a"], harness.now)
+    harness.store.jobs.retry(["b"], harness.now)
+    assert harness.state("b") == "pending"

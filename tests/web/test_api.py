@@ -117,7 +117,13 @@ def test_short_pages(server: WebServer, queue: Queue) -> None:
     assert short.json["next"] == full["next"]
     for job, whole in zip(short.json["jobs"], full["jobs"], strict=True):
         text = "x" * 40_000 if job["id"] == "cell" else long
-        own = {"command": whole["command"][:299] + "…", "display": text[:299] + "…", "after": [], "result": None}
+        own = {
+            "command": whole["command"][:299] + "…",
+            "display": text[:299] + "…",
+            "after": [],
+            "after_any": [],
+            "result": None,
+        }
         assert list(job) == list(whole)
         assert job == whole | own
         assert whole["display"] == text

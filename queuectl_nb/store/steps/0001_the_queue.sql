@@ -65,6 +65,7 @@ CREATE TABLE jobs (
     progress REAL,
     metrics TEXT CHECK (metrics IS NULL OR json_valid(metrics)),  -- the last value of each name
     result_repr TEXT,
+    after_any TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(after_any)),
     key TEXT,  -- names the work; enqueuing it again keeps or retries this job
     work TEXT,  -- what a job with a key does, as a hash
     rev INTEGER NOT NULL,
@@ -89,9 +90,10 @@ CREATE INDEX jobs_state ON jobs (state, rev);
 CREATE INDEX jobs_cancel ON jobs (worker) WHERE cancel = 1;
 
 CREATE TABLE dependents (
-    -- job waits for other to complete
+    -- job waits for other to complete, or (any_end) to finish in any way
     other INTEGER NOT NULL REFERENCES jobs (seq),
     job INTEGER NOT NULL REFERENCES jobs (seq),
+    any_end INTEGER NOT NULL CHECK (any_end IN (0, 1)),
     PRIMARY KEY (other, job)
 ) WITHOUT ROWID;
 CREATE INDEX dependents_job ON dependents (job);
@@ -274,7 +276,7 @@ SELECT
     strftime('%Y-%m-%dT%H:%M:%fZ', updated_at, 'unixepoch') AS updated_at,
     strftime('%Y-%m-%dT%H:%M:%fZ', started_at, 'unixepoch') AS started_at,
     strftime('%Y-%m-%dT%H:%M:%fZ', finished_at, 'unixepoch') AS finished_at,
-    exit_code, error, worker, result, kind, key, progress, metrics, result_repr
+    exit_code, error, worker, result, kind, key, progress, metrics, result_repr, after_any
 FROM jobs;
 
 CREATE VIEW attempt_view AS
