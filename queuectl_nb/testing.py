@@ -228,7 +228,7 @@ def _run(
     store: Store, executor: LocalExecutor, lease: Lease, settings: Settings
 ) -> tuple[EndedAttempt, frozenset[str]]:
     """Run one attempt until none of its processes is left; return the result, and the streams to keep in the spool."""
-    from queuectl_nb.engine.collect import add_reply, capture_ending
+    from queuectl_nb.engine.collect import add_reply, capture_ending, read_reply
     from queuectl_nb.engine.executor import CannotStart, NoResources
     from queuectl_nb.engine.python.request import with_call
     from queuectl_nb.engine.run_monitor import RunMonitor
@@ -259,7 +259,7 @@ def _run(
     ending, spooled = capture_ending(executor.spool, lease.token, run.paths, settings, known)
     outcome = monitor.outcome
     if lease.call is not None:
-        outcome, ending, _ = add_reply(executor.spool, lease.token, outcome, ending)
+        outcome, ending, _ = add_reply(read_reply(executor.spool, lease, run.files.name), outcome, ending)
     return EndedAttempt(lease, outcome, ending), spooled
 
 
@@ -283,7 +283,7 @@ def _call(
     except CannotStart as error:
         return EndedAttempt(lease, NotStarted(str(error), error.final), Ending(time.time())), frozenset()
     executor.artifacts.prepare()
-    reply = Reply(str(spool.path(lease.token, "reply")), blob_dir(spool.folder))
+    reply = Reply(executor.files.reply, blob_dir(spool.folder))
     variables = {
         os.fsdecode(k): os.fsdecode(v) for k, v in executor.attempt_variables(lease, settings.max_retries).items()
     }
@@ -293,7 +293,7 @@ def _call(
     artifacts = executor.artifacts.take(lease.token, started_at, settings.artifact_limit)
     ending = Ending(time.time(), started_at, os.getpid(), artifacts=artifacts)
     ending, spooled = capture_ending(spool, lease.token, {}, settings, ending)
-    outcome, ending, _ = add_reply(spool, lease.token, exited(code), ending)
+    outcome, ending, _ = add_reply(spool.read_reply(executor.files.name), exited(code), ending)
     if isinstance(outcome, Raised):
         outcome = dataclasses.replace(outcome, retry_after=0.0)
     return EndedAttempt(lease, outcome, ending), spooled

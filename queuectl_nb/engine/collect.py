@@ -5,22 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.attempt import Ending
+from queuectl_nb.model.call import Kind
 from queuectl_nb.model.failure import MAX_ERROR_CHARS, cut
 from queuectl_nb.model.outcome import Exited, NotStarted, Raised
 from queuectl_nb.store.calls import parse_reply
-from queuectl_nb.store.cells import finish_reply
+from queuectl_nb.store.cells import add_displays
 from queuectl_nb.store.output import EMPTY_STREAM, normalize_json, read_truncated
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from queuectl_nb.model.attempt import Lease
     from queuectl_nb.model.call import CallValue
     from queuectl_nb.model.outcome import Outcome
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.spool import Spool
 
-__all__ = ["add_reply", "capture_ending"]
+__all__ = ["add_reply", "capture_ending", "read_reply"]
 
 _NONE: frozenset[str] = frozenset()
 MAX_REPR_CHARS = 1000
@@ -54,12 +56,18 @@ def capture_ending(
     return ending, frozenset([*spooled, "artifacts"] if artifacts and artifacts.files else spooled)
 
 
-def add_reply(spool: Spool, token: str, outcome: Outcome, ending: Ending) -> tuple[Outcome, Ending, list[str]]:
-    """Return outcome and ending of a Python job with what its process has written about its calls.
+def read_reply(spool: Spool, lease: Lease, name: str) -> str:
+    """Return the reply of a Python job from the files of ``name``, with what a cell has displayed."""
+    reply = spool.read_reply(name)
+    return add_displays(spool, lease.token, reply) if lease.kind == Kind.CELL else reply
+
+
+def add_reply(reply: str, outcome: Outcome, ending: Ending) -> tuple[Outcome, Ending, list[str]]:
+    """Return outcome and ending of a Python job with the reply that its process has written about its calls.
 
     The last value are the names of the modules that it has imported.
     """
-    values, facts = parse_reply(finish_reply(spool, token))
+    values, facts = parse_reply(reply)
     modules = facts.get("modules")
     names = [name for name in modules if isinstance(name, str)] if isinstance(modules, list) else []
     outcome, ending = _merge(outcome, ending, values, facts)

@@ -233,9 +233,10 @@ class LocalExecutor:
     ) -> tuple[int, ForkServer | None]:
         """Start the process of a Python job: by a fork server, or where this process could not adopt it, by itself."""
         shared, own = environments
+        self.files.clear_reply()
         request = {
             **call,
-            "reply": f"{self.spool.path(lease.token, 'reply')}",
+            "reply": self.files.reply,
             "blob_dir": blob_dir(self.spool.folder),
         }
         if lease.kind == Kind.CELL:

@@ -12,7 +12,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine.collect import add_reply
+from queuectl_nb.engine.collect import add_reply, read_reply
 from queuectl_nb.engine.run_monitor import RunMonitor
 from queuectl_nb.engine.work_buffer import LOCK_TIMEOUT_S, MAX_GROUP
 from queuectl_nb.model.attempt import Ending
@@ -33,6 +33,10 @@ RECHECK_S = 0.1
 """Time in which other workers that run short jobs take at least one."""
 LONG_JOB_LOCK_TIMEOUT_S = 0.05
 """Time for which a worker waits for the write lock before it looks whether its long job has ended."""
+
+
+WITH_FILES = frozenset({Kind.CELL, Kind.NOTEBOOK})
+"""Kinds of jobs that always have files of their own."""
 
 
 class Worker:
@@ -121,15 +125,16 @@ class Worker:
         known = Ending(time.time(), run.started_at, run.pid, artifacts=artifacts, usage=run.usage)
         ending, spooled, keep_files = self.core.capture(run.lease.token, run.paths, known)
         outcome = monitor.outcome
+        kept = (ending.result, ending.note, ending.artifacts, ending.metrics)
         if run.lease.kind != Kind.COMMAND:
-            outcome, ending, modules = add_reply(self.core.store.spool, run.lease.token, outcome, ending)
+            reply = read_reply(self.core.store.spool, run.lease, run.files.name)
+            outcome, ending, modules = add_reply(reply, outcome, ending)
             self.executor.fork_servers.learn(modules)
         if keep_files or ending.note is not None:  # a note: the job may have replaced its output file
             if not run.move_to_own_files() and ending.note is None:
                 ending = ending._replace(note="part of its output was lost: the disk is full")
             punch_middle(run.paths.values(), self.control.settings.spool_limit)
-        kept = (ending.result, ending.note, ending.artifacts, ending.metrics)
-        has_files = run.has_own_files or run.lease.kind != Kind.COMMAND or any(each is not None for each in kept)
+        has_files = run.has_own_files or run.lease.kind in WITH_FILES or any(each is not None for each in kept)
         self.buffer.add_result(run.lease, outcome, ending, spooled if has_files else None)
         if not run.has_own_files and (ending.stdout_size or ending.stderr_size):
             run.clear_files()

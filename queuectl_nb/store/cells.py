@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Variable",
-    "finish_reply",
+    "add_displays",
     "read_displays",
     "read_input_text",
     "read_variable",
@@ -28,9 +28,8 @@ __all__ = [
 ]
 
 
-def finish_reply(spool: Spool, token: str) -> str:
-    """Return the reply of a Python job, with what a cell has displayed."""
-    reply = spool.read_reply(token)
+def add_displays(spool: Spool, token: str, reply: str) -> str:
+    """Return the reply of a cell with what the cell has displayed."""
     if (displays := spool.read_displays(token)) is None:
         return reply
 

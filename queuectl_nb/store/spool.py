@@ -21,6 +21,8 @@ from queuectl_nb.store.output import next_data_offset, next_hole_offset, read_re
 from queuectl_nb.store.regular_file import REPLACED_ERRNOS, open_locked, open_regular
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from queuectl_nb.model.metrics import ReportedMetrics
 
 __all__ = ["STREAMS", "AttemptLock", "Spool", "WorkerFiles"]
@@ -36,10 +38,12 @@ class WorkerFiles:
     """The pair of files in which each attempt of a worker starts."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        """Use ``NAME.stdout`` and ``NAME.stderr`` in ``folder``."""
+        """Use ``NAME.stdout``, ``NAME.stderr`` and ``NAME.reply`` in ``folder``."""
         self.folder = folder
         self.name = name
         self.paths = {stream: f"{folder}/{name}.{stream}" for stream in STREAMS}
+        self.reply = f"{folder}/{name}.reply"
+        """The reply of a Python job. A file of its own for each would cost the file system more than a short call."""
 
     def open(self) -> tuple[int, int]:
         """Return descriptors of both files (stdout, stderr), empty and locked, for a job to inherit.
@@ -75,21 +79,30 @@ class WorkerFiles:
 
     def remove(self) -> None:
         """Remove the files."""
-        for path in self.paths.values():
+        for path in (*self.paths.values(), self.reply):
             remove_tree(path)
 
     def clear(self) -> None:
         """Empty the files after an attempt; remove anything the job has put in their place."""
-        for path in self.paths.values():
-            try:
-                if os.lstat(path).st_size:  # the hot path: most streams are empty
-                    os.close(open_regular(path, os.O_WRONLY | os.O_TRUNC))
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                if error.errno not in REPLACED_ERRNOS:
-                    raise
-                remove_tree(path)
+        _clear(self.paths.values())
+
+    def clear_reply(self) -> None:
+        """Empty the reply before an attempt: that of an earlier one may have been left."""
+        _clear([self.reply])
+
+
+def _clear(paths: Iterable[str]) -> None:
+    """Empty files; remove anything else in their place."""
+    for path in paths:
+        try:
+            if os.lstat(path).st_size:  # the hot path: most streams are empty
+                os.close(open_regular(path, os.O_WRONLY | os.O_TRUNC))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno not in REPLACED_ERRNOS:
+                raise
+            remove_tree(path)
 
 
 class AttemptLock(NamedTuple):
@@ -180,11 +193,14 @@ class Spool:
         """Return what the job has reported; None if that is nothing."""
         return read_metrics(f"{self._folder}/{token}.metrics", started_at)
 
-    def read_reply(self, token: str) -> str:
-        """Return what the process of a Python job has written about its calls; empty if there is nothing."""
+    def read_reply(self, name: str) -> str:
+        """Return what the process of a Python job has written about its calls, and empty the file.
+
+        ``name`` is the worker, or the token of an attempt on another host. Empty if there is nothing.
+        """
         parts: list[bytes] = []
         try:
-            handle = open_regular(f"{self._folder}/{token}.reply", os.O_RDONLY)
+            handle = open_regular(f"{self._folder}/{name}.reply", os.O_RDWR)
         except OSError:
             return ""
         try:
@@ -192,6 +208,7 @@ class Spool:
                 parts.append(part)
                 if len(parts) * READ_BYTES >= MAX_REPLY_BYTES:
                     break
+            os.ftruncate(handle, 0)
         finally:
             os.close(handle)
         return b"".join(parts).decode("utf-8", "replace")

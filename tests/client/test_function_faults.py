@@ -230,7 +230,7 @@ def test_interpreters(served: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(JobFailed, match=rf"enqueued by Python 3\.10\.4, and .* is Python {HERE} now"):
         job.result(TIMEOUT_S)
     assert (job.state, job.attempts, job.history[0].outcome) == ("dead", 0, "not_started")
-    until(lambda: not [*served.store.db.spool.rglob("*.reply")])
+    until(lambda: not any(path.stat().st_size for path in served.store.db.spool.rglob("*.reply")))
 
 
 @pytest.mark.parametrize(
@@ -383,8 +383,8 @@ def test_full_disk(small_disk: Path) -> None:
             ballast.resolve().unlink()
             assert len(job.result(TIMEOUT_S)) == size
             assert [attempt.error for attempt in job.history] == errors
-            started.unlink()
-            go.unlink()
+            for path in (started, go, *small_disk.rglob("*.reply")):
+                path.unlink()
 
 
 def test_process_that_waits_is_killed(served: Queue, tmp_path: Path) -> None:

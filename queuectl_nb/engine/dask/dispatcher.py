@@ -145,7 +145,7 @@ class Dispatcher:
         ending, spooled, keep_files = self.core.capture(run.token, run.paths, known)
         outcome = run.outcome
         if run.lease.kind != Kind.COMMAND:
-            outcome, ending, _ = add_reply(self.core.store.spool, run.token, outcome, ending)
+            outcome, ending, _ = add_reply(self.core.store.spool.read_reply(run.token), outcome, ending)
         if keep_files:
             punch_middle(run.limited_paths, self.control.settings.spool_limit)
         has_files = bool(ending.stdout_size or ending.stderr_size or ending.result is not None or ending.note)

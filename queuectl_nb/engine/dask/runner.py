@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.child.blob import read_blob
+from queuectl_nb.engine.collect import read_reply
 from queuectl_nb.engine.control import ORPHAN_GRACE_S
 from queuectl_nb.engine.dask.archive import ARCHIVE, pack
 from queuectl_nb.engine.dask.channel import Channel
@@ -32,7 +33,6 @@ from queuectl_nb.model.outcome import Lost, NotStarted, Returned
 from queuectl_nb.model.settings import Settings
 from queuectl_nb.store.blobs import blob_dir
 from queuectl_nb.store.calls import parse_reply
-from queuectl_nb.store.cells import finish_reply
 from queuectl_nb.store.output import punch_middle, read_range
 from queuectl_nb.store.spool import Spool
 
@@ -193,7 +193,7 @@ class Runner:
         result, note = self.spool.read_result(token)
         reply, blobs = None, {}
         if run.lease.call is not None:
-            reply = finish_reply(self.spool, token)
+            reply = read_reply(self.spool, run.lease, run.files.name)
             blobs = _take_blobs(self.spool, reply)
         kept = self.executor.artifacts.take(token, run.started_at, self.settings.artifact_limit)
         artifacts = pack(f"{self.spool.folder}", token, kept)
