@@ -1,4 +1,4 @@
-"""Tab completion for ``%queuectl``: what the console completes, plus the notebook's own options and variables."""
+"""Tab completion for ``%queuectl`` and ``%%bg``: what the console completes, plus the notebook's own options and variables."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Matcher"]
 
 _LINE = re.compile(r"^\s*(?:[\w\s.,\[\]'\"()*]+=\s*)?%%?queuectl\s(?P<words>.*)$", re.DOTALL)
+_BACKGROUND_LINE = re.compile(r"^\s*%%bg\s(?P<words>.*)$", re.DOTALL)
+_BACKGROUND_WORDS = ["enqueue", "--python", "--auto-inputs"]
 NOTEBOOK_OPTIONS = ("--var", "--python", "--input", "--auto-inputs")
 PATH_TYPES = ("file", "dir")
 
@@ -40,14 +42,20 @@ class Matcher:
 
     def __call__(self, context: CompletionContext) -> SimpleMatcherResult:
         """Return completions at the cursor; none if the line is not a queuectl magic."""
-        match = _LINE.match(context.text_until_cursor)
+        match = _LINE.match(context.text_until_cursor) or self._match_background(context.text_until_cursor)
         if match is None:
             return {"completions": [], "suppress": False}
         text = match["words"]
         incomplete = re.split(r"\s", text)[-1]
-        words = split_arg_string(text[: len(text) - len(incomplete)])
+        before = _BACKGROUND_WORDS if match.re is _BACKGROUND_LINE else []
+        words = [*before, *split_arg_string(text[: len(text) - len(incomplete)])]
         found = [SimpleCompletion(word, type="queuectl") for word in self._complete(words, incomplete)]
         return {"completions": found, "matched_fragment": incomplete, "suppress": True, "ordered": True}
+
+    def _match_background(self, text: str) -> re.Match[str] | None:
+        """Match ``%%bg``, unless another extension has a magic of that name."""
+        known = self.magics.shell.find_magic("bg", "cell") if self.magics.shell is not None else None
+        return _BACKGROUND_LINE.match(text) if getattr(known, "__self__", None) is self.magics else None
 
     def _complete(self, words: list[str], incomplete: str) -> Iterator[str]:
         if words and words[-1] in {"--var", "--input"}:

@@ -33,6 +33,10 @@ def complete(shell: Any, line: str) -> list[str]:
         ("%queuectl pause sl", "%queuectl pause slow"),
         ("%%queuectl enqueue --py", "%%queuectl enqueue --python"),
         ("%queuectl enqueue --var my_", "%queuectl enqueue --var my_rate"),
+        ("%%bg --max-re", "%%bg --max-retries"),
+        ("%%bg --id a --queue sl", "%%bg --id a --queue slow"),
+        ("%%bg --input my_", "%%bg --input my_rate"),
+        ("%%bg --after job=", "%%bg --after job=a:1"),
     ],
 )
 def test_completion(shell: Any, line: str, completed: str) -> None:
@@ -53,3 +57,5 @@ def test_completion_of_workers(shell: Any, queue: Queue) -> None:
 def test_other_lines_are_not_completed(shell: Any) -> None:
     """Lines without the magic are left to IPython."""
     assert complete(shell, "queuectl sta") == []
+    shell.register_magic_function(lambda line, cell: None, "cell", "bg")
+    assert complete(shell, "%%bg --max-re") == []
