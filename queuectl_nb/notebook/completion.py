@@ -1,4 +1,4 @@
-"""Tab completion for ``%queuectl`` and ``%%bg``: what the console completes, plus the notebook's own options and variables."""
+"""Tab completion for ``%queuectl`` and ``%%bg``: what the console completes, notebook options and variables."""
 
 from __future__ import annotations
 

@@ -57,5 +57,5 @@ def test_completion_of_workers(shell: Any, queue: Queue) -> None:
 def test_other_lines_are_not_completed(shell: Any) -> None:
     """Lines without the magic are left to IPython."""
     assert complete(shell, "queuectl sta") == []
-    shell.register_magic_function(lambda line, cell: None, "cell", "bg")
+    shell.register_magic_function(lambda _line, _cell: None, "cell", "bg")
     assert complete(shell, "%%bg --max-re") == []

@@ -59,6 +59,7 @@ def test_saved_outputs() -> None:
         "04-parameter-sweep",
         "05-operating-a-queue",
         "07-functions",
+        # starts a kernel for each of six notebooks, 20 s; the build of the site runs it once in any case
         pytest.param("08-cells-and-notebooks", marks=pytest.mark.soak),
     ],
 )
