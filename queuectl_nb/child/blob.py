@@ -14,10 +14,21 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO
 
-__all__ = ["MAX_INLINE_BYTES", "PARTIAL", "BlobWriter", "digest", "open_blob", "read_blob", "write_blob"]
+__all__ = [
+    "MAX_INLINE_BYTES",
+    "PARTIAL",
+    "BlobWriter",
+    "digest",
+    "open_blob",
+    "read_blob",
+    "write_blob",
+    "write_new_blob",
+]
 
 MAX_INLINE_BYTES = 64 * 1024
 """A larger argument or value is stored once by its content, in a file beside the database."""
+MIN_PARALLEL_BYTES = 4 * 1024 * 1024
+"""Size from which a hash takes longer than the start of a thread by far."""
 PARTIAL = ".queuectl-partial"
 """End of the name of an artifact that is being written; one that is left is not kept."""
 
@@ -41,6 +52,32 @@ def write_blob(folder: str, sha256: str, body: bytes) -> None:
     with _create(folder) as (file, temporary):
         file.write(body)
         _publish(file, temporary, path)
+
+
+def write_new_blob(folder: str, body: bytes) -> str:
+    """Write a blob like :func:`write_blob` and return its name; that of a large one is computed meanwhile."""
+    if len(body) < MIN_PARALLEL_BYTES:
+        sha256 = digest(body)
+        write_blob(folder, sha256, body)
+        return sha256
+    import threading
+
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.append(digest(body)))
+    with _create(folder) as (file, temporary):
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads are allowed
+            found.append(digest(body))
+        try:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        finally:
+            if thread.ident is not None:
+                thread.join()
+        _publish(file, temporary, f"{folder}/{found[0]}")
+    return found[0]
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from binascii import b2a_base64
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from queuectl_nb.child.blob import MAX_INLINE_BYTES, BlobWriter, digest, write_blob
+from queuectl_nb.child.blob import MAX_INLINE_BYTES, BlobWriter, write_new_blob
 from queuectl_nb.child.control import GiveUp, Retry
 from queuectl_nb.child.payload import ValueMissing
 
@@ -135,9 +135,7 @@ class Reply:
         self._inline_bytes += len(body)
         if len(body) <= MAX_INLINE_BYTES and self._inline_bytes <= MAX_REPLY_BYTES:
             return {"pickle": b2a_base64(body, newline=False).decode("ascii")}
-        sha256 = digest(body)
-        write_blob(self._blob_dir, sha256, body)
-        return {"sha256": sha256, "size": len(body)}
+        return {"sha256": write_new_blob(self._blob_dir, body), "size": len(body)}
 
     def _dump(self, value: object) -> bytes:
         """Pickle a value; what the module ``__main__`` defines by value, with cloudpickle."""

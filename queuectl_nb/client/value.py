@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from queuectl_nb.child.blob import open_blob
 from queuectl_nb.model.call import Kind
 from queuectl_nb.model.errors import JobFailed
 from queuectl_nb.model.state import State
@@ -89,10 +91,15 @@ def _load(job: Job, stored: StoredValue) -> _CallOutcome:
     what = f"the {'exception' if stored.raised else 'value'} of job {job.id}"
     if stored.error is not None:
         return _CallOutcome(error=JobFailed(f"{what} {stored.error}"))
-    if stored.pickle is None:  # the exception cannot be pickled
+    if stored.pickle is None and stored.path is None:  # the exception cannot be pickled
         return _CallOutcome(error=_failure(job))
+    try:  # from the file: a large value is not in memory twice
+        source = io.BytesIO(stored.pickle or b"") if stored.path is None else open_blob(stored.path)
+    except OSError as error:
+        return _CallOutcome(error=JobFailed(f"{what} cannot be read: {error.filename}: {error.strerror}"))
     try:
-        value = pickle.loads(stored.pickle)  # noqa: S301 - stored by the same user
+        with source as file:
+            value = pickle.load(file)  # noqa: S301 - stored by the same user
     except Exception as error:  # noqa: BLE001 - of the user's class
         failed = JobFailed(f"{what} cannot be unpickled here: {type(error).__name__}: {error}")
         failed.__cause__ = error

@@ -45,6 +45,8 @@ class StoredValue(NamedTuple):
     """None if it could not be pickled, or cannot be read."""
     error: str | None = None
     """Why there is none: ``cannot be read: `` and the reason, or pickled, or written."""
+    path: str | None = None
+    """The blob with the pickle, which was not read."""
 
 
 class JobCalls(NamedTuple):
@@ -82,7 +84,11 @@ def read_calls(db: Database, job_id: str) -> JobCalls:
         number, chunk = connection.execute(Q.count_calls, {"id": job_id}).fetchone() or (0, False)
         rows = connection.execute(Q.values_of_job, {"id": job_id}).fetchall()
     folder = blob_dir(db.output_dir)
-    return JobCalls(number, bool(chunk), [load_stored(row, folder) for row in rows])
+    values = [
+        StoredValue(call, bool(raised), body, note, None if sha256 is None else f"{folder}/{sha256}")
+        for call, raised, body, sha256, note in rows
+    ]
+    return JobCalls(number, bool(chunk), values)
 
 
 def load_stored(row: tuple[int, int, bytes | None, str | None, str | None], folder: str) -> StoredValue:

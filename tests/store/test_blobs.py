@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.child.blob import digest, read_blob, write_blob
+from queuectl_nb.child.blob import MIN_PARALLEL_BYTES, digest, read_blob, write_blob, write_new_blob
 from queuectl_nb.client import Queue
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.call import Blob
@@ -48,6 +50,36 @@ def test_write_and_read(tmp_path: Path) -> None:
     Path(path).write_bytes(b"short")
     write_blob(folder, name, LARGE)  # an incomplete file is replaced
     assert read_blob(path) == LARGE
+
+
+@pytest.mark.parametrize("threads", [True, False])
+@pytest.mark.parametrize("size", [1, MIN_PARALLEL_BYTES])
+def test_name_of_a_new_blob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, threads: bool, size: int) -> None:
+    """It is the hash of the content, also where no thread can be started that computes it meanwhile."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError
+
+    if not threads:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+    body = os.urandom(size)
+    assert write_new_blob(str(tmp_path / "blobs"), body) == digest(body)
+    assert [path.name for path in (tmp_path / "blobs").iterdir()] == [digest(body)]
+    assert read_blob(str(tmp_path / "blobs" / digest(body))) == body
+
+
+def test_a_large_blob_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left of it, and no thread."""
+
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    before = threading.active_count()
+    with pytest.raises(OSError, match="No space left"):
+        write_new_blob(str(tmp_path / "blobs"), bytes(MIN_PARALLEL_BYTES))
+    assert threading.active_count() == before
+    assert not [*(tmp_path / "blobs").iterdir()]
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:
