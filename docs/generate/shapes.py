@@ -70,7 +70,7 @@ JOB = (
     ),
     Field("queue", NAME, "name of its queue"),
     Field("tags", NAMES, "labels for finding the job"),
-    Field("after", NAMES, "ids of jobs that must complete first"),
+    Field("after", NAMES, "ids of jobs that must complete first, or finish (`after_any`)"),
     Field("cwd", TEXT, "working directory"),
     Field("run_at", null_or(TIME), "earliest start"),
     Field("created_at", TIME, "time of the enqueue"),
@@ -86,7 +86,6 @@ JOB = (
     Field("progress", null_or({"type": "number", "minimum": 0, "maximum": 1}), "how far the latest attempt is"),
     Field("metrics", {"type": ["object", "null"]}, "last value of each number that the latest attempt reported"),
     Field("result_repr", null_or(TEXT), "`repr` of the value that a function returned, at most 1,000 characters"),
-    Field("after_any", NAMES, "ids of jobs that must finish first, however they end"),
 )
 
 ATTEMPT = (

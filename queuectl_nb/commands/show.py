@@ -37,6 +37,8 @@ def command(context: Context, job_id: str) -> Detail:
     def blocks() -> Iterator[str | Table]:
         yield f"Job: {job_id} (times: {zone_name()})"
         facts = {**job, "shell": found.record.shell}
+        if job["after"] and (any_end := queue.store.reader.any_end_of(job_id)):
+            facts["after"] = [f"any end of {each}" if each in any_end else each for each in job["after"]]
         yield Table((), _rows({key: value for key, value in facts.items() if key != "id"}))
         for attempt in history:
             yield f"\nAttempt {attempt['number']}:"

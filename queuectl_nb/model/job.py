@@ -159,7 +159,6 @@ class JobRecord(NamedTuple):
     metrics: Mapping[str, Any] | None = None
     """The last value of each metric."""
     result_repr: str | None = None
-    after_any: tuple[str, ...] = ()
     rev: int = 0
     shell: str | None = None
 

@@ -77,7 +77,6 @@ def job_card(  # noqa: PLR0913 - what a card shows
     delayed = str(job.state) in ("pending", "failed") and (job.run_at or 0) > job.updated_at
     facts += [f"due {format_time(job.run_at)}"] if delayed else []
     facts += [f"after {', '.join(job.after)}"] if job.after else []
-    facts += [f"after any end of {', '.join(job.after_any)}"] if job.after_any else []
     facts += [f"on {job.worker}"] if job.worker and str(job.state) == "processing" else []
     facts += [f"as of {format_time(time.time())}, not updated"] if static and not job.is_finished else []
     parts = [status.line() if status else heading("; ".join([_summary(attempts), *hints]))]

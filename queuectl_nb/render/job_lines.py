@@ -78,7 +78,7 @@ def _texts(  # noqa: PLR0913 - the parts of a format
         **dict.fromkeys(JOB_FIELDS, cell),
         **dict.fromkeys(("error", "exit_code", "worker"), cached(cell)),
         **dict.fromkeys(TIME_FIELDS, lru_cache(CACHED_TIMES)(time)),
-        **dict.fromkeys(("tags", "after", "after_any", "result", "metrics"), stored),
+        **dict.fromkeys(("tags", "after", "result", "metrics"), stored),
         "timeout": cached(lambda value: cell(json_number(value))),
     }
     label = dict(zip(JOB_FIELDS, labels, strict=True))

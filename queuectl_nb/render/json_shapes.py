@@ -56,7 +56,6 @@ def job_json(job: JobRecord) -> dict[str, Any]:
     shape["timeout"] = json_number(job.timeout)
     shape["tags"] = list(job.tags)
     shape["after"] = list(job.after)
-    shape["after_any"] = list(job.after_any)
     return shape
 
 

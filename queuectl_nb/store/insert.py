@@ -137,8 +137,9 @@ class _NewJobs:
         self._add(
             {
                 "tags": _encode(fields["tags"]),
-                "after": _encode(fields["after"]),
-                "after_any": _encode(fields["after_any"]),
+                "after": _encode(
+                    [spec.after + spec.after_any for spec in specs] if self.has_dependencies else fields["after"]
+                ),
                 "cwd": [each or cwd for each in fields["cwd"]],
                 "env": [json.dumps(each, ensure_ascii=False) if each else "{}" for each in fields["env"]],
                 "run_at": run_at,

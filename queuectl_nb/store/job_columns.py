@@ -40,7 +40,6 @@ class SharedFields(NamedTuple):
     exit_code: int | None
     worker: str | None
     kind: str
-    after_any: list[str]
 
 
 class ColumnChunk(NamedTuple):
@@ -81,7 +80,7 @@ class JobColumns:
     def parse_shared(text: str) -> SharedFields:
         """Parse a value of the column ``shared``."""
         fields = dict(zip(SharedFields._fields, json.loads(text), strict=True))
-        return SharedFields(**fields | {name: json.loads(fields[name]) for name in ("tags", "after", "after_any")})
+        return SharedFields(**fields | {name: json.loads(fields[name]) for name in ("tags", "after")})
 
     def due_at(self, ids: Sequence[str]) -> dict[str, float]:
         """Return when the latest attempts of jobs were due, by id; ``run_at`` may already be that of a retry."""

@@ -32,8 +32,8 @@ SELECT id FROM environments WHERE body = :body;
 -- name: job_by_id
 SELECT
     seq, id, command, state, priority, attempts, max_retries, timeout, queue, tags, after, cwd, run_at, created_at,
-    updated_at, started_at, finished_at, exit_code, error, worker, result, kind, key, progress, metrics, result_repr,
-    after_any, rev, shell
+    updated_at, started_at, finished_at, exit_code, error, worker, result, kind, key, progress, metrics, result_repr, rev,
+    shell
 FROM jobs WHERE id = :id;
 
 -- name: keep_payload
@@ -375,6 +375,11 @@ WHERE dependents.job = :seq AND other.state <> 'completed' AND NOT (any_end AND 
 -- name: blocked_job
 SELECT id FROM jobs WHERE seq = :seq AND state = 'blocked';
 
+-- name: any_end_of
+-- The jobs of which any end will do for a job.
+SELECT other.id FROM dependents JOIN jobs AS other ON other.seq = dependents.other
+WHERE dependents.job = (SELECT seq FROM jobs WHERE id = :id) AND any_end;
+
 -- name: unblock_jobs
 -- Those that wait for no other job.
 UPDATE jobs SET
@@ -401,11 +406,11 @@ WHERE seq IN (SELECT value FROM json_each(:seqs)) AND state = 'processing';
 -- ---------------------------------------------------------------- operations on jobs
 
 -- name: jobs_by_id
-SELECT seq, id, state, worker, after <> '[]' OR after_any <> '[]' FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
+SELECT seq, id, state, worker, after <> '[]' FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: jobs_by_key
 -- In the order of the keys, which is usually that of the jobs in the file: two thirds of the time of IN.
-SELECT jobs.key, work, seq, jobs.id, state, worker, after <> '[]' OR after_any <> '[]'
+SELECT jobs.key, work, seq, jobs.id, state, worker, after <> '[]'
 FROM json_each(:keys) AS wanted CROSS JOIN jobs ON jobs.key = wanted.value;
 
 -- name: renew_job

@@ -97,6 +97,10 @@ class Reader:
         """Return how many unfinished jobs cannot finish before this job: itself and its direct and other dependents."""
         return len(self.db.query(Q.waiting_for, {"id": job_id}))
 
+    def any_end_of(self, job_id: str) -> set[str]:
+        """Return the jobs in ``after`` of which any end will do (``after_any``)."""
+        return {name for (name,) in self.db.query(Q.any_end_of, {"id": job_id})}
+
     def count_enqueued(self) -> int:
         """Return how many jobs were ever enqueued, including deleted ones."""
         return int(self.db.query(Q.last_seq)[0][0])

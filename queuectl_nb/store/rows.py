@@ -23,8 +23,7 @@ __all__ = [
 
 JOB_COLUMNS = ", ".join(JobRecord._fields)
 """The columns of a row for :func:`job_from_row`."""
-_SHORTENED = {"after": "'[]'", "after_any": "'[]'", "result": "NULL"}
-SHORT_JOB_COLUMNS = ", ".join(_SHORTENED.get(name, name) for name in JobRecord._fields)
+SHORT_JOB_COLUMNS = ", ".join({"after": "'[]'", "result": "NULL"}.get(name, name) for name in JobRecord._fields)
 """The same without what may be long and lists do not show."""
 
 
@@ -52,7 +51,6 @@ def job_from_row(row: tuple[Any, ...]) -> JobRecord:
         values[20] = json.loads(values[20])
     if values[24] is not None:
         values[24] = json.loads(values[24])
-    values[26] = _parse_names(values[26])
     return JobRecord(*values)
 
 

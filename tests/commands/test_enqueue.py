@@ -114,9 +114,11 @@ def test_json_object(run: Callable[..., Ran], queue: Queue, tmp_path: Path) -> N
     ran = run("enqueue", json.dumps(fields))
     assert ran.exit_code == 0, ran.stderr
     job = queue.job("a").to_dict()
-    for key in ("priority", "timeout", "max_retries", "queue", "tags", "after", "after_any", "cwd"):
+    for key in ("priority", "timeout", "max_retries", "queue", "tags", "cwd"):
         assert job[key] == fields[key]
     assert job["run_at"] == "2030-01-01T00:00:00.000Z"
+    assert job["after"] == ["before", "earlier"]
+    assert "before, any end of earlier" in run("show", "a").stdout
 
 
 def test_json_with_options(run: Callable[..., Ran], queue: Queue) -> None:

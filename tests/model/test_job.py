@@ -14,7 +14,7 @@ from queuectl_nb.model.state import FINISHED_STATES, State
 
 EXPECTED_FIELDS = (  # in the documented order
     "id command state priority attempts max_retries timeout queue tags after cwd run_at created_at updated_at"
-    " started_at finished_at exit_code error worker result kind key progress metrics result_repr after_any"
+    " started_at finished_at exit_code error worker result kind key progress metrics result_repr"
 )
 
 

@@ -97,7 +97,7 @@ JOB_TYPES = (
     dict.fromkeys(("command", "queue", "cwd", "error", "worker", "kind", "key", "result_repr"), "string")
     | dict.fromkeys(("priority", "attempts", "max_retries", "exit_code"), "Int64")
     | dict.fromkeys(("run_at", "created_at", "updated_at", "started_at", "finished_at"), "datetime64[ms, UTC]")
-    | dict.fromkeys(("tags", "after", "after_any", "result", "metrics"), "object")
+    | dict.fromkeys(("tags", "after", "result", "metrics"), "object")
     | dict.fromkeys(("waited", "ran"), "timedelta64[us]")
     | {"state": "category", "timeout": "Float64", "progress": "Float64"}
 )
@@ -143,7 +143,7 @@ def test_other_frames_have_types_when_empty(queue: Queue) -> None:
 
 def as_json(name: str, value: Any) -> Any:
     """Return a frame's value as in the JSON."""
-    if name in ("tags", "after", "after_any", "result"):
+    if name in ("tags", "after", "result"):
         return value
     if value is None or value is pd.NA or value is pd.NaT:
         return None

@@ -65,7 +65,7 @@ def test_job_from_row(result: str | None, value: object) -> None:
         "e",
         "w",
     )
-    record = job_from_row((*row, result, "function", "k", 0.5, '{"loss": 1}', "1", '["z"]', 9, "/bin/sh"))
+    record = job_from_row((*row, result, "function", "k", 0.5, '{"loss": 1}', "1", 9, "/bin/sh"))
     facts = (*row[:3], State.DEAD, *row[4:9], ("x", "y"), (), *row[11:])
-    assert record == JobRecord(*facts, value, "function", "k", 0.5, {"loss": 1}, "1", ("z",), 9, "/bin/sh")
+    assert record == JobRecord(*facts, value, "function", "k", 0.5, {"loss": 1}, "1", 9, "/bin/sh")
     assert type(record.state) is State

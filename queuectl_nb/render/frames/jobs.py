@@ -104,8 +104,8 @@ class _Rows:
         columns["command"] = arrays.strings(self.commands)
         columns["error"] = arrays.strings(self.errors)
         columns |= {name: arrays.nullable_floats(self.column(name)) for name in _FLOAT_FIELDS}
-        for name in ("tags", "after", "after_any"):
-            columns[name] = _copied_lists([getattr(each, name) for each in shared], indices)
+        columns["tags"] = _copied_lists([each.tags for each in shared], indices)
+        columns["after"] = _copied_lists([each.after for each in shared], indices)
         columns["result"] = arrays.parse_json(self.results)
         columns["metrics"] = arrays.parse_json(self.metrics)
         columns["key"] = arrays.strings(self.keys)

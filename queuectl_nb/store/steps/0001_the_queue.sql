@@ -65,7 +65,6 @@ CREATE TABLE jobs (
     progress REAL,
     metrics TEXT CHECK (metrics IS NULL OR json_valid(metrics)),  -- the last value of each name
     result_repr TEXT,
-    after_any TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(after_any)),
     key TEXT,  -- names the work; enqueuing it again keeps or retries this job
     work TEXT,  -- what a job with a key does, as a hash
     rev INTEGER NOT NULL,
@@ -276,7 +275,7 @@ SELECT
     strftime('%Y-%m-%dT%H:%M:%fZ', updated_at, 'unixepoch') AS updated_at,
     strftime('%Y-%m-%dT%H:%M:%fZ', started_at, 'unixepoch') AS started_at,
     strftime('%Y-%m-%dT%H:%M:%fZ', finished_at, 'unixepoch') AS finished_at,
-    exit_code, error, worker, result, kind, key, progress, metrics, result_repr, after_any
+    exit_code, error, worker, result, kind, key, progress, metrics, result_repr
 FROM jobs;
 
 CREATE VIEW attempt_view AS
