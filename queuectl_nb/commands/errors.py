@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.client.selection import choose_jobs, filter_of
+from queuectl_nb.client.selection import choose_jobs, filter_of, known_ids
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.results import Listing
 from queuectl_nb.commands.selection import choose, selection_options
@@ -32,6 +32,7 @@ def command(context: Context, ids: Sequence[str], **selection: Any) -> Listing:
     """
     queue = context.queue()
     chosen = choose(queue, ids, selection)
+    known_ids(queue.store, chosen.ids, {})  # raise NotFound
     groups = read_error_groups(queue.store.db, filter_of(choose_jobs(chosen.ids, chosen.selection)))
 
     def frame() -> pd.DataFrame:

@@ -55,6 +55,8 @@ def test_selections(run: Callable[..., Ran]) -> None:
     """``errors`` takes ids or a selection; the key of a group selects its jobs in other verbs."""
     (group,) = json.loads(run("errors", "--tag", "sweep", "--json").stdout)
     assert [each["count"] for each in json.loads(run("errors", "read-0", "slow", "--json").stdout)] == [1, 1]
+    ran = run("errors", "nowhere")
+    assert (ran.exit_code, ran.stdout, ran.stderr.startswith("queuectl: no job nowhere in ")) == (5, "", True)
     assert {job["id"] for job in json.loads(run("list", "--error", group["key"], "--json").stdout)} == READ
     ran = run("retry", "--error", group["key"], "--search", "read-1")
     assert ran.stdout == "1 job moved back to queue for retry.\n"
