@@ -131,8 +131,16 @@ def test_read_calls(harness: Any) -> None:
     large = StoredValue(1, False, path=path)
     assert read_calls(harness.store.db, "f").values == [StoredValue(0, True, b"old"), large]
     harness.now += 100
-    harness.run("f", Exited(1), values=(CallValue(2, True, None, None, 0, None, None, "not pickled: x"),))
-    assert read_calls(harness.store.db, "f").values == [large, StoredValue(2, True, None, "not pickled: x")]
+    values = (
+        CallValue(0, True, None, LARGE.sha256, 9),
+        CallValue(2, True, None, None, 0, None, None, "not pickled: x"),
+    )
+    harness.run("f", Exited(1), values=values)
+    assert read_calls(harness.store.db, "f").values == [
+        StoredValue(0, True, path=path),
+        large,
+        StoredValue(2, True, None, "not pickled: x"),
+    ]
     harness.add("command", priority=9)
     assert read_calls(harness.store.db, "command") == JobCalls(0, False, [])
 
@@ -147,6 +155,21 @@ def test_replaced_payload(harness: Any) -> None:
     used = {sha for (sha,) in harness.query("SELECT sha256 FROM job_blobs WHERE job = 1")}
     assert used == {LARGE.sha256, new.sha256}
     assert read_calls(harness.store.db, "f").number == 2
+
+
+def test_a_retried_job_runs_the_new_code(harness: Any) -> None:
+    """With ``resume``, a job that runs again gets the new payload and its blobs, whose files are written before."""
+    body, key = {"runtime": RUNTIME.sha256, "preload": [], "jobs": []}, ("k.1", "k")
+    specs = [
+        JobSpec("f()", kind="function", payload=Payload(json.dumps({**body, "version": number}), blobs), max_retries=1)
+        for number, blobs in enumerate([(RUNTIME,), (RUNTIME, LARGE)])
+    ]
+    for spec in specs:
+        insert_jobs(harness.store.db, [spec.with_key(*key)], cwd="/", recorded_env={}, now=harness.now)
+        lease = harness.claim_job("job-1")
+        call = load_call(harness.store.db, lease, read_files=True)
+        harness.settle(lease, Exited(1))
+    assert (call["version"], call["blobs"]) == (1, {LARGE.sha256: LARGE.body})
 
 
 def test_parse_reply() -> None:

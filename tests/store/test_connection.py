@@ -378,3 +378,12 @@ def test_exclusive_statements_are_transactions(store: Store) -> None:
         assert not connection.in_transaction
     with store.db.write() as connection:
         assert connection.in_transaction
+
+
+def test_a_replaced_file_is_noticed(store: Store) -> None:
+    """A file that was moved away, or that another one has replaced, is not the queue."""
+    assert not store.db.is_replaced()
+    os.rename(store.path, f"{store.path}.old")
+    assert store.db.is_replaced()
+    shutil.copy(f"{store.path}.old", store.path)
+    assert store.db.is_replaced()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.errors import BadInput, WrongState
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.store import keys
@@ -48,13 +48,26 @@ def test_kept_retried_and_inserted(harness: Any) -> None:
 
 def test_a_retried_job_gets_the_new_options(harness: Any) -> None:
     """Priority, queue, limits, shell and environment are those of the new spec; tags are added."""
-    resume(harness, spec("a", id="a", tags=("old",), max_retries=1), spec("b", id="b", max_retries=1))
+    resume(harness, spec("a", id="a", work="w", tags=("old",), max_retries=1), spec("b", id="b", max_retries=1))
     harness.run("a", Exited(1))
-    resume(harness, spec("a", priority=7, queue="q", timeout=9.0, max_retries=2, shell="bash", tags=("new",)))
+    again = spec("a", work="w", priority=7, queue="q", timeout=9.0, max_retries=2, shell="bash", tags=("new",))
+    assert resume(harness, again)[0] == ["a"]
     row, other = harness.row("a"), harness.row("b")
     values = [row[name] for name in ("priority", "queue", "timeout", "max_retries", "shell", "tags", "state")]
     assert values == [7, "q", 9.0, 2, "bash", '["new","old"]', "pending"]
     assert (other["priority"], other["queue"], other["max_retries"]) == (0, "default", 1)
+
+
+def test_a_retried_job_that_waits_for_others_is_blocked(harness: Any) -> None:
+    """A job whose dependency has not completed is named if it cannot run, and waits if it can."""
+    harness.add("first", max_retries=1)
+    resume(harness, spec("second", id="second", after=("first",)))
+    harness.store.jobs.cancel(["second"], harness.now)
+    assert resume(harness, spec("second"))[1] == Resumed(0, 1, 0, changed=False)
+    assert harness.state("second") == "blocked"
+    harness.run("first", Exited(1))
+    with pytest.raises(WrongState, match=r"^job second "):
+        resume(harness, spec("second"))
 
 
 def test_a_given_key_belongs_to_its_work(harness: Any) -> None:

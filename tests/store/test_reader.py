@@ -10,6 +10,7 @@ import pytest
 
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.job import JOB_FIELDS
+from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import State
 from queuectl_nb.store import reader
 from queuectl_nb.store.job_filter import Filter
@@ -179,3 +180,32 @@ def test_an_empty_queue_has_no_newest_job(harness: Any) -> None:
     """Nothing was enqueued."""
     assert (harness.store.reader.newest_id(), harness.store.reader.count_enqueued()) == (None, 0)
     assert harness.store.reader.queue_names() == []
+
+
+def test_attempts_of_a_job(harness: Any) -> None:
+    """With and without output, and one by number; rows of all attempts, and of results, come in enqueue order."""
+    harness.add("a", "b")
+    harness.run("a", Exited(3), stdout="one", stdout_size=3)
+    harness.run("b", result="[1]")
+    harness.now += 100
+    harness.run("a", stdout="two", stdout_size=3)
+    reader = harness.store.reader
+    assert [(each.number, each.exit_code, each.stdout) for each in reader.attempts("a")] == [
+        (1, 3, "one"),
+        (2, 0, "two"),
+    ]
+    assert [(each.number, each.stdout) for each in reader.attempts_without_output("a")] == [(1, None), (2, None)]
+    assert (reader.attempt("a", 2).stdout, reader.attempt("a", 3), reader.attempts("c")) == ("two", None, [])
+    assert reader.attempt_rows("jobs.id, attempts.number") == [("a", 1), ("a", 2), ("b", 1)]
+    assert [row[0] for row in reader.result_rows(None)] == ["a", "b"]
+    (row,) = reader.result_rows(["b", "none"])
+    assert row == ("b", "true", "completed", harness.now - 100, harness.now - 100, None, "[1]")
+
+
+def test_ids_of_a_filter(listed: Any) -> None:
+    """In enqueue order, whatever the order of the list."""
+    found = listed.store.reader.ids(
+        Filter.from_options(queue="r", state=["cancelled", "pending"], sort="id", reverse=True)
+    )
+    assert found == ["c1", "c2", "c3"]
+    assert listed.store.reader.ids(Filter.from_options(queue="r", state="pending")) == ["c3"]
