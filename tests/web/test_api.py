@@ -121,7 +121,6 @@ def test_short_pages(server: WebServer, queue: Queue) -> None:
             "command": whole["command"][:299] + "…",
             "display": text[:299] + "…",
             "after": [],
-            "after_any": [],
             "result": None,
         }
         assert list(job) == list(whole)
