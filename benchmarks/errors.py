@@ -16,11 +16,7 @@ from unittest.mock import patch
 import measure
 
 from queuectl_nb import Queue
-from queuectl_nb.client.enqueue import enqueue_specs
-from queuectl_nb.model.attempt import Ending, Usage
-from queuectl_nb.model.outcome import Exited
 from queuectl_nb.store import settle
-from queuectl_nb.store.claims import Claims, EndedAttempt
 from queuectl_nb.store.error_groups import read_error_groups
 from queuectl_nb.store.job_filter import Filter
 
@@ -30,8 +26,6 @@ if TYPE_CHECKING:
 
 TARGET_S = 0.3
 SETTLE_TARGET = 1.02
-GROUP = 64
-"""Attempts settled in one transaction."""
 REASONS = 20
 TRACEBACK = """Traceback (most recent call last):
   File "/home/ann/train.py", line 30, in <module>
@@ -44,18 +38,11 @@ ValueError: bad rate {rate}
 
 def fail_jobs(queue: Queue, jobs: int) -> Iterator[float]:
     """Let ``jobs`` jobs fail for :data:`REASONS` reasons; yield the seconds of settling each group."""
-    enqueue_specs(queue, [measure.JobSpec("true", max_retries=1)] * jobs)
-    claims, settings, number = Claims(queue.store.db, "worker-1", "host", parallel=True), queue.settings, 0
-    while leases := claims.settle_and_claim(limit=GROUP, settings=settings, now=time.time(), rand=0.0).leases:
-        now, ended = time.time(), []
-        for lease in leases:
-            number += 1
-            text = TRACEBACK.format(line=number % 100, kind=number % REASONS, rate=number / jobs)
-            ending = Ending(now, now, 1, stderr=text, stderr_size=len(text), usage=Usage(0.0, 0.0, 0))
-            ended.append(EndedAttempt(lease, Exited(1), ending))
-        began = time.perf_counter()
-        claims.settle_and_claim(ended=ended, settings=settings, now=now, rand=0.0)
-        yield time.perf_counter() - began
+
+    def write(number: int) -> dict[str, str]:
+        return {"stderr": TRACEBACK.format(line=number % 100, kind=number % REASONS, rate=number / jobs)}
+
+    return measure.end_jobs(queue, jobs, 1, write)
 
 
 def settle_with_reason(folder: Path, jobs: int) -> float:

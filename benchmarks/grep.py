@@ -12,11 +12,7 @@ from typing import TYPE_CHECKING
 import measure
 
 from queuectl_nb import Queue
-from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.client.grep import Search
-from queuectl_nb.model.attempt import Ending, Usage
-from queuectl_nb.model.outcome import Exited
-from queuectl_nb.store.claims import Claims, EndedAttempt
 from queuectl_nb.store.job_filter import Filter
 
 if TYPE_CHECKING:
@@ -24,7 +20,6 @@ if TYPE_CHECKING:
 
 TARGET = 3.0
 PATTERN = "loss: nan"
-GROUP = 64
 LINE = "step {step}: loss: {loss:.6f}, rate: 0.001, throughput: 1234 samples per second\n"
 
 
@@ -38,17 +33,14 @@ def make_log(number: int, size: int) -> str:
 
 def fill(queue: Queue, folder: Path, jobs: int, size: int) -> None:
     """Store the logs in the queue, and as files."""
-    enqueue_specs(queue, [measure.JobSpec("true")] * jobs)
-    claims, settings, number = Claims(queue.store.db, "worker-1", "host", parallel=True), queue.settings, 0
-    while leases := claims.settle_and_claim(limit=GROUP, settings=settings, now=time.time(), rand=0.0).leases:
-        now, ended = time.time(), []
-        for lease in leases:
-            text = make_log(number, size)
-            (folder / f"{number}.log").write_text(text)
-            number += 1
-            ending = Ending(now, now, 1, stdout=text, stdout_size=len(text), usage=Usage(0.0, 0.0, 0))
-            ended.append(EndedAttempt(lease, Exited(0), ending))
-        claims.settle_and_claim(ended=ended, settings=settings, now=now, rand=0.0)
+
+    def write(number: int) -> dict[str, str]:
+        text = make_log(number, size)
+        (folder / f"{number}.log").write_text(text)
+        return {"stdout": text}
+
+    for _ in measure.end_jobs(queue, jobs, 0, write):
+        pass
 
 
 def run(args: argparse.Namespace) -> list[measure.Row]:

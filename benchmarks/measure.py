@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb import Queue
 from queuectl_nb.client.enqueue import enqueue_specs
+from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.job import JobSpec
+from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import State
+from queuectl_nb.store.claims import Claims, EndedAttempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +34,7 @@ __all__ = [
     "alternate",
     "build_c",
     "compare",
+    "end_jobs",
     "idle_queue",
     "main",
     "options",
@@ -45,6 +49,8 @@ __all__ = [
 
 POLL_INTERVAL_S = 0.002
 """Poll interval near the end."""
+GROUP = 64
+"""Attempts that :func:`end_jobs` settles in one transaction."""
 
 
 class Skipped(Exception):
@@ -129,6 +135,26 @@ def idle_queue(workers: int, jobs: int = 0, command: str = "true") -> Iterator[Q
                 if pool.alive:
                     pool.stop(now=True)
         queue.close()
+
+
+def end_jobs(queue: Queue, jobs: int, exit_code: int, write: Callable[[int], dict[str, str]]) -> Iterator[float]:
+    """Enqueue jobs and settle an attempt of each without running it; yield the seconds of settling each group.
+
+    ``write`` returns the output of the job of a number, as a field of :class:`Ending`.
+    """
+    enqueue_specs(queue, [JobSpec("true", max_retries=1)] * jobs)
+    claims, settings, number = Claims(queue.store.db, "worker-1", "host", parallel=True), queue.settings, 0
+    while leases := claims.settle_and_claim(limit=GROUP, settings=settings, now=time.time(), rand=0.0).leases:
+        now, ended = time.time(), []
+        for lease in leases:
+            ending = Ending(now, now, 1, usage=Usage(0.0, 0.0, 0))
+            for name, text in write(number).items():
+                ending = ending._replace(**{name: text, f"{name}_size": len(text)})
+            ended.append(EndedAttempt(lease, Exited(exit_code), ending))
+            number += 1
+        began = time.perf_counter()
+        claims.settle_and_claim(ended=ended, settings=settings, now=now, rand=0.0)
+        yield time.perf_counter() - began
 
 
 def until_ready(queue: Queue, workers: int) -> None:

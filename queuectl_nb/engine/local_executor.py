@@ -22,7 +22,7 @@ from queuectl_nb.engine.local_run import LocalRun
 from queuectl_nb.engine.python.request import command_line, write_request
 from queuectl_nb.model.call import Kind
 from queuectl_nb.model.job_environment import base_environment
-from queuectl_nb.store.artifacts import ArtifactFolder
+from queuectl_nb.store.artifact_folder import ArtifactFolder
 from queuectl_nb.store.blobs import blob_dir
 
 if TYPE_CHECKING:

@@ -25,7 +25,8 @@ from queuectl_nb.engine.worker_record import FROZE, note_kill, read_record
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.outcome import Lost
-from queuectl_nb.store.artifacts import artifact_dir, keep_artifacts, take_left
+from queuectl_nb.store.artifact_folder import keep_artifacts, take_left
+from queuectl_nb.store.artifacts import artifact_dir
 from queuectl_nb.store.boot_time import read_boot_time
 from queuectl_nb.store.claims import Claims, EndedAttempt, HeldLease
 from queuectl_nb.store.identity import detect_copy

@@ -8,15 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from queuectl_nb.store.artifacts import (
-    BLOCK_BYTES,
-    ArtifactFolder,
-    is_empty_folder,
-    keep_artifacts,
-    list_artifacts,
-    open_artifact,
-    remove_tree,
-)
+from queuectl_nb.store.artifact_folder import BLOCK_BYTES, ArtifactFolder, is_empty_folder, keep_artifacts
+from queuectl_nb.store.artifacts import list_artifacts, open_artifact
+from queuectl_nb.store.remove_tree import remove_tree
 
 LIMIT = 1 << 30
 

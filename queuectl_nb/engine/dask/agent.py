@@ -33,7 +33,8 @@ from queuectl_nb.engine.dask.recovery import KEEP_S, create_folder, kill_leftove
 from queuectl_nb.engine.dask.runner_client import RunnerClient
 from queuectl_nb.engine.heartbeat import boot_clock, boot_id, job_host
 from queuectl_nb.model.outcome import Lost
-from queuectl_nb.store.artifacts import artifact_dir, take_left
+from queuectl_nb.store.artifact_folder import take_left
+from queuectl_nb.store.artifacts import artifact_dir
 from queuectl_nb.store.spool import Spool
 
 if TYPE_CHECKING:

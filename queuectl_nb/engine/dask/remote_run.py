@@ -12,7 +12,8 @@ from queuectl_nb.engine.dask.archive import ARCHIVE, unpack
 from queuectl_nb.engine.dask.messages import Ended, OutputRead, Unstarted
 from queuectl_nb.model.attempt import KeptArtifacts
 from queuectl_nb.model.outcome import Outcome, Returned
-from queuectl_nb.store.artifacts import artifact_dir, keep_artifacts
+from queuectl_nb.store.artifact_folder import keep_artifacts
+from queuectl_nb.store.artifacts import artifact_dir
 from queuectl_nb.store.blobs import blob_dir
 from queuectl_nb.store.regular_file import open_regular
 from queuectl_nb.store.spool import STREAMS
