@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ import pytest
 import queuectl_nb
 from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.store import maintenance
+from queuectl_nb.store.artifacts import artifact_dir
+from queuectl_nb.store.blobs import STRAY_AGE_S
 from queuectl_nb.store.maintenance import read_space, shrink, vacuum
 from queuectl_nb.store.store import Store
 from tests.engine.harness import fill_disk
@@ -263,3 +266,17 @@ def test_rewrite_on_a_full_disk(small: Any, monkeypatch: pytest.MonkeyPatch) -> 
     ballast.unlink()
     assert vacuum(store.db) > 0
     _check(store)
+
+
+def test_old_strays_are_removed(harness: Any) -> None:
+    """Files of blobs and folders of artifacts that belong to no job stay for an hour."""
+    output = Path(harness.store.db.output_dir)
+    strays = [output / "blobs" / ("a" * 64), Path(artifact_dir(output, "b" * 32))]
+    for stray in strays:
+        stray.parent.mkdir(exist_ok=True)
+    strays[0].write_bytes(b"x")
+    strays[1].mkdir()
+    maintenance.remove_strays(harness.store.db, time.time())
+    assert all(stray.exists() for stray in strays)
+    maintenance.remove_strays(harness.store.db, time.time() + 2 * STRAY_AGE_S)
+    assert not any(stray.exists() for stray in strays)

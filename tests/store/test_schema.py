@@ -10,6 +10,7 @@ import subprocess
 import sys
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -94,6 +95,7 @@ def test_older_file_is_migrated(queue_path: Path, monkeypatch: pytest.MonkeyPatc
 
 OPENER = """
 from pathlib import Path
+from types import SimpleNamespace
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.store.insert import insert_jobs
 from queuectl_nb.store.store import Store
@@ -117,6 +119,7 @@ def test_concurrent_creation(tmp_path: Path, processes: Any) -> None:
 KILLED = """
 import os, sys, time
 from pathlib import Path
+from types import SimpleNamespace
 from queuectl_nb.store import migrations
 from queuectl_nb.store.store import Store
 
@@ -251,3 +254,19 @@ def test_truncated_queue(queue_path: Path, size: int) -> None:
         Store(queue_path).reader.counts()
     assert caught.value.exit_code == 3
     assert queue_path.read_bytes() == before
+
+
+def test_a_failed_migration_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is raised as it is, and the transaction is rolled back."""
+
+    def fail(_: object) -> None:
+        connection.execute("CREATE TABLE half (x)")
+        raise ZeroDivisionError
+
+    connection = sqlite3.connect(tmp_path / "new.db", isolation_level=None)
+    monkeypatch.setattr(migrations, "migrations", SimpleNamespace(apply=fail))
+    with pytest.raises(ZeroDivisionError):
+        migrations.migrate(connection, 1, 1)
+    assert not connection.in_transaction
+    assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == []
+    connection.close()

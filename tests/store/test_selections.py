@@ -130,3 +130,20 @@ def test_jobs_changed_meanwhile_are_skipped(harness: Any, monkeypatch: pytest.Mo
     assert "d5" not in moved
     assert sorted([*moved, "d5"]) == MANY
     assert harness.state("d5") == "cancelled"
+
+
+@pytest.mark.usefixtures("few_at_once")
+def test_cancel_of_a_selection(harness: Any) -> None:
+    """Waiting jobs are cancelled at once, running ones are named with their workers; finished ones are passed over."""
+    harness.add("done", "runs", "a", "b", "c", queue="q")
+    harness.add("other", priority=-1)
+    harness.run("done")
+    lease = harness.claim_job("runs")
+    found = list(selections.cancel_selected(harness.store.db, Filter(queue="q"), harness.now + 5))
+    assert [ids for ids, _ in found] == [["a", "b", "c"], ["runs"]]
+    assert [[(each.id, each.worker) for each in running] for _, running in found] == [[], [("runs", "worker-1")]]
+    states = {"done": "completed", "runs": "processing", **dict.fromkeys("abc", "cancelled"), "other": "pending"}
+    assert harness.states() == states
+    assert harness.row("a")["finished_at"] == harness.now + 5
+    assert [harness.row(each)["cancel"] for each in ("runs", "a", "other")] == [1, 0, 0]
+    harness.settle(lease)
