@@ -83,7 +83,7 @@ def test_every_button(notebook: Callable[..., Notebook], queue: Queue) -> None: 
     dashboard.button("Resume").click()
     until(lambda: queue.store.reader.paused_queues() == [])
 
-    dashboard.root.get_by_label("Number of workers to start").fill("2")
+    dashboard.root.get_by_label("Number of workers").fill("2")
     dashboard.button("Start workers").click()
     expect(dashboard.state_button("completed")).to_have_text("completed 4")
     expect(dashboard.state_button("dead")).to_have_text("dead 1")
@@ -91,6 +91,16 @@ def test_every_button(notebook: Callable[..., Notebook], queue: Queue) -> None: 
     expect(dashboard.row("fails")).to_contain_text("dead")  # the counts may be ahead of the rows,
     expect(dashboard.row("completed")).to_have_count(4)  # which move while jobs finish
 
+    dashboard.root.locator("summary", has_text="1 reason why 1 job failed").click()
+    dashboard.root.get_by_role("button", name="exit code 3").click()
+    expect(dashboard.row()).to_have_count(1)
+    expect(dashboard.button("Retry all…")).to_be_enabled()
+    page.theme("light")
+    page.picture("dashboard-reasons-light", dashboard.root)
+    page.theme("dark")
+    page.picture("dashboard-reasons-dark", dashboard.root)
+    dashboard.button("Show all jobs").click()
+    expect(dashboard.row()).to_have_count(5)
     dashboard.row("fails").click()
     expect(dashboard.root.locator(".qc-log-title")).to_have_text("Log of fails")
     expect(dashboard.button("Cancel")).to_be_disabled()
@@ -147,6 +157,10 @@ def test_layout(notebook: Callable[..., Notebook], queue: Queue) -> None:
     """At 1280 by 900 the whole dashboard is in view and commands have most of the table; it fits a narrow window."""
     command = "python train.py --learning-rate 0.1 --seed 17 --epochs 40"
     queue.enqueue_many([{"command": f"{command} {n}"} for n in range(20)])
+    queue.enqueue("exit 3", id="fails", max_retries=1, queue="failing")
+    queue.limit("failing", 2)
+    with queue.start_workers(1, queues=["failing"]):
+        queue.job("fails").wait()
     enqueue_cell(queue, "import time\ntime.sleep(1)", id="cell")
     page = notebook(cells(queue))
     page.page.set_viewport_size({"width": 1280, "height": 900})
@@ -154,6 +168,8 @@ def test_layout(notebook: Callable[..., Notebook], queue: Queue) -> None:
     dashboard = DashboardPage.wait_for(page)
     visible = page.page.locator(".jp-WindowedPanel-outer").evaluate("(panel) => panel.clientHeight")
     expect(dashboard.row("cell")).to_contain_text("import time ↵ time.sleep(1)")
+    expect(dashboard.root.locator("summary", has_text="1 reason why 1 job failed")).to_be_visible()
+    page.picture("dashboard-1280")
     assert dashboard.root.evaluate("(root) => root.offsetHeight") <= visible
     fits = "(row) => [...row.children].every((cell) => cell.scrollWidth <= cell.clientWidth)"
     assert dashboard.row(command).first.evaluate(fits)

@@ -72,6 +72,29 @@ def test_filters_survive_a_reload(reader: Reader, queue: Queue) -> None:
     assert page.inner_text("#filter-note") == ""
 
 
+def test_reasons_of_failures(reader: Reader, queue: Queue) -> None:
+    """A click on a reason shows its jobs, also after a reload; limits are shown."""
+    queue.limit("gpu", 2)
+    for name, code in {"x": 3, "y": 3, "z": 4}.items():
+        queue.enqueue(f"exit {code}", id=name, max_retries=1, tags=["sweep"] if name == "z" else [])
+    queue.enqueue("true", id="fine")
+    run_pending(queue)
+    page = reader.open().page
+    reader.wait_for("#workers", "Limits: gpu 2 (0 running)")
+    reader.wait_for("#errors summary", "2 reasons why 3 jobs failed")
+    page.click("#errors summary")
+    page.get_by_role("button", name="exit code 3").click()
+    until(lambda: reader.row_count() == 2)
+    page.reload()
+    reader.wait_for("#errors .qc-errors-all")
+    until(lambda: reader.row_count() == 2)
+    page.click("#errors .qc-errors-all")
+    until(lambda: reader.row_count() == 4)
+    page.fill("#tag", "sweep")
+    until(lambda: reader.row_count() == 1)
+    reader.wait_for("#errors summary", "1 reason why 1 job failed")
+
+
 def test_pagination(reader: Reader, queue: Queue) -> None:
     """Older, Newest and Back page through the list; an older page does not move."""
     queue.enqueue_many([{"command": "true"} for _ in range(250)])

@@ -65,4 +65,4 @@ class Page:
         keys = {row[1]: row[0] for message in self.rows() for row in message["rows"]}
         selected = [keys[each] for each in ids]
         self.send("select", keys=selected, active=selected[-1])
-        until(lambda: self.dashboard._selected.get(self.view) == selected)
+        until(lambda: self.dashboard.targets.selected.get(self.view) == selected)

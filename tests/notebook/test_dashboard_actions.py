@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.workers import list_workers
+from queuectl_nb.testing import run_pending
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
@@ -37,6 +38,67 @@ def test_filters_and_orders(page: Page, dashboard: Dashboard) -> None:
     assert dashboard.state_filter.buttons["all"].value
 
 
+def test_actions_on_a_filter(page: Page, queue: Queue, dashboard: Dashboard) -> None:
+    """Without a selected row, the buttons act on the jobs of the filter, after a question that says how many."""
+    retry, cancel, _ = dashboard.toolbar.actions.values()
+    queue.enqueue("echo d", id="d", tags=["sweep"])
+    queue.enqueue("echo e", id="e", tags=["sweep"])
+    dashboard.toolbar.tag.value = "no such/tag"
+    until(lambda: any("tag" in text and error for text, error in page.messages()))
+    dashboard.toolbar.tag.value = "sweep"
+    until(lambda: page.shown() == ["e", "d"])
+    until(lambda: cancel.description == "Cancel all…")
+    retry.click()
+    until(lambda: any("queued again" in text for text, _ in page.messages()))
+    assert dashboard.toolbar.confirm.layout.display == "none"
+    cancel.click()
+    until(lambda: dashboard.toolbar.confirm.description == "Really cancel 2 jobs")
+    assert queue.job("d").state == "pending"
+    page.select("d")  # withdraws the question
+    until(lambda: dashboard.toolbar.confirm.layout.display == "none")
+    page.send("select", keys=[], active=None)
+    until(lambda: cancel.description == "Cancel all…")
+    cancel.click()
+    until(lambda: dashboard.toolbar.confirm.layout.display is None)
+    dashboard.toolbar.confirm.click()
+    until(lambda: ("2 jobs cancelled.", False) in page.messages())
+    assert [str(queue.job(each).state) for each in "abde"] == ["pending", "pending", "cancelled", "cancelled"]
+    dashboard.toolbar.tag.value = ""
+    for state in ("cancelled", "dead"):
+        dashboard.state_filter.buttons[state].value = True
+    until(lambda: sorted(page.shown()) == ["d", "e"])
+    until(lambda: set(dashboard.feed.jobs.filter.state) == {"cancelled", "dead"})
+
+
+def test_reasons_of_failures(page: Page, queue: Queue, dashboard: Dashboard) -> None:
+    """Failed jobs are grouped by reason; a group filters the table, and its button runs it again."""
+    queue.cancel("a", "b", "c")
+    for name, code in {"x": 3, "y": 3, "z": 4}.items():
+        queue.enqueue(f"exit {code}", id=name, max_retries=1, queue="gpu")
+    run_pending(queue)
+    pane: Any = dashboard.errors_pane
+    until(
+        lambda: (
+            [(each["count"], each["message"]) for each in pane.groups["errors"]]
+            == [(2, "exit code 3"), (1, "exit code 4")]
+        )
+    )
+    key = pane.groups["errors"][0]["key"]
+    dashboard.state_filter.buttons["cancelled"].value = True
+    dashboard._on_errors_message(None, {"kind": "select", "key": key}, [])
+    until(lambda: sorted(page.shown()) == ["x", "y"])
+    until(lambda: pane.groups["selected"] == key)
+    assert dashboard.state_filter.pressed() == ["all"]
+    dashboard._on_errors_message(None, {"kind": "retry", "key": key}, [])
+    until(lambda: ("2 jobs queued again.", False) in page.messages())
+    until(lambda: [each["count"] for each in pane.groups["errors"]] == [1])
+    until(lambda: page.shown() == [])
+    dashboard._on_errors_message(None, {"kind": "select", "key": ""}, [])
+    until(lambda: len(page.shown()) == 6)
+    queue.limit("gpu", 2)
+    until(lambda: "limits: gpu 2 (0 running)" in dashboard.header.facts.value)
+
+
 def test_outdated_order_is_refreshed_later(
     page: Page, queue: Queue, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,9 +122,9 @@ def test_delayed_messages_are_ignored(page: Page, dashboard: Dashboard) -> None:
     processed = threading.Event()
     dashboard.feed.submit(processed.set)
     assert processed.wait(60)
-    assert len(dashboard._selected[page.view]) == 2
+    assert len(dashboard.targets.selected[page.view]) == 2
     page.send("select", keys=[], active=None)
-    until(lambda: dashboard._selected[page.view] == [])
+    until(lambda: dashboard.targets.selected[page.view] == [])
     until(lambda: dashboard.toolbar.actions["cancel"].disabled)
 
 
@@ -72,7 +134,7 @@ def test_a_heartbeat_may_overtake_a_selection(page: Page, dashboard: Dashboard) 
     page.sequence += 1
     page.heartbeat()
     dashboard._on_table_message(None, selection, [])
-    until(lambda: dashboard._selected.get(page.view) == [1])
+    until(lambda: dashboard.targets.selected.get(page.view) == [1])
 
 
 def test_buttons_act_on_selected_jobs(page: Page, queue: Queue, dashboard: Dashboard) -> None:

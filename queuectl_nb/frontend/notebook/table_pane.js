@@ -143,7 +143,7 @@ class TablePane {
       return;
     }
     dashboard.dataset.kernel = state;
-    for (const control of dashboard.querySelectorAll(".widget-button, .widget-toggle-button, input, select, textarea")) {
+    for (const control of dashboard.querySelectorAll(".widget-button, .widget-toggle-button, .qc-errors button, input, select, textarea")) {
       if (state === "gone" && !control.disabled) {
         control.disabled = true;
         control.dataset.gone = "";

@@ -1,8 +1,9 @@
-// The list of jobs: filtered by state, queue and text, one page at a time, kept up to date.
+// The list of jobs: filtered by state, queue, tag, reason of failure and text, one page at a time, kept up to date.
 
 import { getJson } from "./api.js";
 import { currentLocation, navigate } from "./location.js";
 import { setText } from "./shared/dom.js";
+import { ErrorGroups } from "./shared/errors.js";
 import { VirtualTable } from "./shared/table.js";
 import { count } from "./shared/format.js";
 import { Throttle } from "./throttle.js";
@@ -12,6 +13,7 @@ const SEARCHING_NOTE_DELAY_MS = 400;
 const OPEN_DELAY_MS = 80;
 const MIN_INTERVAL_MS = 1000; // between two requests while the list keeps changing
 const INTERVAL_FACTOR = 5; // at least this many times the duration of a request: searching a million jobs is expensive
+const MAX_GROUPS = 50; // reasons of failures
 const NARROW_PX = 560; // in narrower lists a selected job gets the focus
 
 const COLUMNS = [
@@ -39,7 +41,10 @@ export class JobList {
     this.filters = null;
     this.next = null;
     this.throttle = new Throttle(() => this.load());
-    for (const input of [parts.search, parts.queue]) input.addEventListener("input", () => this.onInput());
+    this.failures = null; // number of failed and dead jobs, once known
+    this.groups = new ErrorGroups(parts.errors, { onSelect: (error) => navigate({ error, state: "", after: "" }) });
+    this.errorThrottle = new Throttle(() => this.loadErrors());
+    for (const input of [parts.search, parts.queue, parts.tag]) input.addEventListener("input", () => this.onInput());
     parts.form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.applyFilters();
@@ -76,23 +81,40 @@ export class JobList {
 
   applyFilters() {
     clearTimeout(this.inputTimer);
-    navigate({ q: this.parts.search.value, queue: this.parts.queue.value.trim(), after: "" }, { replace: true });
+    navigate({ q: this.parts.search.value, queue: this.parts.queue.value.trim(), tag: this.parts.tag.value.trim(), after: "" }, { replace: true });
   }
 
   onNavigate(location) {
-    const filters = JSON.stringify([location.state, location.queue, location.q, location.after]);
+    const filters = JSON.stringify([location.state, location.queue, location.tag, location.error, location.q, location.after]);
     if (filters === this.filters) return;
     this.filters = filters;
-    for (const [input, value] of [[this.parts.search, location.q], [this.parts.queue, location.queue]]) {
+    for (const [input, value] of [[this.parts.search, location.q], [this.parts.queue, location.queue], [this.parts.tag, location.tag]]) {
       if (document.activeElement !== input) input.value = value;
     }
     setText(this.parts.title, location.state === "dead" ? "Dead letter queue" : location.state ? `Jobs: ${location.state}` : "Jobs");
     this.table.omit(OMITTED[location.state === "dead" ? "dead" : "jobs"]);
     this.load(true);
+    this.loadErrors();
   }
 
   queueChanged() {
     this.throttle.notify();
+    this.errorThrottle.notify();
+  }
+
+  /** Show why jobs failed, of those in the queue, with the tag and the text; "selected" is the reason that the list shows. */
+  async loadErrors() {
+    const { queue, tag, q, error: selected } = currentLocation();
+    this.errorThrottle.begin();
+    const start = performance.now();
+    let found = { errors: [], more: false };
+    try {
+      if (this.failures) found = await getJson("api/errors", { queue, tag, q, limit: MAX_GROUPS });
+    } catch {
+      // the request of the list says what is wrong
+    }
+    if (selected === currentLocation().error) this.groups.update({ ...found, selected });
+    this.errorThrottle.pause(Math.max(MIN_INTERVAL_MS, (performance.now() - start) * 2 * INTERVAL_FACTOR));
   }
 
   /** Show what running jobs report; called every second while there are any. */
@@ -111,9 +133,9 @@ export class JobList {
     this.request = request;
     const start = performance.now();
     const noteTimer = filtersChanged ? setTimeout(() => this.showNote("Searching…"), SEARCHING_NOTE_DELAY_MS) : null;
-    const { state, queue, q, after } = currentLocation();
+    const { state, queue, tag, error: reason, q, after } = currentLocation();
     try {
-      const page = await getJson("api/jobs", { state, queue, q, after, short: "yes" }, { signal: request.signal });
+      const page = await getJson("api/jobs", { state, queue, tag, error: reason, q, after, short: "yes" }, { signal: request.signal });
       if (request.signal.aborted) return;
       this.showNote("");
       this.show(page, filtersChanged);
@@ -134,7 +156,7 @@ export class JobList {
     const texts = new Map(page.jobs.map((job) => [job.id, JSON.stringify(job)]));
     const rows = page.jobs.filter((job) => this.shownRows.get(job.id) !== texts.get(job.id)).map((job) => [job.id, job]);
     this.shownRows = texts;
-    const filtered = location.queue || location.q;
+    const filtered = location.queue || location.tag || location.error || location.q;
     this.table.update({
       total: page.jobs.length,
       first: 0,

@@ -1,6 +1,6 @@
 // The state of the page, kept in the fragment of its address, so that reloads, bookmarks and the Back button work.
 
-const FIELDS = ["view", "state", "queue", "q", "after", "job", "attempt"];
+const FIELDS = ["view", "state", "queue", "tag", "error", "q", "after", "job", "attempt"];
 
 /** Return all fields of the current location; "" for fields that are not set. */
 export function currentLocation() {

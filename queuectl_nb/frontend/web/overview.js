@@ -34,7 +34,7 @@ export class Tiles {
   markCurrent(location) {
     for (const [state, { link }] of this.tiles) {
       setAttributes(link, {
-        href: hrefOf({ state, queue: location.queue, q: location.q }),
+        href: hrefOf({ ...location, view: "", state, after: "", job: "", attempt: "" }),
         "aria-current": !location.view && location.state === state ? "true" : null,
       });
     }
@@ -48,8 +48,8 @@ export class Workers {
     this.shown = "";
   }
 
-  update(workers, paused, hints) {
-    const shown = JSON.stringify([workers, paused, hints]);
+  update(workers, paused, hints, limits) {
+    const shown = JSON.stringify([workers, paused, hints, limits]);
     if (shown === this.shown) return;
     this.shown = shown;
     const parts = hints.map((hint) => this.hint(`Jobs wait: ${hint}`));
@@ -58,6 +58,10 @@ export class Workers {
     if (others.length) {
       const names = others.includes("*") ? "All queues are paused" : `Paused: ${others.join(", ")}`;
       parts.push(this.hint(`${names}; continue with 'queuectl resume'`));
+    }
+    if (limits.length) {
+      const texts = limits.map(({ queue, limit, running }) => `${visible(queue)} ${limit} (${running} running)`);
+      parts.push(el("p", { class: "qp-hint", text: `Limits: ${texts.join(", ")}` }));
     }
     if (workers.length) parts.push(el("ul", { class: "qp-worker-list" }, ...workers.map((worker) => this.row(worker))));
     else if (!hints.length) parts.push(el("p", { class: "qp-hint", text: "No workers are running, and no job waits for one." }));

@@ -38,6 +38,8 @@ const list = new JobList({
   form: part("filters"),
   search: part("search"),
   queue: part("queue"),
+  tag: part("tag"),
+  errors: part("errors"),
   note: part("filter-note"),
   older: part("older"),
   newest: part("newest"),
@@ -101,9 +103,10 @@ new EventStream({
   onOverview(overview) {
     showTrouble("");
     tiles.update(overview.counts, currentLocation());
-    workers.update(overview.workers, overview.paused, overview.hints);
+    workers.update(overview.workers, overview.paused, overview.hints, overview.limits);
     chart.update(overview.throughput);
     const { dead } = overview.counts;
+    list.failures = dead + overview.counts.failed;
     if (processing && !overview.counts.processing) list.table.showLive({});
     processing = overview.counts.processing;
     part("dead-badge").hidden = !dead;

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client.pool import WorkerPool
     from queuectl_nb.client.queue import Queue
+    from queuectl_nb.client.selection import Selection
 
 __all__ = ["Actions"]
 
 STOP_TIMEOUT_S = 0.5
 """How long to wait for workers to stop; those with a running job take longer."""
+
+DONE = {"retry": "queued again", "cancel": "cancelled", "delete": "deleted"}
+"""What an action has done to its jobs."""
 
 _pools: list[WorkerPool] = []
 """Pools started from a dashboard: they end with the kernel, not with the dashboard."""
@@ -50,20 +54,15 @@ class Actions:
             self._queue.close()
             self._on_done()
 
-    def retry(self, ids: Sequence[str]) -> str:
-        """Run jobs again."""
-        self._queue.retry(*ids)
-        return f"{_jobs(ids)} queued again."
+    def change(self, verb: str, chosen: Sequence[str] | Selection) -> str:
+        """Retry, cancel or delete the jobs with these ids, or those of a selection."""
+        method = getattr(self._queue, verb)
+        changed = method(**chosen) if isinstance(chosen, dict) else method(*chosen)
+        return f"{_jobs(changed)} {DONE[verb]}."
 
-    def cancel(self, ids: Sequence[str]) -> str:
-        """Cancel jobs."""
-        self._queue.cancel(*ids)
-        return f"{_jobs(ids)} cancelled."
-
-    def delete(self, ids: Sequence[str]) -> str:
-        """Delete jobs."""
-        self._queue.delete(*ids)
-        return f"{_jobs(ids)} deleted."
+    def count(self, verb: str, selection: Selection) -> int:
+        """Return how many jobs of a selection :meth:`change` would change."""
+        return len(getattr(self._queue, verb)(dry_run=True, **selection))
 
     def pause(self, queue: str | None) -> str:
         """Pause a queue, or all."""

@@ -12,20 +12,21 @@ import ipywidgets as w
 
 from queuectl_nb.client.changes import ChangeWatcher
 from queuectl_nb.client.hints import MAGIC
+from queuectl_nb.client.selection import selection_of
 from queuectl_nb.model.errors import QueuectlError
-from queuectl_nb.model.state import ALLOWED_STATES
 from queuectl_nb.notebook.dashboard import widgets
 from queuectl_nb.notebook.dashboard.actions import Actions
 from queuectl_nb.notebook.dashboard.feed import DashboardFeed
 from queuectl_nb.notebook.dashboard.subshells import outside_of_cells, release, separate_from_cells
+from queuectl_nb.notebook.dashboard.targets import Targets
 from queuectl_nb.notebook.dashboard.viewers import UNKNOWN_VIEW, Viewers
-from queuectl_nb.notebook.dashboard.widgets import ACTIONS, ALL_STATES, ALL_WORKERS, LAST_UPDATED
+from queuectl_nb.notebook.dashboard.widgets import ALL_STATES, ALL_WORKERS, LAST_UPDATED
 from queuectl_nb.render.cards import queue_card
 from queuectl_nb.render.output_cell import kernel_shell
 from queuectl_nb.store.job_filter import Filter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from queuectl_nb.client.queue import Queue
 
@@ -54,9 +55,6 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def __init__(self, queue: Queue) -> None:
         """Show ``queue``."""
         self.queue = queue
-        self._selected: dict[str, list[int]] = {}
-        self._used = ""
-        self._targets: dict[str, list[str]] = {}
         self._last_sequence: dict[tuple[str, str], int] = {}
         self._error: str | None = None
         self._chart_at = 0.0
@@ -65,6 +63,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.actions = Actions(queue, self.show_message, self.feed.wake)
         with outside_of_cells():
             self._create_widgets()
+        self.targets = Targets(self.feed, self.toolbar, self.actions)
         self._connect()
         self.viewers.watch_cells()
         self._cell = _running_cell()
@@ -78,12 +77,13 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.state_filter, self.worker_panel = widgets.StateFilter(), widgets.WorkerPanel()
         self.toolbar, self.form = widgets.Toolbar(), widgets.EnqueueForm()
         self.chart_pane, self.table_pane, self.log_pane = widgets.ChartPane(), widgets.TablePane(), widgets.LogPane()
-        for name in ("chart", "table", "log"):
+        self.errors_pane = widgets.ErrorsPane()
+        for name in ("chart", "table", "log", "errors"):
             getattr(self, f"{name}_pane").add_class(f"qc-pane-{name}")
         middle = w.HBox([self.chart_pane, self.worker_panel.box])
         middle.add_class("qc-middle")
         top = [self.header.box, self.state_filter.box, middle, self.toolbar.box]
-        super().__init__([*top, self.table_pane, self.log_pane, self.form.box])
+        super().__init__([*top, self.errors_pane, self.table_pane, self.log_pane, self.form.box])
         for name in ("queuectl-ui", "qc-dash"):
             self.add_class(name)
         for widget in (self, *_descendants(self)):
@@ -102,18 +102,13 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         now = time.monotonic()
         if now - self._chart_at >= CHART_INTERVAL_S:
             self.chart_pane.throughput, self._chart_at = overview["throughput"], now
-        targets = self._find_targets()
-        if targets != self._targets:
-            self._targets = targets
-            self.toolbar.show_targets(targets)
+        self.targets.show()
 
-    def _find_targets(self) -> dict[str, list[str]]:
-        """Return the jobs to which each action applies: of those selected on the page that was used last.
-
-        All pages share the buttons.
-        """
-        jobs = self.feed.jobs.jobs_at(self._selected.get(self._used, []))
-        return {verb: [job.id for job in jobs if job.state in ALLOWED_STATES[verb]] for verb in ACTIONS}
+    def show_errors(self, groups: Mapping[str, Any]) -> None:
+        """Show why jobs failed, and by which reason the table is filtered."""
+        groups = {**groups, "selected": self.feed.jobs.filter.error or ""}
+        if groups != self.errors_pane.groups:
+            self.errors_pane.groups = groups
 
     def show_error(self, text: str | None) -> None:
         """Show once why the queue cannot be read, and once that it can be read again."""
@@ -134,16 +129,14 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _connect(self) -> None:
         self.table_pane.on_msg(self._on_table_message)
         self.log_pane.on_msg(self._on_log_message)
+        self.errors_pane.on_msg(self._on_errors_message)
         for state, button in self.state_filter.buttons.items():
             button.observe(lambda change, state=state: self._on_state(state, pressed=change["new"]), "value")
         toolbar = self.toolbar
         toolbar.search.observe(lambda change: self._set_filter(search=change["new"].strip() or None), "value")
+        toolbar.tag.observe(lambda change: self._on_tag(change["new"].strip()), "value")
         toolbar.queue.observe(lambda _: self._set_filter(queue=toolbar.selected_queue), "value")
         toolbar.sort.observe(lambda change: self._on_sort(change["new"]), "value")
-        toolbar.actions["retry"].on_click(lambda _: self._act_on_selected(self.actions.retry, "retry"))
-        toolbar.actions["cancel"].on_click(lambda _: self._act_on_selected(self.actions.cancel, "cancel"))
-        toolbar.actions["delete"].on_click(lambda _: toolbar.show_confirm(len(self._targets["delete"])))
-        toolbar.confirm.on_click(lambda _: self._act_on_selected(self.actions.delete, "delete"))
         toolbar.pause.on_click(lambda _: self._act(self.actions.pause, toolbar.selected_queue))
         toolbar.resume.on_click(lambda _: self._act(self.actions.resume, toolbar.selected_queue))
         panel = self.worker_panel
@@ -187,13 +180,26 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         elif kind == "open":
             self.feed.submit(lambda: self.feed.log(view).restart())
 
-    def _on_state(self, state: str, *, pressed: bool) -> None:
-        """Filter by a state; exactly one button is pressed at any time."""
-        if pressed:
-            self.state_filter.select(state)
-            self._set_filter(state=() if state == ALL_STATES else (state,))
-        elif not any(button.value for button in self.state_filter.buttons.values()):
+    def _on_errors_message(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
+        key = message["key"] or None
+        if message["kind"] == "retry":
+            selection = selection_of(replace(self.feed.jobs.filter, state=(), error=key))
+            self.actions.start(lambda: self.actions.change("retry", selection))
+        else:
+            self._set_filter(error=key)
             self.state_filter.select(ALL_STATES)
+
+    def _on_state(self, state: str, *, pressed: bool) -> None:
+        """Filter by the states whose buttons are pressed; without any, all are shown."""
+        if pressed or not self.state_filter.pressed():
+            self.state_filter.select(state if pressed else ALL_STATES)
+        self._set_filter(state=tuple(each for each in self.state_filter.pressed() if each != ALL_STATES))
+
+    def _on_tag(self, text: str) -> None:
+        try:
+            self._set_filter(tag=Filter.from_options(tag=text or None).tag)
+        except QueuectlError as error:
+            self.show_message(str(error), error=True)
 
     def _on_sort(self, field: str) -> None:
         sort = None if field == LAST_UPDATED else field
@@ -213,18 +219,14 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def _select(self, view: str, keys: list[int], active: int | None) -> None:
         """Set the selected jobs of a page, and follow the log of its active row (in the feed's thread)."""
-        self._used, self._selected[view] = view, [int(key) for key in keys]
+        self.targets.select(view, keys)
         found = self.feed.jobs.jobs_at([active]) if active is not None else []
         if found and found[0].id != self.feed.log(view).job_id:
             self.feed.log(view).select(found[0].id)
 
     def _forget(self, view: str) -> None:
-        self._selected.pop(view, None)
+        self.targets.selected.pop(view, None)
         self.feed.logs.pop(view, None)
-
-    def _act_on_selected(self, action: Callable[[list[str]], str], verb: str) -> None:
-        """Act on the selection of the page with the click, whose selection may still be in the feed's inbox."""
-        self.feed.submit(lambda: self._act(action, self._find_targets()[verb]))
 
     def _act(self, action: Callable[[Any], str], value: Any) -> None:
         self.actions.start(lambda: action(value))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.client.job_list import JobList
 from queuectl_nb.client.metrics import RunningJob, running_metrics
 from queuectl_nb.model.errors import QueuectlError
+from queuectl_nb.notebook.dashboard.error_feed import ErrorFeed
 from queuectl_nb.notebook.dashboard.log_feed import LogFeed
 from queuectl_nb.notebook.dashboard.subshells import outside_of_cells
 from queuectl_nb.notebook.dashboard.table_feed import TableFeed
@@ -48,6 +49,7 @@ class DashboardFeed:
         self.watch = watch
         self.jobs = JobList(watch, self.wake)
         self.table = TableFeed(self.jobs)
+        self.errors = ErrorFeed(watch)
         self.logs: dict[str, LogFeed] = {}
         self._dashboard = dashboard
         self._inbox: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
@@ -167,6 +169,9 @@ class DashboardFeed:
             self._busy, self._heartbeat_at = busy, now
         if overview is not None:
             self._dashboard.show_overview(overview)
+            failures = overview["counts"]["failed"] + overview["counts"]["dead"]
+            self.errors.update(self.jobs.filter, version, failures=failures)
+        self._dashboard.show_errors(self.errors.latest)
         if due or now - self._live_at >= TABLE_INTERVAL_S:
             self._send_live()
             self._live_at = now

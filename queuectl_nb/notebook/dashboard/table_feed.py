@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.client.selection import selection_of
 from queuectl_nb.model.displayed_command import listed_command
 from queuectl_nb.notebook.dashboard.viewers import UNKNOWN_VIEW
 
@@ -105,7 +106,7 @@ class TableFeed:
         view.sequence = 1 if name == UNKNOWN_VIEW else view.sequence + 1
         if name == UNKNOWN_VIEW:
             changed = list(jobs)  # any page may be listening, and has no rows yet
-        filtered = any((job_filter.state, job_filter.queue, job_filter.search))
+        filtered = bool(selection_of(job_filter))
         return {
             "kind": "rows",
             "view": name,

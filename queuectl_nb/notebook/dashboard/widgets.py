@@ -15,7 +15,17 @@ from queuectl_nb.model.state import State
 from queuectl_nb.render.card_parts import Html, fill
 from queuectl_nb.render.js_bundle import FRONTEND, bundle, read_styles
 
-__all__ = ["ChartPane", "EnqueueForm", "Header", "LogPane", "StateFilter", "TablePane", "Toolbar", "WorkerPanel"]
+__all__ = [
+    "ChartPane",
+    "EnqueueForm",
+    "ErrorsPane",
+    "Header",
+    "LogPane",
+    "StateFilter",
+    "TablePane",
+    "Toolbar",
+    "WorkerPanel",
+]
 
 ALL_STATES = "all"
 ALL_QUEUES = "all queues"
@@ -51,6 +61,13 @@ class ChartPane(anywidget.AnyWidget):
 
     _esm = bundle(_NOTEBOOK / "chart_pane.js")
     throughput = traitlets.Dict({"start": 0, "slice_s": 10} | {name: [0] for name in SERIES}).tag(sync=True)
+
+
+class ErrorsPane(anywidget.AnyWidget):
+    """Why jobs failed, by reason; hidden while none did."""
+
+    _esm = bundle(_NOTEBOOK / "errors_pane.js")
+    groups = traitlets.Dict({"errors": [], "more": False, "selected": ""}).tag(sync=True)
 
 
 def _styled(widget: Any, *classes: str) -> Any:
@@ -94,6 +111,9 @@ class Header:
         if paused := overview["paused"]:
             text = "paused" if paused == ["*"] else f"paused: {', '.join(paused)}"
             parts.insert(0, fill("state", state="failed", text=text))
+        if limits := overview["limits"]:
+            text = ", ".join(f"{each['queue']} {each['limit']} ({each['running']} running)" for each in limits)
+            parts.append(fill("paragraph", text=f"limits: {text}"))
         self.facts.value = "".join(parts)
 
 
@@ -117,10 +137,16 @@ class StateFilter:
             count = sum(counts.values()) if state == ALL_STATES else counts[state]
             button.description = f"{state} {count:,}"
 
+    def pressed(self) -> list[str]:
+        """Return the states whose buttons are pressed."""
+        return [state for state, button in self.buttons.items() if button.value]
+
     def select(self, state: str) -> None:
-        """Press this button only."""
+        """Press this button; "all" releases all others, and any other releases "all"."""
         for name, button in self.buttons.items():
-            button.value = name == state
+            if ALL_STATES in (state, name):
+                button.value = name == state
+        self.buttons[state].value = True
 
 
 class WorkerPanel:
@@ -169,6 +195,7 @@ class Toolbar:
         self.search = _styled(
             w.Text(placeholder="Search IDs and commands", description="Search"), "qc-search", "qc-unlabelled"
         )
+        self.tag = _styled(w.Text(placeholder="any tag", description="Tag"), "qc-tag", "qc-unlabelled")
         self.queue = _styled(w.Dropdown(options=[ALL_QUEUES], description="Queue"), "qc-pick", "qc-unlabelled")
         self.sort = _styled(w.Dropdown(options=[LAST_UPDATED, *JOB_FIELDS], description="Sort by"), "qc-pick")
         self.actions = {
@@ -179,20 +206,22 @@ class Toolbar:
         self.pause = _button("Pause", "Start no more jobs of the queue shown; running jobs continue")
         self.resume = _button("Resume", "Start jobs of the queue shown again")
         actions = [*self.actions.values(), self.confirm, self.pause, self.resume]
-        self.box = _box([_box([self.search, self.queue, self.sort], "qc-find"), _box(actions, "qc-group")], "qc-bar")
+        find = _box([self.search, self.tag, self.queue, self.sort], "qc-find")
+        self.box = _box([find, _box(actions, "qc-group")], "qc-bar")
         self.show_targets({verb: [] for verb in ACTIONS})
 
-    def show_targets(self, targets: Mapping[str, Sequence[str]]) -> None:
-        """Enable the actions that apply to selected jobs, and show to how many."""
+    def show_targets(self, targets: Mapping[str, Sequence[str]], *, matching: bool = False) -> None:
+        """Enable the actions that apply to selected jobs, and show to how many, or those for the filter's jobs."""
         for verb, button in self.actions.items():
             count = len(targets[verb])
-            button.disabled = count == 0
-            button.description = verb.capitalize() if count < 2 else f"{verb.capitalize()} {count}"
+            button.disabled = count == 0 and not matching
+            button.description = verb.capitalize() + (" all…" if matching else f" {count}" if count > 1 else "")
+            button.tooltip = ACTIONS[verb].replace("selected", "filtered") if matching else ACTIONS[verb]
         self.show_confirm(0)
 
-    def show_confirm(self, count: int) -> None:
-        """Ask for confirmation to delete this many jobs; 0 withdraws the question."""
-        self.confirm.description = f"Really delete {count} job{'' if count == 1 else 's'}"
+    def show_confirm(self, count: int, verb: str = "delete") -> None:
+        """Ask for confirmation to change this many jobs; 0 withdraws the question."""
+        self.confirm.description = f"Really {verb} {count:,} job{'' if count == 1 else 's'}"
         self.confirm.layout.display = None if count else "none"
 
     def show_queues(self, queues: Sequence[str], paused: Sequence[str]) -> None:
