@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from queuectl_nb.client.eta import Eta
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.state import State
     from queuectl_nb.store.job_filter import Filter
@@ -73,6 +74,12 @@ class Batch(Sequence[Job]):
     def jobs(self) -> pd.DataFrame:
         """Return the jobs as a DataFrame in their order; see ``Queue.jobs``."""
         return self._queue.jobs(ids=self.ids)
+
+    def eta(self) -> Eta:
+        """Return the estimated time until the jobs have finished; see ``Queue.eta``."""
+        from queuectl_nb.client.eta import read_eta
+
+        return read_eta(self._queue.store, self._filter())
 
     def errors(self) -> pd.DataFrame:
         """Return why jobs failed, grouped by reason; see ``Queue.errors``."""

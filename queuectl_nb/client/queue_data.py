@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import sqlite_utils
 
     from queuectl_nb.client.arguments import Jobs
+    from queuectl_nb.client.eta import Eta
     from queuectl_nb.client.frame_index import FrameIndex
     from queuectl_nb.client.plot import Plot
     from queuectl_nb.client.selection import Selection
@@ -133,6 +134,19 @@ class QueueData:
         from queuectl_nb.render.frames import frames
 
         return frames.status(self.store.reader.counts())
+
+    def eta(self, *jobs: Jobs, **selection: Unpack[Selection]) -> Eta:
+        """Return the estimated time until given or selected jobs, or all, have finished.
+
+        ``low``, ``mid`` and ``high`` are seconds; ``print(q.eta(tag="sweep"))`` shows
+        ``About 14 min left (11 to 19 min)``. They are None if nothing is left, or if the time is unknown for a
+        ``reason``. The estimate is made of recent attempts of the same template, function or notebook.
+        """
+        from queuectl_nb.client.eta import read_eta
+        from queuectl_nb.client.selection import choose_jobs, filter_of
+
+        chosen = choose_jobs(jobs, selection)
+        return read_eta(self.store, filter_of(chosen) if chosen or jobs else None)
 
     def stats(self, *, by: str | None = None, since: object = None, limit: int | None = None) -> pd.DataFrame:
         """Return metrics as a DataFrame with one row, or one row per group; names are flattened (``run_s_p50``).

@@ -691,3 +691,24 @@ SELECT 1 FROM limits LIMIT 1;
 
 -- name: resume_queue
 DELETE FROM queues WHERE name = :name OR :name = '*';
+
+-- name: recent_attempts
+-- The newest attempts that ended by themselves; reads as many, whatever the number of jobs.
+SELECT
+    jobs.kind, jobs.command, attempts.started_at, attempts.finished_at, outcome <> 'succeeded', number = 1,
+    attempts.worker
+FROM attempts JOIN jobs ON jobs.seq = attempts.job
+WHERE attempts.finished_at IS NOT NULL AND outcome IN ('succeeded', 'failed', 'timed_out')
+ORDER BY attempts.finished_at DESC LIMIT :limit;
+
+-- name: running_attempts
+-- As current_jobs; a claimed job that has not been started comes after the running one of its worker.
+SELECT
+    jobs.id, kind, command, queue, jobs.attempts, max_retries, timeout, attempts.number = 1, jobs.started_at,
+    jobs.worker, attempts.token
+FROM jobs JOIN attempts ON attempts.job = jobs.seq AND attempts.number = jobs.starts
+WHERE jobs.state = 'processing'
+ORDER BY attempts.pid IS NULL, jobs.started_at, priority DESC, seq;
+
+-- name: pool_executors
+SELECT host, pid, executor FROM pools;

@@ -1,0 +1,280 @@
+"""The estimated time until jobs have finished."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import defaultdict
+from functools import lru_cache
+from statistics import median
+from typing import TYPE_CHECKING, NamedTuple
+
+from queuectl_nb.engine.heartbeat import is_dead
+from queuectl_nb.model.call import Kind
+from queuectl_nb.model.errors import InvalidSetting
+from queuectl_nb.model.eta import MIN_PROGRESS, Ended, RunningJob, WaitingJob, Workload, estimate
+from queuectl_nb.model.settings import Settings
+from queuectl_nb.render.text_table import visible
+from queuectl_nb.store.eta import QueuedJob, read_eta_rows
+from queuectl_nb.store.metrics import LiveMetrics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from queuectl_nb.store.eta import Attempt, EtaRows
+    from queuectl_nb.store.job_filter import Filter
+    from queuectl_nb.store.store import Store
+    from queuectl_nb.store.workers import WorkerRow
+
+__all__ = ["Eta", "read_eta", "work_names"]
+
+HISTORY = 200
+"""Newest attempts of a work that are used."""
+ENOUGH_HISTORY = 3
+"""With fewer attempts of the same command without its values, those of the same program count as well."""
+MAX_OVERHEAD_S = 0.1
+"""Limit of the time between two jobs of a worker; longer ones are due to an empty queue."""
+MAX_LIVE_FILES = 64
+"""Running jobs whose progress is read."""
+MAX_BLOCKED = 300
+"""More blocked jobs are simulated as if they could start: only the time between a job and its dependents is missing."""
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+MAX_COMMAND_CHARS = 300
+HELD_PRIORITY = 1_000_000
+"""Of jobs that a worker has claimed: they start before all others."""
+_PROGRAM = re.compile(
+    r"\s*(?:\w+=\S*\s+)*(?P<word>\S+)"
+    r"(?: +(?:-m +\S+|\S+\.(?:py|sh|bash|R|r|jl|pl|rb|js|ipynb)(?![\w.])|[A-Za-z_][A-Za-z_-]*(?=\s|$)))?"
+)
+"""The first word of a command, and the next if it is a script or may be a subcommand."""
+_RUNS_ANYTHING = re.compile(
+    r"(?:.*/)?(?:python|pypy|bash|sh|zsh|env|conda|uv|poetry|srun|mpirun|nice|time|cd|export|set|source|Rscript|julia"
+    r"|node|perl|ruby|make|jupyter|papermill)[\d.]*$"
+)
+"""Programs that say nothing about the work."""
+_VALUE = re.compile(r"""'[^']*'|"[^"]*"|[^\s=]*[\d/][^\s]*""")
+"""Words that differ between jobs of the same template: quoted ones, and those with numbers or paths."""
+
+
+class Eta(NamedTuple):
+    """The estimated time until jobs have finished.
+
+    ``low``, ``mid`` and ``high`` are seconds from now: the middle, and a range that holds in most cases. All are None
+    if nothing is left to do, or if the time is unknown; then ``reason`` says why. ``print(eta)`` shows one line.
+    """
+
+    low: float | None = None
+    mid: float | None = None
+    high: float | None = None
+    reason: str = ""
+
+    def __str__(self) -> str:
+        """Return ``About 14 min left (11 to 19 min)``, why the time is unknown, or nothing if nothing is left.
+
+        >>> print(Eta(660, 840, 1140))
+        About 14 min left (11 to 19 min)
+        """
+        if self.low is None or self.mid is None or self.high is None:
+            return f"Time left is unknown: {self.reason}" if self.reason else ""
+        size, unit = _unit(self.mid)
+        low, mid, high = (_round(value / size) for value in (self.low, self.mid, self.high))
+        if unit == "s" and mid == "0":
+            return "Less than 1 s left" if high in "01" else f"Less than 1 s left (up to {high} s)"
+        return f"About {mid} {unit} left" + (f" ({low} to {high} {unit})" if low != high else "")
+
+    def to_json(self) -> dict[str, float] | None:
+        """Return ``low``, ``mid`` and ``high`` in seconds, or None if they are not known."""
+        if self.low is None or self.mid is None or self.high is None:
+            return None
+        return {"low": round(self.low, 3), "mid": round(self.mid, 3), "high": round(self.high, 3)}
+
+
+def _unit(seconds: float) -> tuple[float, str]:
+    if seconds < 1.5 * _MINUTE:
+        return 1, "s"
+    if seconds < 1.5 * _HOUR:
+        return _MINUTE, "min"
+    return (_HOUR, "h") if seconds < 1.5 * _DAY else (_DAY, "d")
+
+
+def _round(value: float) -> str:
+    """Return a number with two digits.
+
+    >>> [_round(each) for each in (0.2, 3.14, 14.6, 127)]
+    ['0', '3', '15', '130']
+    """
+    return f"{round(value, -1) if value >= 100 else value:.0f}"
+
+
+def read_eta(store: Store, job_filter: Filter | None = None) -> Eta:
+    """Return when the jobs of a filter, or all, will have finished."""
+    rows = read_eta_rows(store.db, job_filter, time.time())
+    if not any(job.selected for job in rows.claimed) and not any(job.selected for job in rows.waiting):
+        return Eta()
+    _, paused, limits = store.read_waiting()
+    workers = [row for row in store.workers.list_all() if not row.stop and not is_dead(store.worker_dir, row)]
+    if reason := _obstacle(rows, paused, workers):
+        return Eta(reason=reason)
+    try:
+        settings = store.settings.read()
+    except InvalidSetting:
+        settings = Settings.from_stored({})
+    works = _Works(rows.attempts)
+    slots, running, begun_later = _running(store, rows, workers, works, settings)
+    waiting = _waiting([*rows.waiting, *begun_later], works, settings, paused, workers)
+    needed = {job.work for job in waiting} | {job.work for job in running if (job.progress or 0) < MIN_PROGRESS}
+    history = {work: works.history.get(work, []) for work in needed}
+    if unknown := sorted(work for work, known in history.items() if not known):
+        return Eta(reason=f"no job like '{visible(unknown[0])}' has finished recently")
+    limit_of = {queue: limit for queue, limit, _ in limits}
+    return Eta(*estimate(Workload(history, running, waiting, slots, limit_of, settings.retry_policy(None))))
+
+
+def _obstacle(rows: EtaRows, paused: set[str], workers: Sequence[WorkerRow]) -> str:
+    """Return why selected jobs will not start as things are."""
+    queues = {job.queue for job in rows.waiting if job.selected}
+    if "*" in paused and queues:
+        return "all queues are paused"
+    if found := sorted(queues & paused):
+        return f"queue {found[0]} is paused"
+    if not workers and queues:
+        return "no workers are running"
+    for queue in sorted(queues):
+        if not _is_served(queue, workers):
+            return f"no worker serves queue {queue}"
+    return ""
+
+
+def _is_served(queue: str, workers: Sequence[WorkerRow]) -> bool:
+    return any(not row.queues or queue in row.queues for row in workers)
+
+
+def _running(
+    store: Store, rows: EtaRows, workers: Sequence[WorkerRow], works: _Works, settings: Settings
+) -> tuple[list[frozenset[str]], list[RunningJob], list[QueuedJob]]:
+    """Return the queues of each slot, the running jobs, and jobs that a worker has claimed to run next.
+
+    A worker runs one job at a time; for a dask cluster, as many slots are assumed as jobs run now.
+    """
+    parallel = {row.name for row in workers if (row.host, row.pool) in rows.dask_pools}
+    slots, slot_of, running, later = list[frozenset[str]](), dict[str, int](), list[RunningJob](), list[QueuedJob]()
+    queues = {row.name: frozenset(row.queues) for row in workers}
+    for job in rows.claimed:
+        if job.worker in slot_of and job.worker not in parallel:
+            attempts = job.attempts - 1
+            later.append(
+                QueuedJob(
+                    0, *job[:4], HELD_PRIORITY, attempts, job.max_retries, job.first, 0, False, (), job.selected, 1
+                )
+            )
+            continue
+        slot = None
+        if job.worker in queues:
+            slot = slot_of[job.worker] = len(slots)
+            slots.append(queues[job.worker])
+        progress = None
+        if len(running) < MAX_LIVE_FILES:
+            progress = LiveMetrics(store.db.output_dir, job.token, job.started_at).read().progress
+        running.append(
+            RunningJob(
+                works.find(job.kind, job.command),
+                max(0.0, rows.read_at - job.started_at),
+                slot,
+                job.queue,
+                progress,
+                settings.timeout_for(job.timeout),
+                settings.retry_policy(job.max_retries).max_retries - job.attempts,
+                bool(job.first),
+                job.selected,
+                job.id,
+            )
+        )
+    slots += [queues[name] for name in queues if name not in slot_of]
+    return slots, running, later
+
+
+def _waiting(
+    jobs: Sequence[QueuedJob], works: _Works, settings: Settings, paused: set[str], workers: Sequence[WorkerRow]
+) -> list[WaitingJob]:
+    """Return the waiting jobs that affect the estimate: others are left out if they start after the selected ones."""
+    chained = sum(job.blocked for job in jobs) <= MAX_BLOCKED
+    last = max((job for job in jobs if job.selected), key=_order, default=None)
+    if last is None:
+        return []
+    some_blocked = any(job.blocked for job in jobs if job.selected)
+    found = []
+    for job in jobs:
+        if not job.selected:
+            later = _order(job) > _order(last) and not some_blocked
+            if later or job.queue in paused or not _is_served(job.queue, workers):
+                continue
+        found.append(
+            WaitingJob(
+                works.find(job.kind, job.command),
+                _order(job),
+                job.queue,
+                job.weight,
+                job.due_s,
+                max(1, settings.retry_policy(job.max_retries).max_retries - job.attempts),
+                bool(job.first),
+                job.selected,
+                job.id,
+                job.after if chained else (),
+            )
+        )
+    return found
+
+
+def _order(job: QueuedJob) -> tuple[int, int]:
+    return -job.priority, job.seq
+
+
+class _Works:
+    """Recent attempts by what they ran: a function, a notebook, or a command without its values."""
+
+    def __init__(self, attempts: Iterable[Attempt]) -> None:
+        self.history: dict[str, list[Ended]] = defaultdict(list)
+        next_start: dict[str, float] = {}
+        gaps = []
+        for attempt in attempts:
+            if attempt.worker in next_start:
+                gaps.append(next_start[attempt.worker] - attempt.finished_at)
+            next_start[attempt.worker] = attempt.started_at
+        overhead = min(MAX_OVERHEAD_S, max(0.0, median(gaps))) if gaps else 0.0
+        for attempt in attempts:
+            seconds = max(0.0, attempt.finished_at - attempt.started_at) + overhead
+            for work in work_names(attempt.kind, attempt.command):
+                if len(self.history[work]) < HISTORY:
+                    self.history[work].append(Ended(seconds, bool(attempt.failed), bool(attempt.first)))
+
+    def find(self, kind: str, command: str) -> str:
+        """Return the work of a job: the most specific of which enough attempts, or at least some, have finished."""
+        names = work_names(kind, command)
+        for least in (ENOUGH_HISTORY, 1):
+            for name in names:
+                if len(self.history.get(name, ())) >= least:
+                    return name
+        return names[0]
+
+
+@lru_cache(maxsize=4096)
+def work_names(kind: str, command: str) -> tuple[str, ...]:
+    """Return what a job runs, from the command without its values to the program or function alone.
+
+    >>> work_names("command", "python train.py --lr 0.1 --out '/tmp/a'")
+    ('python train.py --lr # --out #', 'python train.py')
+    >>> work_names("command", "sleep 3")
+    ('sleep #', 'sleep')
+    >>> work_names("function", "train(0.1, epochs=3)")
+    ('train()',)
+    """
+    command = command[:MAX_COMMAND_CHARS]
+    if kind in (Kind.FUNCTION, Kind.NOTEBOOK):
+        return (f"{command.partition('(')[0]}()",)
+    found = _PROGRAM.match(command)
+    if kind == Kind.CELL or found is None:
+        return (command,)
+    names = [found[0] + _VALUE.sub("#", command[found.end() :]), found[0]]
+    if not _RUNS_ANYTHING.match(found["word"]):
+        names.append(found["word"])
+    return tuple(dict.fromkeys(names))

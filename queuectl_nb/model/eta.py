@@ -1,0 +1,406 @@
+"""Estimates when jobs will have finished, by simulating the queue with the run times of earlier attempts.
+
+Each repetition draws the run times of the jobs from those of attempts of the same work, and runs them in claim order on
+the workers that there are, with limits, retries, delays and dependencies. Its inputs are plain data and its random
+numbers have a fixed seed: equal inputs give equal estimates.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from queuectl_nb.model.retry import RetryPolicy
+
+__all__ = ["MIN_PROGRESS", "Ended", "Estimate", "RunningJob", "WaitingJob", "Workload", "estimate"]
+
+SIMULATED_JOBS = 2000
+"""Jobs simulated in all repetitions together: about five milliseconds."""
+MIN_REPETITIONS, MAX_REPETITIONS = 10, 30
+RESAMPLED = 40
+"""Attempts that a repetition draws its run times from; redrawn each time, since the true distribution is not known."""
+WIDTH = 1.8
+"""Half of the range in standard deviations."""
+MARGIN = 0.1
+"""The range is wider by this fraction, for what is not simulated: other programs on the machine, for example."""
+LONG_BLOCK = 100
+"""From this number of jobs on, the blocks of all workers take about the same time; shorter ones are halved."""
+MIN_PROGRESS = 0.03
+"""A smaller reported progress says too little about the rest of a run."""
+PROGRESS_ERROR = 0.25
+"""Relative error of the rest of a run when it is derived from its progress at the start."""
+MUCH_CENSORED = 0.15
+"""Share of unknown run times from which on the observed ones say little about the longest."""
+TAIL = tuple(-math.log(1 - (number + 0.5) / 6) for number in range(6))
+"""Quantiles of the exponential distribution."""
+
+
+class Ended(NamedTuple):
+    """A finished attempt: its run time, whether it failed, and whether it was the first one of its job."""
+
+    seconds: float
+    failed: bool = False
+    first: bool = True
+
+
+class RunningJob(NamedTuple):
+    """A running attempt; ``worker`` is an index into the workers, None if that takes no further jobs."""
+
+    work: str
+    elapsed_s: float
+    worker: int | None
+    queue: str = "default"
+    progress: float | None = None
+    timeout_s: float | None = None
+    attempts_left: int = 0
+    """Attempts after this one."""
+    first: bool = True
+    selected: bool = True
+    id: str = ""
+
+
+class WaitingJob(NamedTuple):
+    """A waiting job that stands for ``weight`` jobs."""
+
+    work: str
+    order: tuple[float, float]
+    """Jobs start in ascending order."""
+    queue: str = "default"
+    weight: float = 1
+    due_s: float = 0
+    attempts_left: int = 1
+    first: bool = True
+    selected: bool = True
+    id: str = ""
+    after: tuple[str, ...] = ()
+
+
+class Workload(NamedTuple):
+    """Everything that the estimate depends on; every work must have history, or no job to run."""
+
+    history: Mapping[str, Sequence[Ended]]
+    running: Sequence[RunningJob]
+    waiting: Sequence[WaitingJob]
+    workers: Sequence[frozenset[str]]
+    """The queues of each worker; empty for all."""
+    limits: Mapping[str, int]
+    policy: RetryPolicy
+
+
+class Estimate(NamedTuple):
+    """Seconds until the selected jobs have finished: the median, and a range that holds in about 90 % of cases."""
+
+    low: float
+    mid: float
+    high: float
+
+
+def estimate(workload: Workload, seed: int = 0) -> Estimate:
+    """Return when the selected jobs of a workload will have finished."""
+    blocks = _make_blocks(workload)
+    models = {work: _RunTimes(work, ended, workload.running) for work, ended in workload.history.items()}
+    size = len(blocks) + len(workload.running) + 1
+    repetitions = max(MIN_REPETITIONS, min(MAX_REPETITIONS, SIMULATED_JOBS // size))
+    rng = random.Random(seed)  # noqa: S311 - no secret
+    ends = []
+    for _ in range(repetitions):
+        for model in models.values():
+            model.resample(rng)
+        ends.append(_Simulation(workload, blocks, models, rng).run())
+    ends.sort()
+    mean = sum(ends) / repetitions
+    mid = ends[repetitions // 2]
+    spread = WIDTH * math.sqrt(sum((end - mean) ** 2 for end in ends) / (repetitions - 1))
+    low, high = max(ends[0], mean - spread), max(mid, mean + spread)
+    return Estimate(min(low, mid) * (1 - MARGIN), mid, high * (1 + MARGIN))
+
+
+class _Block(NamedTuple):
+    """Jobs that a worker runs one after the other: one job or, far from the end of the queue, many."""
+
+    order: tuple[float, float]
+    queue: str
+    jobs: Sequence[tuple[_Kind, float]]
+    """The number of jobs of each kind."""
+    due_s: float = 0
+    selected: bool = True
+    id: str = ""
+    after: tuple[str, ...] = ()
+
+
+class _Kind(NamedTuple):
+    """What the run time of a waiting job depends on."""
+
+    work: str
+    attempts_left: int
+    first: bool
+
+
+def _make_blocks(workload: Workload) -> list[_Block]:
+    """Return the waiting jobs in blocks.
+
+    As in guided self-scheduling, a block has an equal share of what is left in its queue, so that blocks become
+    smaller towards the end and the workers finish as they would with single jobs.
+    """
+    named = {name for job in workload.waiting for name in job.after}
+    blocks, plain = [], defaultdict[str, list[WaitingJob]](list)
+    for job in workload.waiting:
+        if job.due_s > 0 or job.after or job.id in named:
+            kind = _Kind(job.work, job.attempts_left, job.first)
+            blocks.append(
+                _Block(job.order, job.queue, [(kind, job.weight)], job.due_s, job.selected, job.id, job.after)
+            )
+        else:
+            plain[job.queue].append(job)
+    for queue, jobs in plain.items():
+        servers = sum(not queues or queue in queues for queues in workload.workers)
+        blocks += _divide(
+            sorted(jobs, key=lambda job: job.order), max(1, min(servers, workload.limits.get(queue, servers)))
+        )
+    return blocks
+
+
+def _divide(jobs: Sequence[WaitingJob], servers: int) -> list[_Block]:
+    """Return the blocks of a queue, whose ``jobs`` are in order."""
+    blocks = []
+    left = math.fsum(job.weight for job in jobs)
+    room = 0.0
+    content: Counter[_Kind] = Counter()
+    first, selected = jobs[0], False
+    for job in jobs:
+        kind, count = _Kind(job.work, job.attempts_left, job.first), job.weight
+        while count > 0:
+            if not content:
+                first, selected, room = (
+                    job,
+                    False,
+                    max(1.0, left // servers // (1 if left > LONG_BLOCK * servers else 2)),
+                )
+            taken = min(count, room)
+            content[kind] += taken  # type: ignore[assignment]  # a fraction of the sampled jobs
+            selected |= job.selected
+            count, room, left = count - taken, room - taken, left - taken
+            if room < 0.5:
+                blocks.append(_Block(first.order, first.queue, [*content.items()], 0, selected))
+                content = Counter()
+    if content:
+        blocks.append(_Block(first.order, first.queue, [*content.items()], 0, selected))
+    return blocks
+
+
+class _RunTimes:
+    """The run times of a kind of work.
+
+    Running attempts count as well: they will take longer than until now. Without them, only the short ones of the
+    attempts that were started together would be known at first (Kaplan and Meier 1958).
+    """
+
+    def __init__(self, work: str, ended: Sequence[Ended], running: Sequence[RunningJob]) -> None:
+        later = [each for each in ended if not each.first]
+        first = [each for each in ended if each.first]
+        elapsed = sorted(job.elapsed_s for job in running if job.work == work and job.first)
+        self._all = {True: _weigh(first or later, elapsed), False: _weigh(later or first, [])}
+        self._seconds = {kind: [each.seconds for each in attempts] for kind, (attempts, _) in self._all.items()}
+        unknown = len(elapsed) - bisect_right(elapsed, max(ended).seconds) if ended else 0
+        self._uncertainty = (0.3 + unknown) / (unknown + len(ended)) if ended else 0.0
+        self.scale = 1.0
+
+    def resample(self, rng: random.Random) -> None:
+        """Choose the run times of the next repetition."""
+        self.scale = math.exp(rng.gauss(0, self._uncertainty))
+        self._chosen = {
+            first: rng.choices(ended, cum_weights=weights, k=min(max(2, len(ended)), RESAMPLED))
+            for first, (ended, weights) in self._all.items()
+        }
+        self._moments = {first: _moments(ended) for first, ended in self._chosen.items()}
+
+    def draw(self, rng: random.Random, *, first: bool) -> tuple[float, bool]:
+        """Return the run time of an attempt and whether it fails."""
+        ended = rng.choice(self._chosen[first])
+        return ended.seconds * self.scale, ended.failed
+
+    def draw_rest(self, rng: random.Random, elapsed_s: float, *, first: bool) -> tuple[float, bool]:
+        """Return how long a running attempt goes on, and whether it fails."""
+        ended, weights = self._all[first]
+        start = bisect_right(self._seconds[first], elapsed_s / self.scale)
+        if start == len(ended):  # longer than all: it may end soon, or be another kind of run
+            return rng.expovariate(1.0) * max(elapsed_s - ended[len(ended) // 2].seconds, elapsed_s / 100), False
+        known = weights[start - 1] if start else 0.0
+        found = ended[min(bisect_right(weights, known + rng.random() * (weights[-1] - known)), len(ended) - 1)]
+        return max(0.0, found.seconds * self.scale - elapsed_s), found.failed
+
+    def total(self, kind: _Kind) -> tuple[float, float]:
+        """Return mean and variance of the time that a job takes with its retries."""
+        mean, variance, failing = self._moments[kind.first]
+        if not failing or kind.attempts_left <= 1:
+            return mean * self.scale, variance * self.scale**2
+        later, later_variance, failing_again = self._moments[False]
+        retries = failing * sum(failing_again**n for n in range(min(kind.attempts_left - 1, 50)))
+        return (mean + retries * later) * self.scale, (variance + retries * (later_variance + later**2)) * self.scale**2
+
+
+def _weigh(ended: Sequence[Ended], elapsed: Sequence[float]) -> tuple[list[Ended], list[float]]:
+    """Return attempts by run time with cumulative weights; ``elapsed`` are the times of attempts that go on."""
+    found = sorted(ended)
+    at_risk = len(found) + len(elapsed)
+    survival, total, passed = 1.0, 0.0, 0
+    weights = []
+    for each in found:
+        while passed < len(elapsed) and elapsed[passed] < each.seconds:
+            passed += 1
+            at_risk -= 1
+        total += survival / at_risk
+        survival -= survival / at_risk
+        at_risk -= 1
+        weights.append(total)
+    if passed < len(elapsed) and found:  # longer than all that have ended: the rest is taken as exponential
+        if survival > MUCH_CENSORED:
+            mean = (sum(each.seconds for each in found) + sum(elapsed)) / len(found)
+        else:
+            mean = elapsed[-1] - found[len(found) // 2].seconds
+        found += [Ended(elapsed[-1] + mean * quantile) for quantile in TAIL]
+        weights += [total + survival * (number + 1) / len(TAIL) for number in range(len(TAIL))]
+    return found, weights
+
+
+def _moments(ended: Sequence[Ended]) -> tuple[float, float, float]:
+    """Return mean and variance of run times, and the share of failures."""
+    count = len(ended)
+    mean = sum(each.seconds for each in ended) / count
+    variance = sum((each.seconds - mean) ** 2 for each in ended) / count
+    return mean, variance, sum(each.failed for each in ended) / count
+
+
+class _Simulation:
+    """One repetition: events are ends of blocks and times at which jobs are due."""
+
+    def __init__(
+        self, workload: Workload, blocks: Sequence[_Block], models: Mapping[str, _RunTimes], rng: random.Random
+    ) -> None:
+        self._workload = workload
+        self._models = models
+        self._rng = rng
+        self._events: list[tuple[float, int, int | None, _Block, tuple[str, bool] | None]] = []
+        """Time, tie-breaker, worker, block, and work and whether it failed; without those the block is due."""
+        self._number = 0
+        self._ready: dict[str, list[tuple[tuple[float, float], int, _Block]]] = defaultdict(list)
+        self._in_use: Counter[str] = Counter()
+        self._dependents: dict[str, list[str]] = defaultdict(list)
+        self._blocked: dict[str, tuple[_Block, set[str]]] = {}
+        busy = {job.worker for job in workload.running}
+        self._idle = [worker for worker in range(len(workload.workers)) if worker not in busy]
+        for job in workload.running:
+            self._in_use[job.queue] += 1
+            kind = _Kind(job.work, job.attempts_left, job.first)
+            block = _Block((0, 0), job.queue, [(kind, 1)], 0, job.selected, job.id)
+            rest, failed = self._rest(job)
+            self._push(rest, job.worker, block, (job.work, failed and job.attempts_left > 0))
+        unfinished = {job.id for job in workload.running} | {block.id for block in blocks}
+        for block in blocks:
+            if others := {name for name in block.after if name in unfinished}:
+                self._blocked[block.id] = block, others
+                for name in others:
+                    self._dependents[name].append(block.id)
+            elif block.due_s > 0:
+                self._push(block.due_s, None, block, None)
+            else:
+                self._number += 1
+                self._ready[block.queue].append((block.order, self._number, block))
+        for each in self._ready.values():
+            heapq.heapify(each)
+
+    def run(self) -> float:
+        """Return when the last of the selected jobs has finished."""
+        end = 0.0
+        self._start_all(0.0)
+        while self._events:
+            now, _, worker, block, ended = heapq.heappop(self._events)
+            if ended is None:
+                self._add(block)
+            else:
+                self._in_use[block.queue] -= 1
+                if worker is not None:
+                    self._idle.append(worker)
+                if ended[1]:
+                    self._retry(now, block)
+                else:
+                    self._unblock(now, block)
+                if block.selected:
+                    end = max(end, now)
+            self._start_all(now)
+        return end
+
+    def _push(self, at: float, worker: int | None, block: _Block, ended: tuple[str, bool] | None) -> None:
+        self._number += 1
+        heapq.heappush(self._events, (at, self._number, worker, block, ended))
+
+    def _add(self, block: _Block) -> None:
+        self._number += 1
+        heapq.heappush(self._ready[block.queue], (block.order, self._number, block))
+
+    def _retry(self, now: float, block: _Block) -> None:
+        ((kind, _),) = block.jobs
+        again = block._replace(jobs=[(_Kind(kind.work, kind.attempts_left - 1, first=False), 1)])
+        policy = self._workload.policy
+        self._push(now + policy.delay(max(1, policy.max_retries - kind.attempts_left + 1)), None, again, None)
+
+    def _unblock(self, now: float, block: _Block) -> None:
+        for name in self._dependents.pop(block.id, ()):
+            waiting, others = self._blocked[name]
+            others.discard(block.id)
+            if not others:
+                self._push(max(now, waiting.due_s), None, waiting, None)
+
+    def _start_all(self, now: float) -> None:
+        """Give the best ready block to each idle worker."""
+        if not self._idle or not any(self._ready.values()):
+            return
+        idle = []
+        for worker in self._idle:
+            queue = self._best_queue(self._workload.workers[worker])
+            if queue is None:
+                idle.append(worker)
+                continue
+            block = heapq.heappop(self._ready[queue])[2]
+            self._in_use[queue] += 1
+            seconds, ended = self._run_time(block)
+            self._push(now + seconds, worker, block, ended)
+        self._idle = idle
+
+    def _best_queue(self, queues: frozenset[str]) -> str | None:
+        limits = self._workload.limits
+        found = [
+            (ready[0][0], name)
+            for name, ready in self._ready.items()
+            if ready and (not queues or name in queues) and self._in_use[name] < limits.get(name, math.inf)
+        ]
+        return min(found)[1] if found else None
+
+    def _run_time(self, block: _Block) -> tuple[float, tuple[str, bool]]:
+        if len(block.jobs) == 1 and block.jobs[0][1] <= 1:
+            kind = block.jobs[0][0]
+            seconds, failed = self._models[kind.work].draw(self._rng, first=kind.first)
+            return seconds, (kind.work, failed and kind.attempts_left > 1)
+        mean = variance = 0.0
+        for kind, count in block.jobs:
+            each, spread = self._models[kind.work].total(kind)
+            mean += count * each
+            variance += count * spread
+        return max(mean / 4, self._rng.gauss(mean, math.sqrt(variance))), ("", False)
+
+    def _rest(self, job: RunningJob) -> tuple[float, bool]:
+        """Return how long a running job goes on, and whether it fails."""
+        if job.progress is not None and job.progress >= MIN_PROGRESS:
+            rest = job.elapsed_s * (1 - job.progress) / job.progress
+            return rest * math.exp(self._rng.gauss(0, PROGRESS_ERROR * (1 - job.progress))), False
+        rest, failed = self._models[job.work].draw_rest(self._rng, job.elapsed_s, first=job.first)
+        if job.timeout_s is not None and rest > job.timeout_s - job.elapsed_s:
+            return max(0.0, job.timeout_s - job.elapsed_s), True
+        return rest, failed

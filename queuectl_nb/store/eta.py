@@ -1,0 +1,158 @@
+"""What the estimate of the remaining time is made of: recent attempts, running and waiting jobs.
+
+The number of rows read is bounded, whatever the number of finished jobs. Of many waiting jobs a sample is read, from an
+index; a selection that is no list of ids, however, is searched among all waiting jobs.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from queuectl_nb.model.state import State
+from queuectl_nb.store.boot_time import read_boot_time
+from queuectl_nb.store.queries import Q
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from queuectl_nb.store.connection import Database
+    from queuectl_nb.store.job_filter import Filter
+
+__all__ = ["Attempt", "ClaimedJob", "EtaRows", "QueuedJob", "read_eta_rows"]
+
+RECENT_ATTEMPTS = 1000
+SAMPLED_JOBS = 1000
+"""Waiting jobs that are read if there are more."""
+WAITING = (State.PENDING, State.FAILED, State.BLOCKED)
+_COLUMNS = """
+    seq, id, kind, command, queue, priority, attempts, max_retries, starts = 0, ready, run_at, due_boottime,
+    state = 'blocked', after
+"""
+
+
+class Attempt(NamedTuple):
+    """A finished attempt."""
+
+    kind: str
+    command: str
+    started_at: float
+    finished_at: float
+    failed: bool
+    first: bool
+    worker: str
+
+
+class ClaimedJob(NamedTuple):
+    """A job that runs, or that its worker has claimed to run next."""
+
+    id: str
+    kind: str
+    command: str
+    queue: str
+    attempts: int
+    max_retries: int | None
+    timeout: float | None
+    first: bool
+    started_at: float
+    worker: str
+    token: str
+    selected: bool
+
+
+class QueuedJob(NamedTuple):
+    """A waiting job, which stands for ``weight`` jobs."""
+
+    seq: int
+    id: str
+    kind: str
+    command: str
+    queue: str
+    priority: int
+    attempts: int
+    max_retries: int | None
+    first: bool
+    due_s: float
+    blocked: bool
+    after: tuple[str, ...]
+    selected: bool
+    weight: float
+
+
+class EtaRows(NamedTuple):
+    """Recent attempts, newest first; running and waiting jobs; and which pools (host, pid) use dask."""
+
+    attempts: list[Attempt]
+    claimed: list[ClaimedJob]
+    waiting: list[QueuedJob]
+    dask_pools: set[tuple[str, int]]
+    read_at: float
+
+
+def read_eta_rows(db: Database, job_filter: Filter | None, now: float) -> EtaRows:
+    """Return the rows; the jobs of the filter, or all, are marked as selected."""
+    with db.read() as connection:
+        claimed = connection.execute(Q.running_attempts).fetchall()
+        chosen = None if job_filter is None else _selected_ids(connection, job_filter, [row[0] for row in claimed])
+        waiting = _waiting(connection, job_filter, now)
+        attempts = [Attempt(*row) for row in connection.execute(Q.recent_attempts, {"limit": RECENT_ATTEMPTS})]
+        pools = {(host, pid) for host, pid, executor in connection.execute(Q.pool_executors) if executor == "dask"}
+    running = [ClaimedJob(*row, chosen is None or row[0] in chosen) for row in claimed]  # type: ignore[call-arg]
+    return EtaRows(attempts, running, waiting, pools, now)
+
+
+def _selected_ids(connection: sqlite3.Connection, job_filter: Filter, ids: list[str]) -> set[str]:
+    """Return those of the ids that the filter selects."""
+    if job_filter.ids is not None:
+        ids = list(set(ids).intersection(job_filter.ids))
+    condition, values = replace(job_filter, ids=tuple(ids)).condition(state_column="+state")
+    return {name for (name,) in connection.execute(f"SELECT id FROM jobs {condition}", values)}  # noqa: S608 - own names
+
+
+def _waiting(connection: sqlite3.Connection, job_filter: Filter | None, now: float) -> list[QueuedJob]:
+    counts: dict[str, int] = dict(connection.execute(Q.counts))
+    total = sum(counts.get(state, 0) for state in WAITING)
+    if not total:
+        return []
+    # a hash of the row number: tasks of a grid repeat at regular distances
+    step = max(1, total // SAMPLED_JOBS)
+    sampled = "" if step == 1 else f" AND (seq * 2654435761 >> 12) % {step} = 0"
+    states = ", ".join(f"'{state}'" for state in WAITING)
+    seqs = f"SELECT seq FROM jobs INDEXED BY jobs_state WHERE state IN ({states}){sampled}"  # noqa: S608 - own names
+    everything = connection.execute(f"SELECT {_COLUMNS} FROM jobs WHERE seq IN ({seqs})").fetchall()  # noqa: S608
+    weight = total / max(1, len(everything))
+    if job_filter is None:
+        return [_queued(row, now, selected=True, weight=weight) for row in everything]
+    chosen, chosen_weight = _selected(connection, job_filter)
+    names = set(job_filter.ids or ()) or {row[1] for row in chosen}
+    return [_queued(row, now, selected=True, weight=chosen_weight) for row in chosen] + [
+        _queued(row, now, selected=False, weight=weight) for row in everything if row[1] not in names
+    ]
+
+
+def _selected(connection: sqlite3.Connection, job_filter: Filter) -> tuple[list[tuple[Any, ...]], float]:
+    """Return the waiting jobs of a filter, or a sample, and how many each stands for."""
+    wanted = [state for state in WAITING if not job_filter.state or state in job_filter.state]
+    if not wanted:
+        return [], 1
+    state_column, weight = "state", 1
+    if job_filter.ids is not None:
+        state_column, weight = "+state", max(1, len(job_filter.ids) // SAMPLED_JOBS)
+        job_filter = replace(job_filter, ids=job_filter.ids[::weight])
+    condition, values = job_filter.in_states(wanted).condition(state_column=state_column)
+    seqs = [seq for (seq,) in connection.execute(f"SELECT seq FROM jobs {condition} ORDER BY seq", values)]  # noqa: S608
+    step = max(1, len(seqs) // SAMPLED_JOBS)
+    sql = f"SELECT {_COLUMNS} FROM jobs WHERE seq IN (SELECT value FROM json_each(?))"  # noqa: S608
+    return connection.execute(sql, [json.dumps(seqs[::step])]).fetchall(), weight * step
+
+
+def _queued(row: tuple[Any, ...], now: float, *, selected: bool, weight: float) -> QueuedJob:
+    *facts, ready, run_at, due_boottime, blocked, after = row
+    due_s = 0.0
+    if not ready:
+        since_boot = read_boot_time().seconds
+        by_wall_clock = due_boottime is None or since_boot is None
+        due_s = max(0.0, run_at - now if by_wall_clock else due_boottime - since_boot)
+    others = tuple(json.loads(after)) if blocked else ()
+    return QueuedJob(*facts, due_s, bool(blocked), others, selected, weight)  # type: ignore[call-arg]
