@@ -131,6 +131,7 @@ OWN_SHAPES: Mapping[str, dict[str, Any]] = {
             "counts": {"$ref": "status.schema.json#/properties/counts"},
             "paused": {"$ref": "status.schema.json#/properties/paused"},
             "workers": {"$ref": "status.schema.json#/properties/workers"},
+            "eta_s": {"$ref": "status.schema.json#/properties/eta_s"},
             "limits": {
                 "type": "array",
                 "items": closed({"queue": NAME, "limit": WHOLE, "running": COUNT}),

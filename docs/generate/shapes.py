@@ -147,6 +147,11 @@ STATUS = (
     Field("counts", COUNTS, "number of jobs by state, including states without jobs"),
     Field("paused", {"type": "array", "items": TEXT}, 'paused queues; `["*"]` if all are paused'),
     Field("workers", {"type": "array", "items": {"$ref": "worker.schema.json"}}, "list of workers"),
+    Field(
+        "eta_s",
+        null_or(closed({name: {"type": "number", "minimum": 0} for name in ("low", "mid", "high")})),
+        "estimated seconds until all jobs have finished; null if none is left, or if it is not known",
+    ),
 )
 
 STATS = (

@@ -6,7 +6,6 @@ import re
 import time
 from collections import defaultdict
 from functools import lru_cache
-from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.engine.heartbeat import is_dead
@@ -240,7 +239,7 @@ class _Works:
             if attempt.worker in next_start:
                 gaps.append(next_start[attempt.worker] - attempt.finished_at)
             next_start[attempt.worker] = attempt.started_at
-        overhead = min(MAX_OVERHEAD_S, max(0.0, median(gaps))) if gaps else 0.0
+        overhead = min(MAX_OVERHEAD_S, max(0.0, sorted(gaps)[len(gaps) // 2])) if gaps else 0.0
         for attempt in attempts:
             seconds = max(0.0, attempt.finished_at - attempt.started_at) + overhead
             for work in work_names(attempt.kind, attempt.command):

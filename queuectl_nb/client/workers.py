@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     import psutil
 
+    from queuectl_nb.client.eta import Eta
     from queuectl_nb.store.store import Store
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "list_workers",
     "parse_cluster",
     "read_status",
+    "status_with",
     "stop_and_wait",
     "stop_workers",
     "unrecorded_results",
@@ -66,9 +68,20 @@ def list_workers(store: Store) -> list[dict[str, Any]]:
 
 
 def read_status(store: Store) -> dict[str, Any]:
-    """Return counts by state, paused queues and workers as JSON object."""
-    counts = {str(state): n for state, n in store.reader.counts().items()}
-    return {"counts": counts, "paused": store.reader.paused_queues(), "workers": list_workers(store)}
+    """Return counts by state, paused queues, workers and the estimated time left as JSON object."""
+    from queuectl_nb.client.eta import read_eta  # not needed by those who start or stop workers
+
+    return status_with(store, read_eta(store))
+
+
+def status_with(store: Store, eta: Eta) -> dict[str, Any]:
+    """Return the status with an estimate that was read before."""
+    return {
+        "counts": {str(state): n for state, n in store.reader.counts().items()},
+        "paused": store.reader.paused_queues(),
+        "workers": list_workers(store),
+        "eta_s": eta.to_json(),
+    }
 
 
 def stop_workers(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from queuectl_nb.client.eta import read_eta
 from queuectl_nb.client.growth import disk_hints
 from queuectl_nb.client.hints import empty_hints, waiting_hints
-from queuectl_nb.client.workers import read_status
+from queuectl_nb.client.workers import status_with
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.results import Detail, Table
@@ -17,9 +18,10 @@ __all__ = ["command"]
 
 @queuectl_command("status")
 def command(context: Context) -> Detail:
-    """Show the number of jobs by state, and the workers."""
+    """Show the number of jobs by state, the time left, and the workers."""
     queue = context.queue()
-    status = read_status(queue.store)
+    eta = read_eta(queue.store)
+    status = status_with(queue.store, eta)
     waiting = waiting_hints(queue.store, program=context.program)
 
     def blocks() -> Iterator[str | Table]:
@@ -30,6 +32,8 @@ def command(context: Context) -> Detail:
             yield f"Paused: {names} (use '{context.program} resume')"
         if limits := read_limits(queue.store.db):
             yield f"Limits: {', '.join(f'{each.queue} {each.limit} ({each.running} running)' for each in limits)}"
+        if str(eta):
+            yield str(eta)
         yield "\nWorkers:"
         if not status["workers"]:
             yield "none" if waiting else f"none; start some with '{context.program} worker start'"  # the hint says it

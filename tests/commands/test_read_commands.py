@@ -97,7 +97,7 @@ def test_status_as_json(run: Callable[..., Ran], manual_worker: ManualWorker) ->
     manual_worker.add("a")
     run("pause", "gpu")
     status = json.loads(run("status", "--json").stdout)
-    assert list(status) == ["counts", "paused", "workers"]
+    assert list(status) == ["counts", "paused", "workers", "eta_s"]
     assert status["counts"] == {str(state): int(state == "pending") for state in State}
     assert status["paused"] == ["gpu"]
     run("pause")
