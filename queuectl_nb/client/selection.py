@@ -40,8 +40,14 @@ class Selection(TypedDict, total=False):
 
 
 def choose_jobs(jobs: Iterable[Jobs], selection: Selection) -> list[str] | Filter:
-    """Return the given ids, or the filter of the selection; raise ``BadInput`` for both."""
+    """Return the given ids, or the filter of the selection; raise ``BadInput`` for both.
+
+    An empty text or list of states is refused: it would select all jobs, where a program probably meant none.
+    """
     ids = parse_ids(jobs)
+    for name in ("state", "search"):
+        if selection.get(name) in ("", [], (), set(), frozenset()):
+            raise BadInput(f"{name} is empty; give one, or None for any")
     if not any(value is not None for value in selection.values()):
         return ids
     if ids:

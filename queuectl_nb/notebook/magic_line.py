@@ -120,7 +120,7 @@ def _check_cell(words: Sequence[str], cell: str) -> None:
         msg = f"%%queuectl supports only {' and '.join(CELL_VERBS)}; use %queuectl {verb or 'VERB'} with one %"
         raise BadInput(msg)
     if not cell.strip():
-        raise BadInput(f"the cell is empty; write the command below %%queuectl {verb}")
+        raise BadInput("the cell is empty; write the command, or Python code, below its first line")
     for word in words:
         option = word.partition("=")[0]
         if option in COMMAND_OPTIONS or word.startswith(("{", "-c")):

@@ -148,6 +148,9 @@ def test_functions(queue: Queue) -> None:
     grid = queue.grid(rate=[0.1, 0.2], epochs=range(2))
     assert grid.to_dict("records")[1] == {"rate": 0.1, "epochs": 1}
     assert str(task.map(grid)) == "4 enqueued"
+    for value in ("resnet", 3):
+        with pytest.raises(BadInput, match=r"model must be a list of values, not .*; put it into a list"):
+            queue.grid(model=value)  # type: ignore[arg-type]
 
 
 def test_changed_source(queue: Queue) -> None:

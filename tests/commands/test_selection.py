@@ -113,6 +113,10 @@ def test_python(queue: Queue, states: Callable[[], dict[str, str]]) -> None:
     assert states() == BEFORE
     with pytest.raises(BadInput, match=r"give jobs or a selection \(tag\), not both"):
         queue.cancel("waiting", tag="sweep")
+    with pytest.raises(BadInput, match="search is empty; give one, or None for any"):
+        queue.delete(search="")  # would select all
+    with pytest.raises(BadInput, match="state is empty; give one, or None for any"):
+        queue.delete(state=[])
     with pytest.raises(TypeError, match="tags"):
         queue.cancel(tags="sweep")  # type: ignore[call-arg]
     assert queue.cancel(queue=None, state="pending") == ["waiting"]

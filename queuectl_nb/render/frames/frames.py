@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import time
 from array import array
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +16,11 @@ import pandas as pd
 
 from queuectl_nb.model.attempt import ATTEMPT_FIELDS
 from queuectl_nb.model.error_groups import REASONS
+from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.settings import SETTINGS
 from queuectl_nb.model.state import State
+from queuectl_nb.model.validation import quoted
 from queuectl_nb.render.frames import arrays
 from queuectl_nb.render.frames.display import mark
 from queuectl_nb.render.frames.jobs import STATES, jobs
@@ -36,7 +39,7 @@ from queuectl_nb.store.spool import STREAMS
 from queuectl_nb.store.stats import EMPTY_STATS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.error_groups import FailedJobs
@@ -155,7 +158,10 @@ def found_lines(rows: Iterable[Mapping[str, Any]], fields: Sequence[str]) -> pd.
 
 
 def grid(values: Mapping[str, Iterable[Any]]) -> pd.DataFrame:
-    """Return all combinations of the values, the last name varying fastest."""
+    """Return all combinations of the values, the last name varying fastest; a single value is refused."""
+    for name, each in values.items():
+        if isinstance(each, str | bytes) or not isinstance(each, Iterable):
+            raise BadInput(f"{name} must be a list of values, not {quoted(each)}; put it into a list")
     if not values:
         return pd.DataFrame()
     return pd.DataFrame(itertools.product(*values.values()), columns=list(values))
