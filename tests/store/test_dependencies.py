@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from queuectl_nb.model.attempt import Ending
+from queuectl_nb.model.errors import NotFound
 from queuectl_nb.model.outcome import Cancelled, Exited
 from queuectl_nb.store.claims import EndedAttempt
 
@@ -163,3 +164,14 @@ def test_retry_after_any(harness: Any) -> None:
     harness.store.jobs.cancel(["b", "a"], harness.now)
     harness.store.jobs.retry(["b"], harness.now)
     assert harness.state("b") == "pending"
+
+
+def test_an_unknown_dependency(harness: Any) -> None:
+    """It is named with its place in the list, the file and a similar id; nothing is enqueued."""
+    harness.add("prepare", "b")
+    with pytest.raises(NotFound) as raised:
+        harness.enqueue({"command": "true", "id": "c"}, {"command": "true", "id": "d", "after": ["prepair"]})
+    assert raised.value.index == 1
+    assert f"no job prepair to wait for (after) in {harness.store.path}; " in str(raised.value)
+    assert "did you mean prepare" in str(raised.value)
+    assert harness.states().keys() == {"prepare", "b"}

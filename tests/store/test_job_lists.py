@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.store import job_lists
 from queuectl_nb.store.job_filter import Filter
-from queuectl_nb.store.job_lists import JobOrder, QueryStopped, iter_jobs
+from queuectl_nb.store.job_lists import JobOrder, QueryStopped, iter_jobs, iter_line_chunks
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +82,21 @@ def test_reading_the_order_can_be_stopped(harness: Any, monkeypatch: pytest.Monk
     assert [job.id for job in order.jobs_at(seqs)] == ["a", "b", "c"]
     assert [job.id for job in order.jobs_at([seqs[2], 99, seqs[0]])] == ["c", "a"]
     assert harness.store.reader.count(Filter()) == 3
+
+
+def test_lines_have_what_running_jobs_report(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress and metrics of a running job replace those in its row; other rows of the chunk stay."""
+    monkeypatch.undo()  # the size of a piece
+    harness.add("a", "b")
+    lease = harness.claim_job("a")
+    reader, every = harness.store.reader, Filter(sort="id")
+
+    def last_values() -> list[str]:
+        (chunk,) = iter_line_chunks(harness.store.db, reader, every)
+        return [row[job_lists._METRICS_AT] for row in chunk]
+
+    assert last_values() == ["[null,null]"] * 2
+    (harness.store.db.output_dir / f"{lease.token}.metrics").write_text('{"progress": 0.5, "loss": 2}\n')
+    assert [json.loads(each) for each in last_values()] == [[0.5, '{"loss": 2}'], [None, None]]
+    assert [(job.id, job.progress) for job in iter_jobs(harness.store.db, reader, every)] == [("a", 0.5), ("b", None)]
+    harness.settle(lease)
