@@ -22,6 +22,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "topics"
 TOPIC_NAMES = (
     "states",
     "retries",
+    "keys",
     "timeouts",
     "workers",
     "output",

@@ -85,7 +85,7 @@ def test_unknown_topic(words: tuple[str, ...], run: Callable[..., Ran]) -> None:
     if words[0] in ("nonsense", "", "states"):
         assert all(name in ran.stderr for name in (*help_command.TOPIC_NAMES, "enqueue"))
     elif words[0] == "worker":
-        assert "start, stop, list" in ran.stderr
+        assert "start, stop, scale, list" in ran.stderr
 
 
 def test_help_opens_no_queue() -> None:
