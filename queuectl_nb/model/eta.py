@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MIN_PROGRESS", "Ended", "Estimate", "RunningJob", "WaitingJob", "Workload", "estimate"]
 
-SIMULATED_JOBS = 2000
+SIMULATED_JOBS = 1500
 """Jobs simulated in all repetitions together: about five milliseconds."""
 MIN_REPETITIONS, MAX_REPETITIONS = 10, 30
 RESAMPLED = 40
@@ -376,12 +376,13 @@ class _Simulation:
 
     def _best_queue(self, queues: frozenset[str]) -> str | None:
         limits = self._workload.limits
-        found = [
-            (ready[0][0], name)
-            for name, ready in self._ready.items()
-            if ready and (not queues or name in queues) and self._in_use[name] < limits.get(name, math.inf)
-        ]
-        return min(found)[1] if found else None
+        best = None
+        for name, ready in self._ready.items():
+            if not ready or (queues and name not in queues) or self._in_use[name] >= limits.get(name, math.inf):
+                continue
+            if best is None or ready[0][0] < self._ready[best][0][0]:
+                best = name
+        return best
 
     def _run_time(self, block: _Block) -> tuple[float, tuple[str, bool]]:
         if len(block.jobs) == 1 and block.jobs[0][1] <= 1:

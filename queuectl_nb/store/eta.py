@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Attempt", "ClaimedJob", "EtaRows", "QueuedJob", "read_eta_rows"]
 
-RECENT_ATTEMPTS = 1000
-SAMPLED_JOBS = 1000
+RECENT_ATTEMPTS = 600
+SAMPLED_JOBS = 500
 """Waiting jobs that are read if there are more."""
 WAITING = (State.PENDING, State.FAILED, State.BLOCKED)
 _COLUMNS = """
@@ -96,7 +96,8 @@ def read_eta_rows(db: Database, job_filter: Filter | None, now: float) -> EtaRow
         claimed = connection.execute(Q.running_attempts).fetchall()
         chosen = None if job_filter is None else _selected_ids(connection, job_filter, [row[0] for row in claimed])
         waiting = _waiting(connection, job_filter, now)
-        attempts = [Attempt(*row) for row in connection.execute(Q.recent_attempts, {"limit": RECENT_ATTEMPTS})]
+        limit = RECENT_ATTEMPTS if claimed or waiting else 0
+        attempts = [Attempt(*row) for row in connection.execute(Q.recent_attempts, {"limit": limit})]
         pools = {(host, pid) for host, pid, executor in connection.execute(Q.pool_executors) if executor == "dask"}
     running = [ClaimedJob(*row, chosen is None or row[0] in chosen) for row in claimed]  # type: ignore[call-arg]
     return EtaRows(attempts, running, waiting, pools, now)

@@ -71,7 +71,16 @@ def test_no_scan(harness: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ready_in_queue", "best_ready_priority", "next_due", "promote_due", "oldest_finished", "attempts_of_job"]
+    "name",
+    [
+        "ready_in_queue",
+        "best_ready_priority",
+        "next_due",
+        "promote_due",
+        "oldest_finished",
+        "attempts_of_job",
+        "recent_attempts",
+    ],
 )
 def test_no_sort(harness: Any, name: str) -> None:
     """Where the first few of many are read, an index gives their order."""
