@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.times import MAX_TIME
@@ -38,10 +39,11 @@ class Checks:
 
         from queuectl_nb.store.migrations import migrations
 
-        fresh = Tables(memory=True)
-        migrations.apply(fresh)
         sql = "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' AND name NOT LIKE '\\_%' ESCAPE '\\'"
-        return sorted({name for (name,) in fresh.execute(sql)} - {name for (name,) in self._query(sql)})
+        with closing(Tables(memory=True)) as fresh:
+            migrations.apply(fresh)
+            expected = {name for (name,) in fresh.execute(sql)}
+        return sorted(expected - {name for (name,) in self._query(sql)})
 
     def schema_versions(self) -> tuple[int, int]:
         """Return the file's schema version, and that of this code."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlite_utils
 
 from queuectl_nb.model.times import MAX_TIME
 from queuectl_nb.store.checks import MIN_SQLITE_VERSION, SQLITE_VERSION, Checks
@@ -23,6 +27,22 @@ def test_an_intact_queue(harness: Any) -> None:
     assert checks.schema_versions() == (SCHEMA_VERSION, SCHEMA_VERSION)
     assert checks.journal_mode() == "wal"
     assert SQLITE_VERSION >= MIN_SQLITE_VERSION
+
+
+def test_no_connection_stays_open(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database in memory that has the current schema is closed."""
+    opened: list[sqlite_utils.Database] = []
+
+    class Recorded(sqlite_utils.Database):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            opened.append(self)
+
+    monkeypatch.setattr(sqlite_utils, "Database", Recorded)
+    assert Checks(store.db).missing_objects() == []
+    (database,) = opened
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        database.conn.execute("SELECT 1")
 
 
 def test_damage_is_named(store: Store) -> None:
