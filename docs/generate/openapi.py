@@ -29,6 +29,11 @@ SERIES = {
 }
 DISPLAY = {**TEXT, "description": "the command as it was written: the source of a Python cell"}
 
+VALUES = {
+    "type": "array",
+    "items": {"type": "number"},
+    "description": "in lists: some values of the first metric, once the attempt has ended",
+}
 
 OWN_SHAPES: Mapping[str, dict[str, Any]] = {
     "jobs-page": closed(
@@ -287,7 +292,9 @@ def openapi() -> dict[str, Any]:
     shapes = {name: known[name] for name in SHAPES} | dict(OWN_SHAPES)
     for name in ("job", "job-with-history"):
         properties = {**shapes[name]["properties"], "display": DISPLAY}
-        shapes[name] = {**shapes[name], "properties": properties, "required": list(properties)}
+        required = list(properties)
+        properties |= {"values": VALUES} if name == "job" else {}
+        shapes[name] = {**shapes[name], "properties": properties, "required": required}
     bare = {
         name: {key: value for key, value in schema.items() if key not in ("$id", "$schema")}
         for name, schema in shapes.items()

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from queuectl_nb.client.metrics import finished_values
 from queuectl_nb.store.job_filter import Filter
 from queuectl_nb.store.job_lists import JobOrder
 
@@ -156,6 +157,10 @@ class JobList:
     def jobs_at(self, seqs: Sequence[int]) -> list[JobRecord]:
         """Return the current jobs with these ``seq`` values; thread-safe."""
         return self._ordering.jobs_at(seqs)
+
+    def metric_values(self, jobs: Sequence[JobRecord]) -> dict[int, Sequence[float]]:
+        """Return values of the first metric of finished jobs, by ``seq``."""
+        return finished_values(self._watch.queue.store, jobs)
 
     def close(self) -> None:
         """Cancel the search and discard the order; the list may be used again."""

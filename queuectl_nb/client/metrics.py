@@ -6,6 +6,7 @@ from collections import OrderedDict
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
+from queuectl_nb.model.state import State
 from queuectl_nb.render.sparkline import SVG_WIDTH, points_of
 from queuectl_nb.store.metrics import LiveMetrics, latest_points, running_attempts
 
@@ -13,9 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.store import Store
 
-__all__ = ["JobMetrics", "RunningJob", "ShownSeries", "latest_metrics", "running_metrics"]
+__all__ = ["JobMetrics", "RunningJob", "ShownSeries", "finished_values", "latest_metrics", "running_metrics"]
 
 MAX_SHOWN = 12
 """Series of a job in a view."""
@@ -48,6 +50,8 @@ class RunningJob(NamedTuple):
     values: Sequence[float]
 
 
+_finished: OrderedDict[tuple[Path, int, int], Sequence[float]] = OrderedDict()
+"""By seq and rev of the job."""
 _cache: OrderedDict[tuple[Path, str], LiveMetrics] = OrderedDict()
 _lock = Lock()
 
@@ -62,6 +66,26 @@ def running_metrics(store: Store) -> dict[str, RunningJob]:
                 first = next(iter(parser.series.values()), None)
                 values = [] if first is None else points_of(first.columns()[2], CELL_POINTS)
                 found[job_id] = RunningJob(parser.progress, parser.last_values, values)
+    return found
+
+
+def finished_values(store: Store, jobs: Iterable[JobRecord]) -> dict[int, Sequence[float]]:
+    """Return values of the first metric of those jobs that have reported any and do not run, by ``seq``."""
+    found = {}
+    for job in jobs:
+        if job.metrics and job.state is not State.PROCESSING:
+            key = (store.path, job.seq, job.rev)
+            with _lock:
+                values = _finished.get(key)
+            if values is None:
+                points = latest_points(store.db, job.id)
+                first = next(iter(points.stored.values()), None) if points is not None and points.stored else None
+                values = [] if first is None else points_of(first[2], CELL_POINTS)
+                with _lock:
+                    _finished[key] = values
+                    while len(_finished) > MAX_CACHED:
+                        _finished.popitem(last=False)
+            found[job.seq] = values
     return found
 
 

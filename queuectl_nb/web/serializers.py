@@ -6,6 +6,7 @@ import codecs
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.logs import Logs
+from queuectl_nb.client.metrics import finished_values
 from queuectl_nb.model.displayed_command import MAX_LISTED_CHARS, displayed_command, listed_command
 from queuectl_nb.model.failure import cut
 from queuectl_nb.render.json_shapes import attempt_json, error_group_json, job_json, stats_json
@@ -40,7 +41,9 @@ def jobs(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:
     )
     page = found[:limit]
     cursor = f"{page[-1].rev}.{page[-1].seq}" if len(found) > limit else None
-    return {"jobs": [_short_job(each) if short else job(each) for each in page], "next": cursor}
+    values = finished_values(queue.store, page)
+    shown = ((_short_job(each) if short else job(each)) | {"values": values.get(each.seq, [])} for each in page)
+    return {"jobs": list(shown), "next": cursor}
 
 
 def errors(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:

@@ -154,7 +154,7 @@ def test_every_button(notebook: Callable[..., Notebook], queue: Queue) -> None: 
 
 
 def test_layout(notebook: Callable[..., Notebook], queue: Queue) -> None:
-    """At 1280 by 900 the whole dashboard is in view and commands have most of the table; it fits a narrow window."""
+    """At 1280 by 900 the whole dashboard is in view and commands are shown whole; it fits a narrow window."""
     command = "python train.py --learning-rate 0.1 --seed 17 --epochs 40"
     queue.enqueue_many([{"command": f"{command} {n}"} for n in range(20)])
     queue.enqueue("exit 3", id="fails", max_retries=1, queue="failing")
@@ -173,8 +173,6 @@ def test_layout(notebook: Callable[..., Notebook], queue: Queue) -> None:
     assert dashboard.root.evaluate("(root) => root.offsetHeight") <= visible
     fits = "(row) => [...row.children].every((cell) => cell.scrollWidth <= cell.clientWidth)"
     assert dashboard.row(command).first.evaluate(fits)
-    widths = dashboard.row().first.evaluate("(row) => [row.children[3].offsetWidth, row.offsetWidth]")
-    assert widths[0] > widths[1] / 2
     for width in (1920, 480):
         page.page.set_viewport_size({"width": width, "height": 900})
         page.page.wait_for_function("() => document.querySelector('.qc-dash').offsetWidth < innerWidth")

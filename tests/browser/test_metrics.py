@@ -35,4 +35,7 @@ def test_progress_and_metrics(notebook: Callable[..., Notebook], queue: Queue, t
         end.touch()
         expect(row).to_contain_text("completed")
         expect(row.get_by_role("progressbar")).to_have_count(0)
+        expect(row.locator(".qc-small-line")).to_have_count(1)
+        expect(row.locator(".qc-kind-live")).to_have_text("3")
+        page.picture("dashboard-metrics")
     assert page.errors() == []

@@ -8,13 +8,13 @@ import { clock, count } from "./format.js";
 const COLUMNS = [
   { field: "id", title: "ID", kind: "mono" },
   { field: "state", title: "State", kind: "state" },
-  { field: "attempts", title: "Attempts", kind: "attempts", from: 620 },
+  { field: "attempts", title: "Attempts", kind: "attempts", drop: 3 },
   { field: "command", title: "Command", kind: "command", width: "minmax(0, 1fr)" },
-  { field: "queue", title: "Queue", kind: "text", from: 560 },
-  { field: "priority", title: "Priority", kind: "number", from: 1200 },
-  { field: "live", title: "Progress", kind: "live", width: "190px", sort: false, from: 560 },
-  { field: "ran", title: "Run time", kind: "duration", sort: false, from: 480 },
-  { field: "updated_at", title: "Updated", kind: "time", from: 760 },
+  { field: "queue", title: "Queue", kind: "text", drop: 4 },
+  { field: "priority", title: "Priority", kind: "number", drop: 1 },
+  { field: "live", title: "Progress", kind: "live", sort: false, drop: 5 },
+  { field: "ran", title: "Run time", kind: "duration", sort: false, drop: 6 },
+  { field: "updated_at", title: "Updated", kind: "time", drop: 2 },
 ];
 const KERNEL_MESSAGES = {
   live: "",

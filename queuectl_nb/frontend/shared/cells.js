@@ -28,9 +28,14 @@ function runTime(row) {
   return end === null ? "" : duration((end - start) / 1000);
 }
 
+/** Return what a finished job has reported, without its progress. */
+function finished(row) {
+  return row?.values?.length ? { progress: null, metrics: row.metrics, values: row.values } : null;
+}
+
 /** Show a row's field in a cell, and return its length in characters; clear it if the row is not loaded yet. */
 export function showCell(cell, column, row) {
-  if (column.kind === "live") return showLiveCell(cell, row?.state === "processing" ? column.jobs?.[row.id] : null);
+  if (column.kind === "live") return showLiveCell(cell, row?.state === "processing" ? column.jobs?.[row.id] : finished(row));
   const value = row === undefined ? null : row[column.field];
   if (row === undefined || ((value === null || value === undefined) && column.kind !== "duration")) {
     if (cell.firstChild) cell.replaceChildren();

@@ -5,6 +5,8 @@ import { visible } from "./format.js";
 
 const LINE_VIEW_WIDTH = 120; // of the view box
 const LINE_VIEW_HEIGHT = 24;
+const BAR_CHARS = 17; // the width of a bar with its percentage in a cell of the table
+const LINE_CHARS = 9; // of a line
 
 /** Return a number with up to four significant digits; "-" for none. */
 function shortNumber(value) {
@@ -44,17 +46,21 @@ function metricsText(metrics) {
   return Object.entries(metrics ?? {}).map(([name, value]) => `${visible(name)} ${shortNumber(value)}`).join(", ");
 }
 
-/** Show a running job in a cell of the table: `{progress, metrics, values}`; nothing for null. Returns its width. */
+/** Show what a job reports in a cell of the table: `{progress, metrics, values}`; nothing for null. Returns its width in characters. */
 export function showLiveCell(cell, live) {
   const text = JSON.stringify(live ?? null);
   if (cell.dataset.live === text) return 0;
   cell.dataset.live = text;
-  const parts = [];
-  if (live && live.progress !== null) parts.push(progressBar(live.progress), el("span", { text: `${Math.floor(live.progress * 100)} %` }));
-  if (live) parts.push(smallLine(live.values));
-  cell.replaceChildren(...parts.filter(Boolean));
+  const bar = live && live.progress !== null;
+  const line = live ? smallLine(live.values) : null;
+  const [name, value] = Object.entries(live?.metrics ?? {})[0] ?? [];
+  const last = bar || name === undefined ? "" : shortNumber(value);
+  cell.replaceChildren(
+    ...[...(bar ? [progressBar(live.progress), el("span", { text: `${Math.floor(live.progress * 100)} %` })] : []), line].filter(Boolean),
+    ...(last ? [el("span", { text: last })] : []),
+  );
   setAttributes(cell, { title: live ? metricsText(live.metrics) || null : null });
-  return 0;
+  return (bar ? BAR_CHARS : 0) + (line ? LINE_CHARS : 0) + (last ? last.length + 1 : 0);
 }
 
 /** Show progress and all metrics of one job in `root`, which is hidden if there are none. */

@@ -10,15 +10,16 @@ const ROW_HEIGHT = 28; // CSS pixels; .qc-row has the same
 const OVERSCAN_ROWS = 12;
 const CHAR_PX = 7.3; // mean width of a character in the widest of the usual fonts
 const PADDING_PX = 17;
-const MAX_NAME_WIDTH = "28%"; // of ids and queues
+const MAX_NAME_SHARE = 0.28; // of the width, for ids and queues
+const FLEXIBLE_SHARE = 0.5; // of the width, kept for columns of flexible width unless they need less
 let tableCount = 0;
 
 /**
  * A table that fills `root`.
  *
- * `columns`: `{field, title, kind, width, from, sort}`; `kind` as in cells.js; `width` a CSS grid width, otherwise the
- * column is as wide as its longest text so far; `from` the width of the table in pixels below which the column is hidden;
- * `sort: false` for columns that cannot be sorted. Callbacks: `onWindow({first, count, top})` when other rows come into view (`top`: the
+ * `columns`: `{field, title, kind, width, drop, sort}`; `kind` as in cells.js; `width` a CSS grid width for columns that take the
+ * remaining room, otherwise the column is as wide as its longest text so far; columns with `drop` are hidden, the lowest first,
+ * while those that take the remaining room have too little; `sort: false` for columns that cannot be sorted. Callbacks: `onWindow({first, count, top})` when other rows come into view (`top`: the
  * table is scrolled to its start), `onSort(field, reverse)`, `onSelect(keys, active)`, and `onOpen(key)` for Enter or a
  * double click. The owner answers with `update`.
  *
@@ -39,8 +40,10 @@ export class VirtualTable {
     this.requested = { first: 0, count: 0, top: true };
     this.lengths = columns.map(({ title, sort }) => title.length + (sort === false ? 1 : 2)); // of the longest texts; with the sort mark
     this.hidden = columns.map(() => false);
+    this.dropped = [...columns.keys()].filter((position) => columns[position].drop).sort((left, right) => columns[left].drop - columns[right].drop);
     this.omitted = [];
-    this.hasLive = false;
+    this.width = 0;
+    this.running = {};
     this.createElements(root, label);
   }
 
@@ -103,15 +106,13 @@ export class VirtualTable {
     for (const key of this.rows.keys()) if (!kept.has(key)) this.rows.delete(key);
   }
 
-  /** Show what running jobs report, by id; the column is hidden while none does. */
+  /** Show what running jobs report, by id; the column is hidden while no job has reported anything. */
   showLive(jobs) {
     const position = this.columns.findIndex(({ kind }) => kind === "live");
     this.columns[position].jobs = jobs;
-    for (const node of this.nodes.values()) showCell(node.children[position], this.columns[position], node.shown ?? undefined);
-    const hasLive = Object.keys(jobs).length > 0;
-    if (hasLive === this.hasLive) return;
-    this.hasLive = hasLive;
-    this.onResize();
+    for (const node of this.nodes.values()) this.showCell(node, position, node.shown ?? undefined);
+    this.running = jobs;
+    this.setWidths();
   }
 
   /** Omit the columns of these fields. */
@@ -125,9 +126,7 @@ export class VirtualTable {
   }
 
   onResize() {
-    const width = this.root.clientWidth;
-    this.hidden = this.columns.map(({ field, kind, from = 0 }) => width < from || this.omitted.includes(field) || (kind === "live" && !this.hasLive));
-    for (const row of [this.header.row, ...this.nodes.values()]) this.hideCells(row);
+    this.width = this.root.clientWidth;
     this.setWidths();
     this.scroll.resize(this.scroll.total, this.viewHeight());
     this.syncScroll(true);
@@ -140,12 +139,26 @@ export class VirtualTable {
     });
   }
 
+  /** Hide columns that do not fit, and set the widths of the others. */
   setWidths() {
-    const widths = this.columns.map(({ width, kind }, position) => {
-      const fitted = `${Math.ceil(this.lengths[position] * CHAR_PX + PADDING_PX)}px`;
-      return width || (kind === "mono" || kind === "text" ? `min(${fitted}, ${MAX_NAME_WIDTH})` : fitted);
+    const fitted = this.columns.map(({ kind }, position) => {
+      const width = Math.ceil(this.lengths[position] * CHAR_PX + PADDING_PX);
+      return kind === "mono" || kind === "text" ? Math.min(width, Math.floor(this.width * MAX_NAME_SHARE)) : width;
     });
-    const text = widths.filter((_, position) => !this.hidden[position]).join(" ");
+    const reported = Object.keys(this.running).length > 0 || [...this.rows.values()].some(({ values }) => values?.length);
+    const hidden = this.columns.map(({ field, kind }) => this.omitted.includes(field) || (kind === "live" && !reported));
+    const sum = (flexible) => fitted.reduce((total, width, position) => total + (hidden[position] || Boolean(this.columns[position].width) !== flexible ? 0 : width), 0);
+    const wanted = Math.min(sum(true), this.width * FLEXIBLE_SHARE);
+    for (const position of this.dropped) {
+      if (this.width - sum(false) >= wanted) break;
+      hidden[position] = true;
+    }
+    if (String(hidden) !== String(this.hidden)) {
+      this.hidden = hidden;
+      for (const row of [this.header.row, ...this.nodes.values()]) this.hideCells(row);
+    }
+    const widths = this.columns.map(({ width }, position) => width ?? `${fitted[position]}px`);
+    const text = widths.filter((_, position) => !hidden[position]).join(" ");
     if (text !== this.root.style.getPropertyValue("--qc-columns")) this.root.style.setProperty("--qc-columns", text);
   }
 
@@ -214,6 +227,11 @@ export class VirtualTable {
     return node;
   }
 
+  showCell(node, position, row) {
+    const length = showCell(node.children[position], this.columns[position], row);
+    this.lengths[position] = Math.max(this.lengths[position], length);
+  }
+
   /** Show the row of an index in `node`. A row keeps its node when others are added above it, so that only it moves. */
   drawRow(index, node) {
     const key = this.order.get(index);
@@ -221,10 +239,7 @@ export class VirtualTable {
     const transform = `translateY(${this.scroll.topOf(index)}px)`;
     if (node.style.transform !== transform) node.style.transform = transform;
     if (node.shown !== row) {
-      this.columns.forEach((column, position) => {
-        const length = showCell(node.children[position], column, row);
-        this.lengths[position] = Math.max(this.lengths[position], length);
-      });
+      this.columns.forEach((_, position) => this.showCell(node, position, row));
       node.classList.toggle("qc-loading", row === undefined);
       node.shown = row;
     }

@@ -21,11 +21,11 @@ const COLUMNS = [
   { field: "id", title: "ID", kind: "mono" },
   { field: "display", title: "Command", kind: "command", width: "minmax(0, 1fr)" },
   { field: "error", title: "Error", kind: "text", width: "minmax(0, 1fr)" },
-  { field: "queue", title: "Queue", kind: "text", from: 760 },
-  { field: "attempts", title: "Attempts", kind: "attempts", from: 640 },
-  { field: "live", title: "Progress", kind: "live", width: "190px", from: 560 },
-  { field: "ran", title: "Run time", kind: "duration", from: 480 },
-  { field: "updated_at", title: "Updated", kind: "time", from: 560 },
+  { field: "queue", title: "Queue", kind: "text", drop: 1 },
+  { field: "attempts", title: "Attempts", kind: "attempts", drop: 2 },
+  { field: "live", title: "Progress", kind: "live", drop: 4 },
+  { field: "ran", title: "Run time", kind: "duration", drop: 5 },
+  { field: "updated_at", title: "Updated", kind: "time", drop: 3 },
 ].map((column) => ({ ...column, sort: false }));
 const OMITTED = { jobs: ["error"], dead: ["state", "ran", "live"] };
 const EMPTY_TEXTS = new Map([

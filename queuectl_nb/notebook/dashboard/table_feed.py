@@ -29,8 +29,9 @@ FIELDS = (
     "started_at",
     "finished_at",
     "updated_at",
+    "metrics",
 )
-"""The values of a row, after its key; times in epoch seconds."""
+"""The values of a row, after its key and before ``values``, those of a metric; times in epoch seconds."""
 RESEND_INTERVAL_S = 1.0
 """An unknown page is sent its rows again this often: the first message may have arrived before it was loaded."""
 MAX_ROWS = 200
@@ -106,6 +107,7 @@ class TableFeed:
         view.sequence = 1 if name == UNKNOWN_VIEW else view.sequence + 1
         if name == UNKNOWN_VIEW:
             changed = list(jobs)  # any page may be listening, and has no rows yet
+        values = self._jobs.metric_values(changed)
         filtered = bool(selection_of(job_filter))
         return {
             "kind": "rows",
@@ -114,8 +116,8 @@ class TableFeed:
             "total": window.total,
             "first": window.first,
             "keys": keys,
-            "fields": FIELDS,
-            "rows": [_row(job) for job in changed],
+            "fields": (*FIELDS, "values"),
+            "rows": [[*_row(job), values.get(job.seq, ())] for job in changed],
             "sort": {"field": job_filter.sort, "reverse": job_filter.reverse},
             "searching": window.searching,
             "frozen_at": window.frozen_at,
