@@ -60,6 +60,8 @@ def edges() -> list[Edge]:
         _edge(State.FAILED, State.PROCESSING, "M 482 279 V 154", (488, 224), "start"),
         _edge(State.FAILED, State.PENDING, "M 414 290 Q 290 260 246 155", (272, 244), "end"),
         _edge(State.BLOCKED, State.PENDING, "M 200 279 V 154", (194, 208), "end"),
+        _edge(State.PENDING, State.BLOCKED, "M 230 154 V 277", (236, 268), "start"),
+        _edge(State.FAILED, State.BLOCKED, "M 408 306 H 274", (338, 322)),
         _edge(State.PROCESSING, State.COMPLETED, "M 521 128 L 714 121", (630, 114)),
         _edge(State.PROCESSING, State.DEAD, "M 516 144 L 717 206", (636, 166)),
         Edge(

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from docs.generate.shapes import EVENTS, JOB, SHAPES, closed
+from docs.generate.shapes import EVENTS, JOB, SHAPES, TIME, Field, closed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from docs.generate.shapes import Field
 
 __all__ = ["files", "schemas"]
 
@@ -31,6 +29,13 @@ def schemas() -> dict[str, dict[str, Any]]:
     shown = _object(JOB)
     shown["properties"]["history"] = history | {"description": "all attempts, oldest first"}
     shown["required"].append("history")
+    pairs = {"type": "object", "additionalProperties": {"type": "array", "minItems": 2, "maxItems": 2}}
+    changes = _object([Field("at", TIME, "time of the edit"), Field("changes", pairs, "old and new value by field")])
+    shown["properties"]["edits"] = {
+        "type": "array",
+        "items": changes,
+        "description": "what 'queuectl edit' has changed, oldest first; absent if nothing was edited",
+    }
     found["job-with-history.schema.json"] = _headed("job-with-history", "Job with its attempts", shown)
     kinds = [_object(extra, description=meaning, event={"const": name}) for name, (meaning, extra) in EVENTS.items()]
     found["event.schema.json"] = _headed("event", "Event", {"oneOf": kinds})

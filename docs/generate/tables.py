@@ -37,6 +37,8 @@ LABELS = {
     (State.BLOCKED, State.PENDING): "dependencies completed",
     (State.BLOCKED, State.CANCELLED): "a dependency did not",
     (State.DEAD, State.PENDING): "dlq retry",
+    (State.PENDING, State.BLOCKED): "edit --after",
+    (State.FAILED, State.BLOCKED): "edit --after",
 }
 
 

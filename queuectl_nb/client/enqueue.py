@@ -27,7 +27,16 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client.queue import Queue
 
-__all__ = ["current_dir", "enqueue_specs", "locate_errors", "make_spec", "make_specs", "recorded_env", "resolve_cwd"]
+__all__ = [
+    "current_dir",
+    "enqueue_specs",
+    "locate_errors",
+    "make_spec",
+    "make_specs",
+    "plain_fields",
+    "recorded_env",
+    "resolve_cwd",
+]
 
 _GLOB_CHARS = frozenset("*?[")
 
@@ -35,10 +44,15 @@ _GLOB_CHARS = frozenset("*?[")
 def make_spec(fields: Mapping[str, Any], resolve: Callable[[str], str] | None = None) -> JobSpec:
     """Return the validated spec of one job.
 
-    ``after`` and ``after_any`` may hold :class:`Job` objects, ``run_at`` may be a time of day, and ``cwd`` must be an
-    existing directory;
-    ``resolve`` replaces :func:`resolve_cwd`.
+    Fields may be as in :func:`plain_fields`, and ``cwd`` must be an existing directory; ``resolve`` replaces
+    :func:`resolve_cwd`.
     """
+    spec = JobSpec.from_fields(plain_fields(fields))
+    return spec if spec.cwd is None else spec._replace(cwd=(resolve or resolve_cwd)(spec.cwd))
+
+
+def plain_fields(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return fields in which ``after`` and ``after_any`` may hold :class:`Job` objects and ``run_at`` a time of day."""
     for name in ("after", "after_any"):
         if (others := fields.get(name)) is not None and not isinstance(others, str):
             each_of = [others] if isinstance(others, Job) else others if isinstance(others, Iterable) else None
@@ -46,8 +60,7 @@ def make_spec(fields: Mapping[str, Any], resolve: Callable[[str], str] | None = 
                 fields = {**fields, name: [each.id if isinstance(each, Job) else each for each in each_of]}
     if "run_at" in fields:
         fields = {**fields, "run_at": next_time_of_day(fields["run_at"], datetime.now())}  # noqa: DTZ005 - local time
-    spec = JobSpec.from_fields(fields)
-    return spec if spec.cwd is None else spec._replace(cwd=(resolve or resolve_cwd)(spec.cwd))
+    return fields
 
 
 def make_specs(rows: Iterable[Mapping[str, Any]], *, single: bool) -> list[JobSpec]:

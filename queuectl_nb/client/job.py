@@ -240,6 +240,19 @@ class Job:
         with _attribute_errors():
             return paths_by_name(find_artifacts(self._queue.store, self.id))
 
+    def edit(self, **changes: Any) -> Job:
+        """Change fields of the job that has not finished, see :meth:`.Queue.edit`; return it."""
+        self._queue.edit(self.id, **changes)
+        return self.refresh()
+
+    @property
+    def edits(self) -> list[dict[str, Any]]:
+        """The changes made by :meth:`edit`, oldest first: ``at`` in epoch seconds, and old and new values by field."""
+        from queuectl_nb.store.edit import read_edits
+
+        with _attribute_errors():
+            return read_edits(self._queue.store.db, self.id)
+
     def cancel(self) -> Job:
         """Cancel the job, stopping its processes if it is running; return it."""
         self._queue.cancel(self.id)

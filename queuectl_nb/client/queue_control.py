@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from queuectl_nb.client import arguments, job_actions
 from queuectl_nb.client.job_actions import notify_idle_worker, notify_workers
@@ -30,6 +30,26 @@ class QueueControl(QueueData):
     the keywords of Selection; jobs in a state that does not allow the change are then left out. Both at once are
     refused. Methods return the ids of the jobs, and with ``dry_run`` only these.
     """
+
+    def edit(self, *jobs: Jobs, **changes: Any) -> list[str]:
+        """Change fields of jobs that have not finished, all or none, and return the ids.
+
+        Waiting jobs take ``command``, ``priority``, ``timeout``, ``max_retries``, ``delay``, ``run_at``, ``queue``,
+        ``tags``, ``after`` and ``after_any``, as of :meth:`~queuectl_nb.Queue.enqueue`; lists replace the old ones, and
+        an empty one removes them. Running jobs take only ``priority``, ``timeout`` and ``max_retries``. A new timeout
+        counts from the start of the running attempt; on dask, from the next attempt on. The key of a job that was made
+        of its command is made anew.
+
+        Raises
+        ------
+        WrongState
+            A job has finished, or runs and the change is not for running jobs.
+        BadInput
+            A field or value is invalid, or jobs would wait for each other.
+        """
+        from queuectl_nb.client.edit import edit
+
+        return edit(self.store, arguments.parse_ids(jobs), changes)
 
     def retry(self, *jobs: Jobs, dry_run: bool = False, **selection: Unpack[Selection]) -> list[str]:
         """Run failed, dead, cancelled or completed jobs again now.

@@ -51,6 +51,7 @@ SECTIONS: Mapping[str, Sequence[str]] = {
         "errors",
         "grep",
         "wait",
+        "edit",
         "retry",
         "cancel",
         "delete",

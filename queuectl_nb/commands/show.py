@@ -13,7 +13,8 @@ from queuectl_nb.commands.params import find_ids, job_id_type
 from queuectl_nb.commands.results import Detail, Table
 from queuectl_nb.model.call import Kind
 from queuectl_nb.model.displayed_command import displayed_command
-from queuectl_nb.render.json_shapes import attempt_json, job_json
+from queuectl_nb.model.times import format_time
+from queuectl_nb.render.json_shapes import attempt_json, edits_json, job_json
 from queuectl_nb.render.local_time import local_time, zone_name
 from queuectl_nb.render.progress import format_size
 from queuectl_nb.store.spool import STREAMS
@@ -33,6 +34,7 @@ def command(context: Context, job_id: str) -> Detail:
     found = queue.job(job_id)
     job = job_json(found.record)
     history = [attempt_json(attempt) for attempt in found.history]
+    edits = edits_json(found.edits)
 
     def blocks() -> Iterator[str | Table]:
         yield f"Job: {job_id} (times: {zone_name()})"
@@ -40,11 +42,19 @@ def command(context: Context, job_id: str) -> Detail:
         if job["after"] and (any_end := queue.store.reader.any_end_of(job_id)):
             facts["after"] = [f"any end of {each}" if each in any_end else each for each in job["after"]]
         yield Table((), _rows({key: value for key, value in facts.items() if key != "id"}))
+        for edit in edits.get("edits", ()):
+            yield f"\nEdited {local_time(edit['at'])}:"
+            yield Table((), [(key, _format_change(key, *change)) for key, change in edit["changes"].items()])
         for attempt in history:
             yield f"\nAttempt {attempt['number']}:"
             yield Table((), _rows(_attempt_fields(attempt)))
 
-    return Detail(blocks, data=lambda: {**job, "history": history}, value=lambda: found, records=lambda: [job])
+    return Detail(
+        blocks,
+        data=lambda: {**job, "history": history, **edits},
+        value=lambda: found,
+        records=lambda: [job],
+    )
 
 
 def _attempt_fields(attempt: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,6 +79,13 @@ def _rows(fields: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return [
         (key, _format_value(key, value)) for key, value in shown.items() if key == "result" or value not in ("", [])
     ]
+
+
+def _format_change(key: str, old: Any, new: Any) -> str:
+    """Return the old and the new value of an edited field."""
+    values = [format_time(value) if key == "run_at" else value for value in (old, new)]
+    shown = ["-" if value in (None, "", []) else str(_format_value(key, value)) for value in values]
+    return " -> ".join(shown)
 
 
 def _format_value(key: str, value: Any) -> Any:

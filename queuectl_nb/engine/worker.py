@@ -94,9 +94,12 @@ class Worker:
             lease = self.monitor.run.lease
             run = self.monitor.run
             punch_middle([*run.paths.values(), run.metrics_path], self.control.settings.spool_limit)
-            if not self.core.claims.owns(lease):  # a rescuer in another container cannot kill it
+            current = self.core.claims.with_current_timeout(lease)
+            if current is None:  # a rescuer in another container cannot kill it
                 self.monitor.end(Returned("a rescuer has settled it"), 0.0)
-            elif lease.token in self.core.claims.cancel_requests():
+                return
+            run.lease = current
+            if lease.token in self.core.claims.cancel_requests():
                 self.monitor.end(Cancelled(), self.control.kill_grace_s)
 
     # ------------------------------------------------------------------ start

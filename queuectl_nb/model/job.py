@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -11,7 +11,16 @@ from queuectl_nb.model.call import Kind, Payload
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.state import FINISHED_STATES, State
 
-__all__ = ["DEFAULT_QUEUE", "JOB_FIELDS", "SPEC_FIELDS", "JobRecord", "JobSpec"]
+__all__ = [
+    "DEFAULT_QUEUE",
+    "EDIT_FIELDS",
+    "JOB_FIELDS",
+    "RUNNING_EDIT_FIELDS",
+    "SPEC_FIELDS",
+    "JobRecord",
+    "JobSpec",
+    "parse_fields",
+]
 
 DEFAULT_QUEUE = "default"
 MAX_TIMEOUT_S = 365 * 86_400
@@ -57,20 +66,28 @@ class JobSpec(NamedTuple):
 
         Raises :class:`BadInput` for an unknown key or an invalid value.
         """
-        fields: dict[str, Any] = {}
-        for key, value in raw.items():
-            parse = _PARSERS.get(key)
-            if parse is None:
-                validation.parse_choice("job field", key, SPEC_FIELDS)
-            elif value is not None:
-                fields[key] = parse(value)
+        fields = parse_fields(raw, SPEC_FIELDS)
         if "command" not in fields:
             raise BadInput("a job needs a command")
-        if "delay" in fields and "run_at" in fields:
-            raise BadInput("give either delay or run_at, not both")
-        if "after" in fields or "after_any" in fields:
-            _check_after(fields.get("id"), fields.get("after", ()), fields.get("after_any", ()))
         return cls(**fields)
+
+
+def parse_fields(raw: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Return the validated fields; None values are ignored.
+
+    Raises :class:`BadInput` for a key that is not in ``names``, an invalid value, or values that exclude each other.
+    """
+    fields: dict[str, Any] = {}
+    for key, value in raw.items():
+        if key not in names:
+            validation.parse_choice("job field", key, names)
+        elif value is not None:
+            fields[key] = _PARSERS[key](value)
+    if "delay" in fields and "run_at" in fields:
+        raise BadInput("give either delay or run_at, not both")
+    if "after" in fields or "after_any" in fields:
+        _check_after(fields.get("id"), fields.get("after", ()), fields.get("after_any", ()))
+    return fields
 
 
 def _check_after(job_id: str | None, after: Sequence[str], after_any: Sequence[str]) -> None:
@@ -122,6 +139,11 @@ _PARSERS: Mapping[str, Any] = {
 
 SPEC_FIELDS = tuple(_PARSERS)
 """The JSON fields of a new job, in their order."""
+
+RUNNING_EDIT_FIELDS = ("priority", "timeout", "max_retries")
+"""What can be changed of a running job."""
+EDIT_FIELDS = ("command", *RUNNING_EDIT_FIELDS, "delay", "run_at", "queue", "tags", "after", "after_any")
+"""What can be changed of a job that waits."""
 
 
 class JobRecord(NamedTuple):

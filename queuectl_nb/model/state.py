@@ -41,10 +41,10 @@ UNFINISHED_STATES = frozenset(State) - FINISHED_STATES
 WAITING_STATES = frozenset({State.PENDING, State.FAILED})
 
 TRANSITIONS: Mapping[State, frozenset[State]] = {
-    State.PENDING: frozenset({State.PROCESSING, State.CANCELLED}),
+    State.PENDING: frozenset({State.PROCESSING, State.CANCELLED, State.BLOCKED}),  # blocked: edited
     # back to pending or failed: the attempt was returned or its claim undone, at no cost
     State.PROCESSING: frozenset({State.COMPLETED, State.FAILED, State.DEAD, State.CANCELLED, State.PENDING}),
-    State.FAILED: frozenset({State.PROCESSING, State.PENDING, State.CANCELLED}),
+    State.FAILED: frozenset({State.PROCESSING, State.PENDING, State.CANCELLED, State.BLOCKED}),
     State.COMPLETED: frozenset({State.PENDING, State.BLOCKED}),
     State.DEAD: frozenset({State.PENDING, State.BLOCKED}),
     State.CANCELLED: frozenset({State.PENDING, State.BLOCKED}),
@@ -54,6 +54,7 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 ALLOWED_STATES: Mapping[str, frozenset[State]] = {
     "retry": frozenset({State.FAILED}) | FINISHED_STATES,
     "cancel": UNFINISHED_STATES,
+    "edit": UNFINISHED_STATES,
     "delete": frozenset(State) - {State.PROCESSING},
     "dlq retry": frozenset({State.DEAD}),
     "dlq purge": frozenset({State.DEAD}),

@@ -10,7 +10,7 @@ from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.times import format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.model.job import JobRecord
@@ -24,6 +24,7 @@ __all__ = [
     "WORKER_STATES",
     "attempt_json",
     "decode_stream",
+    "edits_json",
     "error_group_json",
     "flatten",
     "job_json",
@@ -67,6 +68,11 @@ def attempt_json(attempt: AttemptRecord) -> dict[str, Any]:
     shape["stdout"] = decode_stream(attempt.stdout)
     shape["stderr"] = decode_stream(attempt.stderr)
     return shape
+
+
+def edits_json(edits: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the fields that a job with its history has besides, if it was edited."""
+    return {"edits": [{**edit, "at": format_time(edit["at"])} for edit in edits]} if edits else {}
 
 
 def error_group_json(group: FailedJobs) -> dict[str, Any]:

@@ -184,6 +184,14 @@ class Claims:
         """Return True if the worker still holds the attempt."""
         return bool(self.db.query(Q.held_job, (lease.seq, lease.token)))
 
+    def with_current_timeout(self, lease: Lease) -> Lease | None:
+        """Return the lease with the timeout that its job has now, or None if the worker no longer holds the attempt."""
+        found = self.db.query(Q.held_timeout, {"seq": lease.seq, "token": lease.token})
+        if not found:
+            return None
+        ((timeout,),) = found
+        return lease if timeout == lease.timeout else lease._replace(timeout=timeout)
+
     def has_ended_as(self, lease: Lease, outcome: Outcome) -> bool:
         """Return True if an earlier attempt of the job has ended with ``outcome``."""
         return bool(self.db.query(Q.ended_as, (lease.seq, outcome.name, outcome.error)))

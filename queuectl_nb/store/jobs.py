@@ -40,6 +40,7 @@ __all__ = [
     "check_dependencies",
     "delete_jobs",
     "load_jobs",
+    "not_found",
     "retry_jobs",
 ]
 
@@ -80,7 +81,7 @@ class Jobs:
                 row = connection.execute(Q.job_by_id, {"id": job_id}).fetchone()
         if row is None:
             with self.db.read() as connection:
-                raise _not_found(connection, job_id)
+                raise not_found(connection, job_id)
         record = rows.job_from_row(row)
         if record.state is State.PROCESSING:
             from queuectl_nb.store.metrics import add_live
@@ -185,7 +186,7 @@ def _load_all(connection: sqlite3.Connection, ids: Sequence[str], action: str) -
     found = load_jobs(connection, dict.fromkeys(ids))
     for job_id in ids:
         if job_id not in found:
-            raise _not_found(connection, job_id)
+            raise not_found(connection, job_id)
         check_action(action, job_id, found[job_id].state)
     return sorted(found.values())
 
@@ -256,5 +257,6 @@ def _seqs_json(jobs: Iterable[JobRef]) -> str:
     return json.dumps([job.seq for job in jobs])
 
 
-def _not_found(connection: sqlite3.Connection, job_id: str) -> NotFound:
+def not_found(connection: sqlite3.Connection, job_id: str) -> NotFound:
+    """Return the error for an id that no job has."""
     return NotFound(f"{describe_missing(connection, job_id)}see 'queuectl list'")

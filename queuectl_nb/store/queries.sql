@@ -408,6 +408,53 @@ WHERE seq IN (SELECT value FROM json_each(:seqs)) AND state = 'processing';
 -- name: jobs_by_id
 SELECT seq, id, state, worker, after <> '[]' FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
 
+-- name: editable_job
+SELECT
+    seq, id, state, kind, key, work, cwd, env, attempts, worker, command, priority, timeout, max_retries, queue, tags, after,
+    run_at, due_boottime
+FROM jobs WHERE id = :id;
+
+-- name: edit_job
+UPDATE jobs SET
+    command = :command, priority = :priority, timeout = :timeout, max_retries = :max_retries, queue = :queue,
+    tags = :tags, after = :after, run_at = :run_at, due_boottime = :due_boottime, key = :key,
+    work = :work, state = :state, error_key = CASE :state WHEN 'failed' THEN error_key END,
+    ready = CASE
+        WHEN :state NOT IN ('pending', 'failed') THEN 0
+        WHEN :retimed THEN coalesce(:due_boottime <= :boottime, :run_at <= :now)
+        ELSE ready
+    END,
+    updated_at = :now, rev = (SELECT rev FROM clock)
+WHERE seq = :seq;
+
+-- name: any_dependency_on
+-- Whether job :seq is among :others or the jobs that these wait for, directly or not.
+WITH RECURSIVE earlier (seq) AS (
+    SELECT value FROM json_each(:others)
+    UNION
+    SELECT other FROM earlier JOIN dependents ON dependents.job = earlier.seq
+)
+SELECT 1 FROM earlier WHERE seq = :seq;
+
+-- name: forget_dependencies
+DELETE FROM dependents WHERE job = :seq;
+
+-- name: add_dependency
+INSERT INTO dependents (other, job, any_end) VALUES (:other, :seq, :any_end);
+
+-- name: job_with_key
+SELECT id FROM jobs WHERE key = :key AND seq <> :seq;
+
+-- name: keep_edit
+INSERT INTO edits (job, at, changes) VALUES (:seq, :now, :changes);
+
+-- name: edits_of_job
+SELECT at, changes FROM edits WHERE job = (SELECT seq FROM jobs WHERE id = :id) ORDER BY edits.rowid;
+
+-- name: held_timeout
+-- The timeout of an attempt that the worker still holds; it may have been edited.
+SELECT timeout FROM jobs WHERE seq = :seq AND state = 'processing' AND token = :token;
+
 -- name: jobs_by_key
 -- In the order of the keys, which is usually that of the jobs in the file: two thirds of the time of IN.
 SELECT jobs.key, work, seq, jobs.id, state, worker, after <> '[]'

@@ -155,7 +155,7 @@ class _OneJob(JsonHandler):
 
         def read(watcher: ChangeWatcher) -> tuple[str, str | None, Iterator[str]]:
             etag = revision_etag(watcher)
-            job = None if self.client_has(etag) else json_text(serializers.job(watcher.queue.store.jobs.get(job_id)))
+            job = None if self.client_has(etag) else json_text(serializers.job_with_edits(watcher.queue, job_id))
             return etag, job, map(json_text, serializers.history(watcher.queue, job_id, output=output))
 
         etag, job, history = await self.reader.read(read)

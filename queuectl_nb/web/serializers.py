@@ -9,7 +9,8 @@ from queuectl_nb.client.logs import Logs
 from queuectl_nb.client.metrics import finished_values
 from queuectl_nb.model.displayed_command import MAX_LISTED_CHARS, displayed_command, listed_command
 from queuectl_nb.model.failure import cut
-from queuectl_nb.render.json_shapes import attempt_json, error_group_json, job_json, stats_json
+from queuectl_nb.render.json_shapes import attempt_json, edits_json, error_group_json, job_json, stats_json
+from queuectl_nb.store.edit import read_edits
 from queuectl_nb.store.error_groups import read_error_groups
 from queuectl_nb.store.job_filter import Filter
 from queuectl_nb.store.stats import total_stats
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.job import JobRecord
 
-__all__ = ["errors", "history", "job", "jobs", "log", "stats"]
+__all__ = ["errors", "history", "job", "job_with_edits", "jobs", "log", "stats"]
 
 
 def jobs(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:
@@ -56,6 +57,11 @@ def errors(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:
 def job(record: JobRecord) -> dict[str, Any]:
     """Return a job with the text to show for its command as ``display``."""
     return job_json(record) | {"display": displayed_command(record.command)}
+
+
+def job_with_edits(queue: Queue, job_id: str) -> dict[str, Any]:
+    """Return a job as JSON, and what was edited."""
+    return job(queue.store.jobs.get(job_id)) | edits_json(read_edits(queue.store.db, job_id))
 
 
 def _short_job(record: JobRecord) -> dict[str, Any]:

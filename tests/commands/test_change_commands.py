@@ -215,3 +215,39 @@ def test_init_with_db(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pyte
     assert run("--db", "x.db", "init").exit_code == 2
     assert not Path("x.db").exists()
     assert not Path(".queuectl").exists()
+
+
+def test_edit(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """The line names the job, ``show`` lists what was changed, and an empty list removes tags and dependencies."""
+    manual_worker.add("a", "b", tags=["old"], after=[])
+    words = ("--priority", "3", "--tag", "x", "--tag", "y")
+    assert run("edit", "a", "b", *words).stdout == "Job a edited.\nJob b edited.\n"
+    assert run("edit", "b", "--after", "a", "--tag", "").exit_code == 0
+    shown = run("show", "b").stdout
+    assert re.search(r"tags +old -> x, y\n", shown), shown
+    assert re.search(r"after +- -> a\n", shown), shown
+    job = json.loads(run("show", "b", "--json").stdout)
+    assert (job["state"], job["tags"], job["after"]) == ("blocked", [], ["a"])
+    assert [edit["changes"] for edit in job["edits"]] == [
+        {"priority": [0, 3], "tags": [["old"], ["x", "y"]]},
+        {"tags": [["x", "y"], []], "after": [[], ["a"]]},
+    ]
+    assert run("edit", "b", "--after", "").exit_code == 0
+    assert states(manual_worker.queue)["b"] == "pending"
+
+
+def test_edit_refuses(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """Nothing to change is bad input; an unknown job and one in another state have exit code 5."""
+    manual_worker.add("a")
+    for code, words in (
+        (2, ("a",)),
+        (2, ("a", "--timeout", "soon")),
+        (2, ("--priority", "1")),
+        (5, ("nope", "--priority", "1")),
+        (5, ("a", "--after", "nope")),
+    ):
+        ran = run("edit", *words)
+        assert (ran.exit_code, ran.stdout) == (code, ""), words
+        assert len(ran.stderr.splitlines()) == 1
+    manual_worker.queue.cancel("a")
+    assert run("edit", "a", "--priority", "1").exit_code == 5

@@ -31,6 +31,7 @@ READING: tuple[tuple[str, ...], ...] = (
     ("dlq", "list"),
     ("dlq", "purge", "--all"),
     ("dlq", "retry", "--all"),
+    ("edit", "a", "--priority", "1"),
     ("errors",),
     ("grep", "x"),
     ("limit",),

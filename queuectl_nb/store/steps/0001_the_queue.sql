@@ -97,6 +97,14 @@ CREATE TABLE dependents (
 ) WITHOUT ROWID;
 CREATE INDEX dependents_job ON dependents (job);
 
+CREATE TABLE edits (
+    -- Changes of jobs after their enqueue, by field: the old and the new value.
+    job INTEGER NOT NULL REFERENCES jobs (seq),
+    at REAL NOT NULL,
+    changes TEXT NOT NULL CHECK (json_valid(changes))
+);
+CREATE INDEX edits_job ON edits (job);
+
 CREATE TABLE payloads (
     -- What a Python job runs.
     job INTEGER PRIMARY KEY REFERENCES jobs (seq),
@@ -259,6 +267,7 @@ CREATE TRIGGER jobs_removed AFTER DELETE ON jobs BEGIN
     DELETE FROM attempt_metrics WHERE job = old.seq;
     DELETE FROM attempt_artifacts WHERE job = old.seq;
     DELETE FROM dependents WHERE job = old.seq OR other = old.seq;
+    DELETE FROM edits WHERE job = old.seq;
     UPDATE clock SET removed = removed + 1;
 END;
 CREATE TRIGGER python_jobs_removed AFTER DELETE ON jobs WHEN old.kind <> 'command' BEGIN

@@ -1,0 +1,60 @@
+"""``edit``: change fields of jobs that have not finished."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from queuectl_nb.commands.ack import Done, jobs_data
+from queuectl_nb.commands.app import queuectl_command
+from queuectl_nb.commands.params import QUEUE, TextParam, find_ids, job_id_type
+from queuectl_nb.model.state import ALLOWED_STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from queuectl_nb.commands.context import Context
+
+__all__ = ["command"]
+
+EXAMPLES = ("queuectl edit job-1 --timeout 2h", 'queuectl edit job-1 job-2 --priority 5 --after ""')
+_LISTS = ("tags", "after", "after_any")
+
+
+@queuectl_command("edit", examples=EXAMPLES)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=job_id_type(ALLOWED_STATES["edit"]))
+@click.option("-c", "--command", type=TextParam("COMMAND"), help="New command.")
+@click.option("-p", "--priority", type=TextParam("N"), help="New priority; also of running jobs.")
+@click.option("--delay", type=TextParam("DURATION"), help="Do not start before this time has passed from now.")
+@click.option("--run-at", type=TextParam("TIME"), help="Do not start before this time.")
+@click.option(
+    "-t", "--timeout", type=TextParam("DURATION"), help="New maximum run time per attempt; also of running jobs."
+)
+@click.option("--max-retries", type=TextParam("N"), help="New number of attempts in all; also of running jobs.")
+@click.option("-q", "--queue", type=QUEUE, help="Move to this queue.")
+@click.option(
+    "--tag", "tags", type=TextParam("TAG"), multiple=True, help='Replace the tags; repeatable, "" removes all.'
+)
+@click.option(
+    "--after", type=job_id_type(), multiple=True, help='Replace what must complete first; repeatable, "" removes all.'
+)
+@click.option(
+    "--after-any", type=job_id_type(), multiple=True, help='Replace what must finish first; repeatable, "" removes all.'
+)
+def command(context: Context, /, *, ids: Sequence[str], **options: Any) -> Done:
+    """Change jobs that have not finished.
+
+    Running jobs take only --priority, --timeout and --max-retries. A new timeout counts from the start of the running
+    attempt; on dask, it is used from the next attempt on. Several ids: all or none.
+    """
+    queue = context.queue()
+    changes = {name: value for name, value in options.items() if value not in (None, ())}
+    for name in _LISTS:
+        if name in changes:
+            changes[name] = [each for each in changes[name] if each]
+    for name in {"after", "after_any"}.intersection(changes):
+        changes[name] = find_ids(queue, changes[name])
+    changed = queue.edit(find_ids(queue, ids), **changes)
+    lines = [f"Job {job_id} edited." for job_id in changed]
+    return Done(lines, lambda: jobs_data(queue, changed), lambda: queue.jobs(ids=changed))
