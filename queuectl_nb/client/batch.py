@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from queuectl_nb.client.job import Job
+from queuectl_nb.model.errors import QueuectlError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from queuectl_nb.client.eta import Eta
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.state import State
+    from queuectl_nb.render.card_parts import Rendering
     from queuectl_nb.store.job_filter import Filter
     from queuectl_nb.store.keys import Resumed
 
@@ -92,14 +94,17 @@ class Batch(Sequence[Job]):
         """Cancel the jobs that have not finished, wait until running ones have stopped, and return their ids."""
         return self._queue._cancel(self._filter())  # noqa: SLF001 - counts for its next wait, too
 
-    def retry(self) -> list[str]:
-        """Run the jobs that did not complete again now, and return their ids."""
-        return self._queue._retry("retry", self._filter(), dry_run=False)  # noqa: SLF001 - the same
+    def retry(self, *, error: str | None = None) -> list[str]:
+        """Run the jobs that did not complete again now, and return their ids.
 
-    def _filter(self) -> Filter:
+        ``error`` is the key of a group in :meth:`errors`; then only its jobs.
+        """
+        return self._queue._retry("retry", self._filter(error), dry_run=False)  # noqa: SLF001 - the same
+
+    def _filter(self, error: str | None = None) -> Filter:
         from queuectl_nb.store.job_filter import Filter
 
-        return Filter(ids=tuple(self.ids))
+        return Filter(ids=tuple(self.ids), error=error)
 
     def __add__(self, others: Iterable[Job]) -> list[Job]:
         return [*self, *others]
@@ -120,6 +125,42 @@ class Batch(Sequence[Job]):
     def __repr__(self) -> str:
         names = self.ids if len(self.ids) <= _MAX_IDS_SHOWN else [self.ids[0], "…", self.ids[-1]]
         return f"<Batch of {len(self.ids)} jobs: {', '.join(names)}>" if names else "<Batch of 0 jobs>"
+
+    def _facts(self) -> list[str]:
+        """Return what the enqueue has done, if it was resumed, for the card."""
+        return [] if self.resumed is None else [describe_resumed(self.resumed)]
+
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict[str, str], dict[str, Any]] | dict[str, str]:
+        """Return a static card; when a cell displays it, it becomes live (``client/display_hook.py``)."""
+        from queuectl_nb.client import display_hook
+        from queuectl_nb.render.output_cell import has_frontend
+
+        card = self._card(static=has_frontend())
+        if card is None:
+            return {"text/plain": repr(self)}
+        display_hook.install()
+        return {"text/html": card.html, "text/plain": card.text}, display_hook.make_mark(self)
+
+    def _repr_html_(self) -> str | None:
+        card = self._card()
+        return None if card is None else card.html
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        nested = len(getattr(printer, "stack", ())) > 1
+        card = None if nested else self._card()
+        printer.text(repr(self) if card is None else card.text)
+
+    def _card(self, *, static: bool = False) -> Rendering | None:
+        """Return the card, or None if the queue cannot be read; ``static`` says so on the card."""
+        from queuectl_nb.client.batch_card import BatchReader
+        from queuectl_nb.render.batch_card import batch_card
+
+        try:
+            return batch_card(BatchReader(self).view()._replace(facts=self._facts()), static=static)
+        except QueuectlError:
+            return None
 
 
 def describe_resumed(resumed: Resumed) -> str:

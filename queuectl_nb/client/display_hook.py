@@ -13,25 +13,25 @@ import uuid
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.client import card_buttons
 from queuectl_nb.client.live_cards import LiveCard, PoolCard, card_updater, owner_key
 from queuectl_nb.render.card_parts import style_element
 from queuectl_nb.render.output_cell import OutputCell, kernel_shell, shared_style
 
 if TYPE_CHECKING:
-    from queuectl_nb.client.pool import WorkerPool
-    from queuectl_nb.client.queue import Queue
+    from queuectl_nb.client.live_cards import Owner
 
 __all__ = ["install", "make_mark"]
 
 MARK = "queuectl"
 """Key in the metadata of the HTML."""
 
-_owners: weakref.WeakValueDictionary[str, Queue | WorkerPool] = weakref.WeakValueDictionary()
-"""The queues and pools of marked cards."""
+_owners: weakref.WeakValueDictionary[str, Owner] = weakref.WeakValueDictionary()
+"""The queues, pools and batches of marked cards."""
 
 
-def make_mark(owner: Queue | WorkerPool, name: str) -> dict[str, Any]:
-    """Return the metadata by which the card of a pool, or of the job ``name`` of a queue, becomes live."""
+def make_mark(owner: Owner, name: str = "") -> dict[str, Any]:
+    """Return the metadata by which the card of a pool or batch, or of the job ``name`` of a queue, becomes live."""
     key = owner_key(owner)
     _owners[key] = owner
     return {"text/html": {MARK: {"owner": key, "name": name}}}
@@ -50,6 +50,7 @@ def install() -> None:
     if hasattr(shell.displayhook, "register_hook"):  # ipykernel 7.3
         shell.displayhook.register_hook(hook)
     if threading.current_thread() is threading.main_thread():
+        card_buttons.connect(shell.kernel)
         shell.events.register("pre_run_cell", hook.cell_started)
 
 
@@ -100,20 +101,16 @@ class _DisplayHook:
         return message
 
     def _show_live(
-        self, owner: Queue | WorkerPool, name: str, content: dict[str, Any], request: str | None, cell: str | None
+        self, owner: Owner, name: str, content: dict[str, Any], request: str | None, cell: str | None
     ) -> None:
         """Replace the static card by a live one; the same job in the same place shares its display id."""
-        from queuectl_nb.client.queue import Queue
-
         kinds = frozenset(content["data"])
         display_id = content["transient"].get("display_id")
         card = card_updater.find(owner, name, request, kinds) if display_id is None else None
         if card is None:
             output = OutputCell(self._publisher, display_id or uuid.uuid4().hex, kinds, shown=True)
             place = {"request": request, "cell_id": cell}
-            card = (
-                LiveCard(owner, name, output, **place) if isinstance(owner, Queue) else PoolCard(owner, output, **place)
-            )
+            card = _make_card(owner, name, output, **place)
         content["transient"]["display_id"] = card.cell.display_id
         html, text = card.render()
         content["data"] |= {k: v for k, v in (("text/html", html), ("text/plain", text)) if k in kinds}
@@ -127,7 +124,9 @@ class _DisplayHook:
             return
         display_id = content["transient"].get("display_id") or uuid.uuid4().hex
         if not shared_style or (live and not shared_style.is_in(request)):
-            card_updater.write_again(shared_style.add(display_id, request, cell))
+            card = card_updater.get(shared_style.add(display_id, request, cell))
+            if card is not None:
+                card.write_again()
         content["data"]["text/html"] = shared_style.apply(html, display_id)
 
     @staticmethod
@@ -136,7 +135,17 @@ class _DisplayHook:
         card = None if shared_style else card_updater.latest()
         if card is not None:
             shared_style.add(card.cell.display_id, card.request, card.cell_id)
-            card_updater.write_again(card.cell.display_id)
+            card.write_again()
+
+
+def _make_card(owner: Owner, name: str, output: OutputCell, **place: str | None) -> LiveCard:
+    from queuectl_nb.client.batch import Batch
+    from queuectl_nb.client.batch_card import BatchCard
+    from queuectl_nb.client.queue import Queue
+
+    if isinstance(owner, Queue):
+        return LiveCard(owner, name, output, **place)
+    return BatchCard(owner, output, **place) if isinstance(owner, Batch) else PoolCard(owner, output, **place)
 
 
 def _in_output_widget(request: str | None) -> bool:

@@ -341,7 +341,8 @@ class Job:
         return None if card is None else card.html
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        card = self._card()
+        nested = len(getattr(printer, "stack", ())) > 1  # in a list or the like
+        card = None if nested else self._card()
         printer.text(repr(self) if card is None else card.text)
 
     def _card(self, *, static: bool = False) -> Rendering | None:

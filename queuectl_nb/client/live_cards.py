@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from contextvars import Context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 from queuectl_nb.client.changes import ChangeWatcher
 from queuectl_nb.client.hints import WAITING_STATES
@@ -19,8 +19,9 @@ from queuectl_nb.model.state import State
 from queuectl_nb.render import card_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
+    from queuectl_nb.client.batch import Batch
     from queuectl_nb.client.changes import Version
     from queuectl_nb.client.pool import WorkerPool
     from queuectl_nb.client.queue import Queue
@@ -57,9 +58,14 @@ def poll_delay(since: float, maximum: float) -> float:
     return min(maximum, max(MIN_POLL_S, since / IDLE_DIVISOR))
 
 
-def owner_key(owner: Queue | WorkerPool) -> str:
-    """Return a text that identifies a pool, or the file of a queue."""
-    return f"pool {owner.pid}" if hasattr(owner, "pid") else str(owner.path)
+Owner = Union["Queue", "WorkerPool", "Batch"]
+
+
+def owner_key(owner: Owner) -> str:
+    """Return a text that identifies a pool or batch of this process, or the file of a queue."""
+    if hasattr(owner, "pid"):
+        return f"pool {owner.pid}"
+    return str(owner.path) if hasattr(owner, "path") else f"batch {id(owner)}"
 
 
 class LiveCard:
@@ -69,9 +75,10 @@ class LiveCard:
         self, queue: Queue, job_id: str, cell: OutputCell, *, request: str | None = None, cell_id: str | None = None
     ) -> None:
         """Show the job ``job_id`` of ``queue`` in ``cell``, an output of a request to run the cell ``cell_id``."""
-        self.owner: Queue | WorkerPool = queue
+        self.owner: Owner = queue
         self.queue = queue
         self.job_id = job_id
+        self.title = f"Job {job_id}"
         self.cell = cell
         self.request = request
         self.cell_id = cell_id
@@ -133,7 +140,11 @@ class LiveCard:
 
     def _end(self, state: str, facts: list[str]) -> Rendering:
         self.ended, self.running = True, False
-        return card_parts.card(f"Job {self.job_id}", state, facts)
+        return card_parts.card(self.title, state, facts)
+
+    def take_changes(self, version: Version, written: Mapping[str, State] | None) -> None:
+        """Record that the card was compared with its queue, and what was ``written`` since; None: not known."""
+        self.version = version
 
     def redraw_delay(self, clock: float, minimum: float) -> float:
         """Return the seconds until the card of a running job is due, at least ``minimum`` after the last time."""
@@ -147,6 +158,7 @@ class PoolCard(LiveCard):
         """Show ``pool`` in ``cell``."""
         super().__init__(pool._queue, "", cell, request=request, cell_id=cell_id)  # noqa: SLF001 - of this package
         self.owner = self._pool = pool
+        self.title = f"Pool {pool.pid}"
 
     def _read(self) -> Rendering:
         self.running = self._pool.alive
@@ -182,25 +194,21 @@ class LiveCardUpdater:
                 self._thread.start()
         self._wakeup.set()
 
-    def find(
-        self, owner: Queue | WorkerPool, name: str, request: str | None, kinds: Collection[str]
-    ) -> LiveCard | None:
-        """Return the card that shows this pool, or this job of a queue, in the output of this request."""
+    def find(self, owner: Owner, name: str, request: str | None, kinds: Collection[str]) -> LiveCard | None:
+        """Return the card that shows this pool or batch, or this job of a queue, in the output of this request."""
         sought = (owner_key(owner), name, request, kinds)
         for card in self._list():
             if (owner_key(card.owner), card.job_id, card.request, card.cell.kinds) == sought:
                 return card
         return None
 
+    def get(self, display_id: str | None) -> LiveCard | None:
+        """Return the card of an output; None if it is not updated."""
+        return self._cards.get(display_id or "")
+
     def latest(self) -> LiveCard | None:
         """Return the card that was displayed last, of those with HTML."""
         return next((card for card in reversed(self._list()) if "text/html" in card.cell.kinds), None)
-
-    def write_again(self, display_id: str | None) -> None:
-        """Write the card of an output as it was written last; ignored if there is none."""
-        card = self._cards.get(display_id or "")
-        if card is not None:
-            card.write_again()
 
     def drop(self, gone: Callable[[LiveCard], bool]) -> None:
         """Stop updating the cards for which ``gone`` returns True; they keep their content."""
@@ -272,10 +280,10 @@ def _changed(queue: Queue, cards: list[LiveCard]) -> list[LiveCard]:
         version = ChangeWatcher(queue).version()
         stale = [card for card in cards if card.version != version]
         compared = min((card.version for card in stale if card.version), default=None)
-        suspects = stale
+        written = None
         if compared is not None and compared[1] == version[1]:  # no job was deleted
-            written = {job_id for job_id, _ in reader.changed_since(list(State), compared[0])}
-            suspects = [card for card in stale if card.version is None or card.job_id in written]
+            written = dict(reader.changed_since(list(State), compared[0]))
+        suspects = [card for card in stale if written is None or card.version is None or card.job_id in written]
         revisions = reader.revisions_of([card.job_id for card in suspects]) if suspects else {}
     except Busy:
         return []
@@ -284,7 +292,7 @@ def _changed(queue: Queue, cards: list[LiveCard]) -> list[LiveCard]:
             card.end(_describe(error))
         return []
     for card in stale:
-        card.version = version
+        card.take_changes(version, written)
     return [card for card in suspects if card.job_id and revisions.get(card.job_id) != card.rev]
 
 

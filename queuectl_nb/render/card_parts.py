@@ -68,16 +68,25 @@ def frame(parts: Iterable[Rendering]) -> Rendering:
     return Rendering(fill("frame", style=style_element(), body=Html("\n".join(html))), "\n".join(text))
 
 
-def card(title: str, state: str, facts: Sequence[str], parts: Iterable[Rendering] = ()) -> Rendering:
-    """Return a card: title, state and facts in a line, and the parts below it."""
+def card(  # noqa: PLR0913 - its parts
+    title: str,
+    state: str,
+    facts: Sequence[str],
+    parts: Iterable[Rendering] = (),
+    *,
+    state_text: str = "",
+    actions: Html | None = None,
+) -> Rendering:
+    """Return a card: title, state, facts and buttons in a line, and the parts below it."""
+    text = state_text or state
     head = Rendering(
         fill(
             "head",
             title=title,
-            state=fill("state", state=state, text=state),
-            facts=Html(" ".join(fill("fact", text=fact) for fact in facts)),
+            state=fill("state", state=state, text=text),
+            facts=Html(" ".join([*(fill("fact", text=fact) for fact in facts), *([actions] if actions else [])])),
         ),
-        visible(", ".join([f"{title}: {state}", *facts])),
+        visible(", ".join([f"{title}: {text}", *facts])),
     )
     return frame([head, *(Rendering(part.html, textwrap.indent(part.text, "  ")) for part in parts)])
 

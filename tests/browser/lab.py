@@ -51,6 +51,7 @@ class LabServer(JupyterProcess):
             JUPYTERLAB_SETTINGS_DIR=str(home / "settings"),
             JUPYTERLAB_WORKSPACES_DIR=str(home / "workspaces"),
             QUEUECTL_DB=str(self.queue),
+            **extensions_of_checkout(home / "extensions"),
         )
 
 

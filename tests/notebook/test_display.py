@@ -185,3 +185,19 @@ def test_dashboard_of_a_cell_that_runs_again(run: Callable[..., list[tuple[str, 
     run(count.format(3))
     run("%queuectl dashboard", cell="one")
     run(count.format(2))
+
+
+def test_batch(run: Callable[..., list[tuple[str, Any]]]) -> None:
+    """A batch is one live card with buttons; also found again, in a container, and with ``include``."""
+    ((kind, content),) = run("batch = q.enqueue_many([{'command': 'true'}] * 30, tags=['sweep'])\nbatch")
+    assert (kind, content["metadata"]) == ("display_data", {})
+    assert content["transient"]["display_id"] in content["data"]["text/html"]
+    sent = run("batch.cancel()\ncard_updater.refresh()")
+    assert sent[-1][1]["transient"] == content["transient"]
+    assert "30 of 30 finished" in sent[-1][1]["data"]["text/plain"]
+    (_, again), (_, text) = run("display(q.batch(tag='sweep'), include=['text/html'])\nlist(batch)")
+    assert list(again["data"]) == ["text/html"]
+    assert "queuectl" not in text["data"].get("text/html", "")
+    assert "Job " in text["data"]["text/plain"].splitlines()[0]
+    sent = run("batch.retry()\ncard_updater.refresh()")
+    assert [kind for kind, _ in sent].count("update_display_data") == 2

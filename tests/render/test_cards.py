@@ -48,8 +48,9 @@ class _Balance(HTMLParser):
 
 
 KNOWN_TAGS = {"style", "div", "span", "pre", "table", "thead", "tbody", "tr", "th", "td", "details", "summary"}
-KNOWN_TAGS |= {"label", "input", "svg", "polyline"}
+KNOWN_TAGS |= {"label", "input", "svg", "polyline", "button", "code"}
 ALLOWED = {"class", "tabindex", "role", "style", "type", "checked"}
+ALLOWED |= {"title", "disabled", "data-qc-card", "data-qc-action", "data-qc-error", "data-lm-suppress-shortcuts"}
 ALLOWED |= {"viewbox", "width", "height", "points", "fill", "stroke", "stroke-width"}
 
 

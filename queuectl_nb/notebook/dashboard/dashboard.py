@@ -13,11 +13,11 @@ import ipywidgets as w
 from queuectl_nb.client.changes import ChangeWatcher
 from queuectl_nb.client.hints import MAGIC
 from queuectl_nb.client.selection import selection_of
+from queuectl_nb.client.subshells import outside_of_cells, release, separate_from_cells
 from queuectl_nb.model.errors import QueuectlError
 from queuectl_nb.notebook.dashboard import widgets
 from queuectl_nb.notebook.dashboard.actions import Actions
 from queuectl_nb.notebook.dashboard.feed import DashboardFeed
-from queuectl_nb.notebook.dashboard.subshells import outside_of_cells, release, separate_from_cells
 from queuectl_nb.notebook.dashboard.targets import Targets
 from queuectl_nb.notebook.dashboard.viewers import UNKNOWN_VIEW, Viewers
 from queuectl_nb.notebook.dashboard.widgets import ALL_STATES, ALL_WORKERS, LAST_UPDATED

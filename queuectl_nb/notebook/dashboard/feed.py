@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.client.job_list import JobList
 from queuectl_nb.client.metrics import RunningJob, running_metrics
+from queuectl_nb.client.subshells import outside_of_cells
 from queuectl_nb.model.errors import QueuectlError
 from queuectl_nb.notebook.dashboard.error_feed import ErrorFeed
 from queuectl_nb.notebook.dashboard.log_feed import LogFeed
-from queuectl_nb.notebook.dashboard.subshells import outside_of_cells
 from queuectl_nb.notebook.dashboard.table_feed import TableFeed
 
 if TYPE_CHECKING:

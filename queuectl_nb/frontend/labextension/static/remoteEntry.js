@@ -6,6 +6,8 @@
   const COMMAND = "queuectl:open";
   const DASHBOARD = "application/vnd.queuectl.dashboard+json"; // as in dashboard.py
   const WIDGET = "application/vnd.jupyter.widget-view+json";
+  const BUTTONS = "queuectl.card"; // as in card_buttons.py
+  const SUBSHELL_MS = 2000;
   const FIND_WIDGET_MS = 500;
   const ICON =
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="8" fill="#0a58ca"/>' +
@@ -67,6 +69,50 @@
       document.head.append(style);
     }
 
+    /** Let the kernel do what the buttons on live cards say; elsewhere cards have no buttons. */
+    function connectButtons(tracker) {
+      const find = ({ target }) => target.closest?.(".queuectl button[data-qc-card]");
+      const selector = (button) => button && `button${["card", "action", "error"].map((name) => `[data-qc-${name}="${CSS.escape(button.getAttribute(`data-qc-${name}`))}"]`).join("")}`;
+      let pressed, focused;
+
+      async function press(button) {
+        const panel = tracker.find(({ node }) => node.contains(button)) ?? tracker.currentWidget;
+        const kernel = panel?.sessionContext.session?.kernel;
+        const refuse = () => {
+          const note = document.createElement("span");
+          note.textContent = "Run the cell again to use its buttons.";
+          button.closest(".qc-actions")?.replaceChildren(note);
+        };
+        if (!kernel) return refuse();
+        const { qcCard: card, qcAction: action, qcError: error } = button.dataset;
+        const comm = kernel.createComm(BUTTONS);
+        comm.onClose = ({ content }) => content.data.accepted || refuse();
+        // in a subshell it is handled while a cell runs; the promise is never settled if a setting forbids subshells
+        const started = Promise.race([comm.subshellStarted, new Promise((resolve) => setTimeout(resolve, SUBSHELL_MS))]);
+        if (kernel.supportsSubshells) await started.catch(() => {});
+        comm.open({ card, action, error });
+      }
+
+      const keepFocus = new MutationObserver(() => document.activeElement === document.body && document.querySelector(focused)?.focus({ preventScroll: true }));
+      // a card is drawn anew once a second: between press and release of a button, and while it has the focus
+      document.addEventListener("pointerdown", (event) => {
+        pressed = event.button === 0 && selector(find(event));
+        if (!pressed) keepFocus.disconnect();
+      });
+      document.addEventListener("pointerup", (event) => {
+        const button = find(event);
+        if (button && !button.disabled && selector(button) === pressed) void press(button);
+      });
+      document.addEventListener("click", (event) => event.detail === 0 && find(event) && void press(find(event))); // keyboard
+      document.addEventListener("focusin", (event) => {
+        const button = find(event);
+        keepFocus.disconnect();
+        focused = selector(button);
+        if (button) keepFocus.observe(button.closest(".jp-OutputArea") ?? document.body, { childList: true, subtree: true });
+      });
+      document.documentElement.classList.add("queuectl-buttons");
+    }
+
     function activate(app, tracker) {
       const add = ({ content: { rendermime }, sessionContext }) => {
         const hasWidget = (id) => Boolean(sessionContext.session?.kernel?.hasComm(id));
@@ -76,6 +122,7 @@
       if (!tracker) return; // the application shows no notebooks
       tracker.forEach(add);
       tracker.widgetAdded.connect((_, panel) => add(panel));
+      connectButtons(tracker);
       void addStyles(app.serviceManager.serverSettings);
     }
 

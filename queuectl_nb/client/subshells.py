@@ -1,4 +1,4 @@
-"""Handles the messages of a dashboard's page without any effect on the cell that is running.
+"""Handles the messages of dashboards and of buttons on cards without any effect on the cell that is running.
 
 JupyterLab addresses the messages of widgets to a subshell: a thread of the kernel that is free while a cell runs. In
 ipykernel, each of them becomes the parent of all output in the process that has no parent of its own (threads, child
@@ -14,11 +14,12 @@ from typing import Any
 
 from IPython import get_ipython
 
-__all__ = ["outside_of_cells", "release", "separate_from_cells"]
+__all__ = ["outside_of_cells", "release", "separate_from_cells", "separate_target"]
 
 CONTROL_TARGET = "jupyter.widget.control"
 """The target of the comm with which a page that is loaded asks for the state of all widgets."""
 _comm_ids: set[str] = set()
+_targets: set[str] = set()
 
 
 @contextmanager
@@ -44,7 +45,16 @@ def separate_from_cells(widget: Any) -> None:
         # ipykernel 7.4 redirects a message to the thread that last wrote to the widget, which a cell may block
         comm._reply_subshell_for = lambda _data, subshell: subshell  # noqa: SLF001
     _comm_ids.add(comm.comm_id)
-    kernel: Any = getattr(get_ipython(), "kernel", None)
+    _keep_parent(getattr(get_ipython(), "kernel", None))
+
+
+def separate_target(kernel: Any, name: str) -> None:
+    """Keep messages of comms that a page opens with this target away from the running cell."""
+    _targets.add(name)
+    _keep_parent(kernel)
+
+
+def _keep_parent(kernel: Any) -> None:
     if hasattr(kernel, "_shell_parent") and getattr(kernel.set_parent, "__name__", "") != _KeepParent.__name__:
         kernel.set_parent = _KeepParent(kernel)
 
@@ -77,6 +87,8 @@ class _KeepParent:
             return True
         comm = self._kernel.comm_manager.comms.get(comm_id)
         name = content.get("target_name", getattr(comm, "target_name", None))
+        if name in _targets:
+            return True
         if not _comm_ids or name != CONTROL_TARGET:
             return False
         if comm is not None:
