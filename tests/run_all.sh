@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Install everything the tests need into virtual environments, then run all checks and tests: on this Python, and all
-# but the static, browser, documentation and packaging checks on the newest other Python that is found. They run in
-# groups, several at once, because many tests wait. Requires Python 3.11 or newer with pip and venv.
+# Install everything the tests need into virtual environments, then run all checks and tests on this Python, and those
+# that can depend on the version of Python on the newest other one that is found. They run in groups, several at once,
+# because many tests wait. Requires Python 3.11 or newer with pip and venv.
 #
 #   bash tests/run_all.sh                          everything
 #   bash tests/run_all.sh tests/store -k claim     these tests, on this Python; the arguments are pytest's
@@ -116,21 +116,25 @@ if [ $# -gt 0 ]; then
     exit
 fi
 
-# Print the groups: name, command, arguments. Long ones come first, so that no core is idle at the end.
+# Print the groups: name, command, arguments. Long ones come first, so that no core is idle at the end. The other Python
+# runs neither published notebooks nor faults of dask, of disks and of other processes, nor the answers of the web page:
+# these depend on libraries and on the system, and the rest of the suite uses the same code.
 groups() {
-    local each of=
     [ -n "$lower_bounds" ] || echo "static run_static_checks"
     echo "browser run_pytest $venv tests/browser tests/docs/test_images.py"
     echo "documentation run_pytest $venv tests/docs --ignore tests/docs/test_images.py"
-    for each in "$venv" ${other_venv:+"$other_venv"}; do
-        echo "engine$of run_pytest $each tests/engine"
-        echo "console$of run_pytest $each tests/cli tests/commands tests/journeys"
-        echo "notebook$of run_pytest $each tests/client tests/notebook tests/web"
-        of=-on-other-python
-    done
+    echo "engine run_pytest $venv tests/engine"
+    echo "console run_pytest $venv tests/cli tests/commands tests/journeys"
+    echo "notebook run_pytest $venv tests/client tests/notebook tests/web"
+    if [ -n "${other_venv:-}" ]; then
+        echo "engine-on-other-python run_pytest $other_venv tests/engine --ignore tests/engine/test_dask_faults.py"
+        echo "notebook-on-other-python run_pytest $other_venv tests/client tests/notebook" \
+            tests/web/test_{dashboard,feed,jupyter,limits}.py "--ignore tests/notebook/test_notebooks.py"
+        echo "console-on-other-python run_pytest $other_venv tests/cli tests/commands tests/journeys/test_seed_flows.py"
+    fi
     echo "units run_pytest $venv tests/model tests/render tests/store" tests/test_*.py
-    [ -z "${other_venv:-}" ] ||
-        echo "units$of run_pytest $other_venv tests/model tests/render tests/store" tests/test_{package,read_only}.py
+    [ -z "${other_venv:-}" ] || echo "units-on-other-python run_pytest $other_venv tests/model tests/render tests/store" \
+        tests/test_{package,read_only}.py
 }
 
 # run_group NAME COMMAND [ARGUMENT...]: print the output when the command has ended
