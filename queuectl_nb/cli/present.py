@@ -172,7 +172,7 @@ def _show_wait(result: results.PendingWait, shape: str) -> None:
     if notes_first:
         _write_notes(result.notes)
     if interactive and result.wait.read_progress().remaining:
-        with progress_bar() as update:
+        with progress_bar(result.wait) as update:
             progress = result.wait.run(update)
     else:
         try:

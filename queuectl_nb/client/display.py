@@ -22,6 +22,8 @@ __all__ = ["INTERRUPTED_TEXT", "progress_bar", "run_with_progress"]
 SHOW_AFTER_S = 0.3
 """Shorter waits show nothing."""
 INTERRUPTED_TEXT = "no longer waiting; the jobs continue"
+ETA_INTERVAL_S = 2.0
+"""Interval at which the time left is estimated."""
 REDRAW_INTERVAL_S = 0.25
 """Minimum interval between two updates."""
 
@@ -97,21 +99,31 @@ class _WaitDisplay:
 
 
 @contextlib.contextmanager
-def progress_bar() -> Iterator[Callable[[Progress], None]]:
-    """Show a progress bar on stderr if it is a terminal; yield the function that updates it."""
+def progress_bar(wait: Wait) -> Iterator[Callable[[Progress], None]]:
+    """Show a progress bar of a wait on stderr if it is a terminal; yield the function that updates it."""
     from rich import progress
     from rich.console import Console
+
+    from queuectl_nb.client.eta import read_eta
+    from queuectl_nb.store.job_filter import Filter
 
     columns = (
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
         progress.MofNCompleteColumn(),
         progress.TimeElapsedColumn(),
+        progress.TextColumn("{task.fields[eta]}", markup=False),
     )
     with progress.Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
-        task = bar.add_task("waiting", total=None)
+        task = bar.add_task("waiting", total=None, eta="")
+        selected = None if wait.ids is None else Filter(ids=tuple(wait.ids))
+        due = 0.0
 
         def update(now: Progress) -> None:
+            nonlocal due
+            if time.monotonic() >= due:
+                bar.update(task, eta=str(read_eta(wait.store, selected)))
+                due = time.monotonic() + ETA_INTERVAL_S
             bad = f", {len(now.failed_ids)} not completed" if now.failed_ids else ""
             done, left = now.finished_count, now.remaining
             bar.update(task, completed=done, total=done + left, description=f"{left} unfinished{bad}")

@@ -139,7 +139,7 @@ def _run_wait(result: results.PendingWait) -> Progress:
     """Show a card on a page, and a text bar in a terminal."""
     if new_output_cell():
         return run_with_progress(result.wait, keep=False)
-    with progress_bar() as update:
+    with progress_bar(result.wait) as update:
         return result.wait.run(update)
 
 

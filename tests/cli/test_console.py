@@ -270,12 +270,14 @@ def test_headings_on_a_terminal(run: Callable[..., Ran], queue: Queue, monkeypat
 
 
 def test_wait_progress_bar(run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The progress bar goes to stderr, so that stdout can be piped."""
+    """The progress bar goes to stderr, so that stdout can be piped; it ends with the time left."""
     monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "200")
     enqueue(queue, "true")
     ran = run("wait", "--timeout", "0.3", terminal=True)
     assert ran.exit_code == 4
     assert "1 unfinished" in ran.stderr
+    assert "Time left is unknown: no workers are running" in ran.stderr
     assert ran.stdout == ""
 
 

@@ -170,7 +170,7 @@ def test_terminal(
     shown: list[int] = []
 
     @contextmanager
-    def progress_bar() -> Iterator[Callable[[Progress], None]]:
+    def progress_bar(_wait: object) -> Iterator[Callable[[Progress], None]]:
         def update(progress: Progress) -> None:
             shown.append(progress.remaining)
             (tmp_path / "release").touch()
