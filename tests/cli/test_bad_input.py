@@ -83,7 +83,7 @@ def test_impossible_actions(name: str, run: Callable[..., Ran], three_jobs: Queu
         (["list", "--stat", "x"], "--state"),
         (["config", "set", "x", "1"], "backoff_base"),
         (["config", "set", "backoff_base", "0"], "1 to 1000"),
-        (["worker", "x"], "start, stop, list"),
+        (["worker", "x"], "start, stop, scale, list"),
         (["dlq", "x"], "list, retry, purge"),
         (["x"], "enqueue, run, list, show"),
         (["stats", "--by", "x"], "command, queue, tag"),
