@@ -137,6 +137,7 @@ OWN_SHAPES: Mapping[str, dict[str, Any]] = {
             "paused": {"$ref": "status.schema.json#/properties/paused"},
             "workers": {"$ref": "status.schema.json#/properties/workers"},
             "eta_s": {"$ref": "status.schema.json#/properties/eta_s"},
+            "eta": {**TEXT, "description": "the estimated time left as one line; empty if nothing is left"},
             "limits": {
                 "type": "array",
                 "items": closed({"queue": NAME, "limit": WHOLE, "running": COUNT}),

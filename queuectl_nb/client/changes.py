@@ -11,8 +11,9 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.client.eta import read_eta
 from queuectl_nb.client.hints import CONSOLE, waiting_hints
-from queuectl_nb.client.workers import read_status
+from queuectl_nb.client.workers import status_with
 from queuectl_nb.store.attempt_history import count_outcomes
 from queuectl_nb.store.limits import read_limits
 
@@ -115,7 +116,9 @@ class ChangeWatcher:
     def overview(self) -> dict[str, Any]:
         """Return the overview of the queue in JSON types. The object is shared: do not change it.
 
-        ``version`` (a list) · ``at`` (epoch seconds) · ``counts``, ``paused`` and ``workers`` as in ``status --json`` ·
+        ``version`` (a list) · ``at`` (epoch seconds) ·
+        ``counts``, ``paused``, ``workers`` and ``eta_s`` as in ``status --json`` ·
+        ``eta``: the time left as one line, empty if nothing is left ·
         ``limits``: ``queue``, ``limit`` and ``running`` of limited queues ·
         ``hints``: why jobs wait although they could start ·
         ``throughput``: ``start`` (epoch seconds), ``slice_s`` and, one number a slice, the ``succeeded``, ``failed``
@@ -131,10 +134,12 @@ class ChangeWatcher:
 
     def _read_overview(self, version: Version) -> dict[str, Any]:
         now = time.time()
+        eta = read_eta(self.queue.store)
         return {
             "version": list(version),
             "at": now,
-            **read_status(self.queue.store),
+            **status_with(self.queue.store, eta),
+            "eta": str(eta),
             "limits": [each._asdict() for each in read_limits(self.queue.store.db)],
             "hints": waiting_hints(self.queue.store, program=self._program),
             "throughput": self._throughput.read(now),

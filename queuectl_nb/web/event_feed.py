@@ -109,7 +109,7 @@ class EventFeed:
         else:
             revision, removed = overview["version"]
             event = f"id: {revision}-{removed}\nevent: overview\ndata: {json_text(overview)}\n\n"
-            return overview | {"at": None}, event.encode()
+            return overview | {"at": None, "eta_s": None}, event.encode()
         trouble = {"error": text}
         return trouble, f"event: trouble\ndata: {json_text(trouble)}\n\n".encode()
 

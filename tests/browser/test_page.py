@@ -82,6 +82,10 @@ def test_reasons_of_failures(reader: Reader, queue: Queue) -> None:
     page = reader.open().page
     reader.wait_for("#workers", "Limits: gpu 2 (0 running)")
     reader.wait_for("#errors summary", "2 reasons why 3 jobs failed")
+    queue.enqueue("true", id="waits", queue="gpu")
+    reader.wait_for("#eta", "Time left is unknown")
+    queue.delete("waits")
+    until(lambda: page.inner_text("#eta") == "")
     page.click("#errors summary")
     page.get_by_role("button", name="exit code 3").click()
     until(lambda: reader.row_count() == 2)

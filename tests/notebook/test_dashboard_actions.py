@@ -97,6 +97,7 @@ def test_reasons_of_failures(page: Page, queue: Queue, dashboard: Dashboard) -> 
     until(lambda: len(page.shown()) == 6)
     queue.limit("gpu", 2)
     until(lambda: "limits: gpu 2 (0 running)" in dashboard.header.facts.value)
+    assert "Time left is unknown" in dashboard.header.facts.value
 
 
 def test_outdated_order_is_refreshed_later(

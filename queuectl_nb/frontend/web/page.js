@@ -105,6 +105,7 @@ new EventStream({
     tiles.update(overview.counts, currentLocation());
     workers.update(overview.workers, overview.paused, overview.hints, overview.limits);
     chart.update(overview.throughput);
+    setText(part("eta"), overview.eta);
     const { dead } = overview.counts;
     list.failures = dead + overview.counts.failed;
     if (processing && !overview.counts.processing) list.table.showLive({});

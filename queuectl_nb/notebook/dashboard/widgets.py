@@ -111,6 +111,8 @@ class Header:
         if paused := overview["paused"]:
             text = "paused" if paused == ["*"] else f"paused: {', '.join(paused)}"
             parts.insert(0, fill("state", state="failed", text=text))
+        if overview["eta"]:
+            parts.insert(0, fill("paragraph", text=overview["eta"]))
         if limits := overview["limits"]:
             text = ", ".join(f"{each['queue']} {each['limit']} ({each['running']} running)" for each in limits)
             parts.append(fill("paragraph", text=f"limits: {text}"))
