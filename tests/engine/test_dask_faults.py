@@ -349,7 +349,7 @@ def test_local_cluster(queue: Queue, tmp_path: Path) -> None:
         tree = psutil.Process(pool.pid).children(recursive=True)
         assert shell in {process.pid for process in tree}
         os.kill(pool.pid, signal.SIGKILL)
-        _, left = psutil.wait_procs(tree, timeout=15)
+        _, left = psutil.wait_procs(tree, timeout=60)
         assert left == []
         assert not alive(shell)
     finally:

@@ -280,7 +280,7 @@ def test_workers_end_with_the_starter_of_a_frozen_supervisor(harness: WorkerHarn
     os.kill(pool, signal.SIGSTOP)
     try:
         process.kill()
-        process.wait(10)
+        process.wait(60)
         until(lambda: not any(map(alive, workers)), 10)
         assert job_processes(harness.path) == []
         assert (job.refresh().state, job.attempts, harness.outcomes(job)) == (State.PENDING, 0, ["returned"])
