@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from queuectl_nb.engine.heartbeat import is_dead
 from queuectl_nb.model.call import Kind
 from queuectl_nb.model.errors import InvalidSetting
-from queuectl_nb.model.eta import MIN_PROGRESS, Ended, RunningJob, WaitingJob, Workload, estimate
+from queuectl_nb.model.eta import estimate
 from queuectl_nb.model.settings import Settings
+from queuectl_nb.model.workload import MIN_PROGRESS, Ended, RunningJob, WaitingJob, Workload
 from queuectl_nb.render.text_table import visible
 from queuectl_nb.store.eta import QueuedJob, read_eta_rows
 from queuectl_nb.store.metrics import LiveMetrics

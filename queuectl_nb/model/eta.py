@@ -10,88 +10,30 @@ from __future__ import annotations
 import heapq
 import math
 import random
-from bisect import bisect_right
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, NamedTuple
+
+from queuectl_nb.model.run_times import RunTimes
+from queuectl_nb.model.workload import MIN_PROGRESS, WaitingJob
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from queuectl_nb.model.retry import RetryPolicy
+    from queuectl_nb.model.workload import RunningJob, Workload
 
-__all__ = ["MIN_PROGRESS", "Ended", "Estimate", "RunningJob", "WaitingJob", "Workload", "estimate"]
+__all__ = ["Estimate", "estimate"]
 
 SIMULATED_JOBS = 1500
 """Jobs simulated in all repetitions together: about five milliseconds."""
 MIN_REPETITIONS, MAX_REPETITIONS = 10, 30
-RESAMPLED = 40
-"""Attempts that a repetition draws its run times from; redrawn each time, since the true distribution is not known."""
 WIDTH = 1.8
 """Half of the range in standard deviations."""
 MARGIN = 0.1
 """The range is wider by this fraction, for what is not simulated: other programs on the machine, for example."""
 LONG_BLOCK = 100
 """From this number of jobs on, the blocks of all workers take about the same time; shorter ones are halved."""
-MIN_PROGRESS = 0.03
-"""A smaller reported progress says too little about the rest of a run."""
 PROGRESS_ERROR = 0.25
 """Relative error of the rest of a run when it is derived from its progress at the start."""
-MUCH_CENSORED = 0.15
-"""Share of unknown run times from which on the observed ones say little about the longest."""
-TAIL = tuple(-math.log(1 - (number + 0.5) / 6) for number in range(6))
-"""Quantiles of the exponential distribution."""
-
-
-class Ended(NamedTuple):
-    """A finished attempt: its run time, whether it failed, and whether it was the first one of its job."""
-
-    seconds: float
-    failed: bool = False
-    first: bool = True
-
-
-class RunningJob(NamedTuple):
-    """A running attempt; ``worker`` is an index into the workers, None if that takes no further jobs."""
-
-    work: str
-    elapsed_s: float
-    worker: int | None
-    queue: str = "default"
-    progress: float | None = None
-    timeout_s: float | None = None
-    attempts_left: int = 0
-    """Attempts after this one."""
-    first: bool = True
-    selected: bool = True
-    id: str = ""
-
-
-class WaitingJob(NamedTuple):
-    """A waiting job that stands for ``weight`` jobs."""
-
-    work: str
-    order: tuple[float, float]
-    """Jobs start in ascending order."""
-    queue: str = "default"
-    weight: float = 1
-    due_s: float = 0
-    attempts_left: int = 1
-    first: bool = True
-    selected: bool = True
-    id: str = ""
-    after: tuple[str, ...] = ()
-
-
-class Workload(NamedTuple):
-    """Everything that the estimate depends on; every work must have history, or no job to run."""
-
-    history: Mapping[str, Sequence[Ended]]
-    running: Sequence[RunningJob]
-    waiting: Sequence[WaitingJob]
-    workers: Sequence[frozenset[str]]
-    """The queues of each worker; empty for all."""
-    limits: Mapping[str, int]
-    policy: RetryPolicy
 
 
 class Estimate(NamedTuple):
@@ -105,7 +47,7 @@ class Estimate(NamedTuple):
 def estimate(workload: Workload, seed: int = 0) -> Estimate:
     """Return when the selected jobs of a workload will have finished."""
     blocks = _make_blocks(workload)
-    models = {work: _RunTimes(work, ended, workload.running) for work, ended in workload.history.items()}
+    models = {work: RunTimes(work, ended, workload.running) for work, ended in workload.history.items()}
     size = len(blocks) + len(workload.running) + 1
     repetitions = max(MIN_REPETITIONS, min(MAX_REPETITIONS, SIMULATED_JOBS // size))
     rng = random.Random(seed)  # noqa: S311 - no secret
@@ -195,94 +137,11 @@ def _divide(jobs: Sequence[WaitingJob], servers: int) -> list[_Block]:
     return blocks
 
 
-class _RunTimes:
-    """The run times of a kind of work.
-
-    Running attempts count as well: they will take longer than until now. Without them, only the short ones of the
-    attempts that were started together would be known at first (Kaplan and Meier 1958).
-    """
-
-    def __init__(self, work: str, ended: Sequence[Ended], running: Sequence[RunningJob]) -> None:
-        later = [each for each in ended if not each.first]
-        first = [each for each in ended if each.first]
-        elapsed = sorted(job.elapsed_s for job in running if job.work == work and job.first)
-        self._all = {True: _weigh(first or later, elapsed), False: _weigh(later or first, [])}
-        self._seconds = {kind: [each.seconds for each in attempts] for kind, (attempts, _) in self._all.items()}
-        unknown = len(elapsed) - bisect_right(elapsed, max(ended).seconds) if ended else 0
-        self._uncertainty = (0.3 + unknown) / (unknown + len(ended)) if ended else 0.0
-        self.scale = 1.0
-
-    def resample(self, rng: random.Random) -> None:
-        """Choose the run times of the next repetition."""
-        self.scale = math.exp(rng.gauss(0, self._uncertainty))
-        self._chosen = {
-            first: rng.choices(ended, cum_weights=weights, k=min(max(2, len(ended)), RESAMPLED))
-            for first, (ended, weights) in self._all.items()
-        }
-        self._moments = {first: _moments(ended) for first, ended in self._chosen.items()}
-
-    def draw(self, rng: random.Random, *, first: bool) -> tuple[float, bool]:
-        """Return the run time of an attempt and whether it fails."""
-        ended = rng.choice(self._chosen[first])
-        return ended.seconds * self.scale, ended.failed
-
-    def draw_rest(self, rng: random.Random, elapsed_s: float, *, first: bool) -> tuple[float, bool]:
-        """Return how long a running attempt goes on, and whether it fails."""
-        ended, weights = self._all[first]
-        start = bisect_right(self._seconds[first], elapsed_s / self.scale)
-        if start == len(ended):  # longer than all: it may end soon, or be another kind of run
-            return rng.expovariate(1.0) * max(elapsed_s - ended[len(ended) // 2].seconds, elapsed_s / 100), False
-        known = weights[start - 1] if start else 0.0
-        found = ended[min(bisect_right(weights, known + rng.random() * (weights[-1] - known)), len(ended) - 1)]
-        return max(0.0, found.seconds * self.scale - elapsed_s), found.failed
-
-    def total(self, kind: _Kind) -> tuple[float, float]:
-        """Return mean and variance of the time that a job takes with its retries."""
-        mean, variance, failing = self._moments[kind.first]
-        if not failing or kind.attempts_left <= 1:
-            return mean * self.scale, variance * self.scale**2
-        later, later_variance, failing_again = self._moments[False]
-        retries = failing * sum(failing_again**n for n in range(min(kind.attempts_left - 1, 50)))
-        return (mean + retries * later) * self.scale, (variance + retries * (later_variance + later**2)) * self.scale**2
-
-
-def _weigh(ended: Sequence[Ended], elapsed: Sequence[float]) -> tuple[list[Ended], list[float]]:
-    """Return attempts by run time with cumulative weights; ``elapsed`` are the times of attempts that go on."""
-    found = sorted(ended)
-    at_risk = len(found) + len(elapsed)
-    survival, total, passed = 1.0, 0.0, 0
-    weights = []
-    for each in found:
-        while passed < len(elapsed) and elapsed[passed] < each.seconds:
-            passed += 1
-            at_risk -= 1
-        total += survival / at_risk
-        survival -= survival / at_risk
-        at_risk -= 1
-        weights.append(total)
-    if passed < len(elapsed) and found:  # longer than all that have ended: the rest is taken as exponential
-        if survival > MUCH_CENSORED:
-            mean = (sum(each.seconds for each in found) + sum(elapsed)) / len(found)
-        else:
-            mean = elapsed[-1] - found[len(found) // 2].seconds
-        found += [Ended(elapsed[-1] + mean * quantile) for quantile in TAIL]
-        weights += [total + survival * (number + 1) / len(TAIL) for number in range(len(TAIL))]
-    return found, weights
-
-
-def _moments(ended: Sequence[Ended]) -> tuple[float, float, float]:
-    """Return mean and variance of run times, and the share of failures."""
-    count = len(ended)
-    mean = sum(each.seconds for each in ended) / count
-    variance = sum((each.seconds - mean) ** 2 for each in ended) / count
-    return mean, variance, sum(each.failed for each in ended) / count
-
-
 class _Simulation:
     """One repetition: events are ends of blocks and times at which jobs are due."""
 
     def __init__(
-        self, workload: Workload, blocks: Sequence[_Block], models: Mapping[str, _RunTimes], rng: random.Random
+        self, workload: Workload, blocks: Sequence[_Block], models: Mapping[str, RunTimes], rng: random.Random
     ) -> None:
         self._workload = workload
         self._models = models
@@ -391,7 +250,7 @@ class _Simulation:
             return seconds, (kind.work, failed and kind.attempts_left > 1)
         mean = variance = 0.0
         for kind, count in block.jobs:
-            each, spread = self._models[kind.work].total(kind)
+            each, spread = self._models[kind.work].total(kind.attempts_left, first=kind.first)
             mean += count * each
             variance += count * spread
         return max(mean / 4, self._rng.gauss(mean, math.sqrt(variance))), ("", False)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from queuectl_nb.model.eta import Ended, Estimate, RunningJob, WaitingJob, Workload, estimate
+from queuectl_nb.model.eta import Estimate, estimate
 from queuectl_nb.model.retry import RetryPolicy
+from queuectl_nb.model.workload import Ended, RunningJob, WaitingJob, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
