@@ -293,7 +293,7 @@ def openapi() -> dict[str, Any]:
     shapes = {name: known[name] for name in SHAPES} | dict(OWN_SHAPES)
     for name in ("job", "job-with-history"):
         properties = {**shapes[name]["properties"], "display": DISPLAY}
-        required = list(properties)
+        required = [*shapes[name]["required"], "display"]
         properties |= {"values": VALUES} if name == "job" else {}
         shapes[name] = {**shapes[name], "properties": properties, "required": required}
     bare = {

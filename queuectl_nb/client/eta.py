@@ -14,7 +14,6 @@ from queuectl_nb.model.errors import InvalidSetting
 from queuectl_nb.model.eta import estimate
 from queuectl_nb.model.settings import Settings
 from queuectl_nb.model.workload import MIN_PROGRESS, Ended, RunningJob, WaitingJob, Workload
-from queuectl_nb.render.text_table import visible
 from queuectl_nb.store.eta import QueuedJob, read_eta_rows
 from queuectl_nb.store.metrics import LiveMetrics
 
@@ -124,8 +123,9 @@ def read_eta(store: Store, job_filter: Filter | None = None) -> Eta:
     waiting = _waiting([*rows.waiting, *begun_later], works, settings, paused, workers)
     needed = {job.work for job in waiting} | {job.work for job in running if (job.progress or 0) < MIN_PROGRESS}
     history = {work: works.history.get(work, []) for work in needed}
-    if unknown := sorted(work for work, known in history.items() if not known):
-        return Eta(reason=f"no job like '{visible(unknown[0])}' has finished recently")
+    jobs: list[RunningJob | WaitingJob] = [*running, *waiting]
+    if unknown := [job.id for job in jobs if not history.get(job.work, True)]:
+        return Eta(reason=f"no job like {unknown[0]} has finished recently")
     limit_of = {queue: limit for queue, limit, _ in limits}
     return Eta(*estimate(Workload(history, running, waiting, slots, limit_of, settings.retry_policy(None))))
 

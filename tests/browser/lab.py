@@ -57,8 +57,10 @@ class LabServer(JupyterProcess):
 
 def extensions_of_checkout(folder: Path) -> dict[str, str]:
     """Return variables with which Jupyter loads the extensions of this checkout; what is installed is a copy."""
-    (folder / "labextensions").mkdir(parents=True)
-    (folder / "labextensions/queuectl-nb").symlink_to(FRONTEND / "labextension")
+    extension = folder / "labextensions/queuectl-nb"
+    if not extension.exists():  # a server that is started again in the same folder finds it
+        extension.parent.mkdir(parents=True)
+        extension.symlink_to(FRONTEND / "labextension")
     return {"JUPYTER_PATH": str(folder), "JUPYTER_CONFIG_PATH": str(FRONTEND.parents[1] / "jupyter-config")}
 
 
