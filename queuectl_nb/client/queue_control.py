@@ -38,7 +38,7 @@ class QueueControl(QueueData):
         ``tags``, ``after`` and ``after_any``, as of :meth:`~queuectl_nb.Queue.enqueue`; lists replace the old ones, and
         an empty one removes them. Running jobs take only ``priority``, ``timeout`` and ``max_retries``. A new timeout
         counts from the start of the running attempt; on dask, from the next attempt on. The key of a job that was made
-        of its command is made anew.
+        of its command is made again.
 
         Raises
         ------

@@ -122,7 +122,7 @@ def test_supervisor_that_does_not_respond(
 
 
 def test_choice_of_the_pool(queue: Queue, registered: tuple[PoolSize, list[WorkerProcess]]) -> None:
-    """Several pools are told apart by a worker; dask pools and invalid sizes are refused, each in one line."""
+    """Of several pools, one is chosen by a worker; dask pools and invalid sizes are refused, each in one line."""
     for size in (0, 257, "x", 1.5):
         with pytest.raises(BadInput, match="must be"):
             queue.scale_workers(size)  # type: ignore[arg-type]

@@ -194,7 +194,7 @@ def test_command_of_python_jobs_stays(harness: Any) -> None:
 
 
 def test_key_follows_the_command(harness: Any) -> None:
-    """A key made of the command is made anew, unless other work has it; a given key stays and names the new work."""
+    """A key made of the command is made again, unless other work has it; a given key stays and names the new work."""
 
     def work(command: str) -> str:
         return WorkHash("command", "/", {}).key(command)

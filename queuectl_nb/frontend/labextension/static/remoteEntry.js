@@ -94,7 +94,7 @@
       }
 
       const keepFocus = new MutationObserver(() => document.activeElement === document.body && document.querySelector(focused)?.focus({ preventScroll: true }));
-      // a card is drawn anew once a second: between press and release of a button, and while it has the focus
+      // a card is redrawn once a second: between press and release of a button, and while it has the focus
       document.addEventListener("pointerdown", (event) => {
         pressed = event.button === 0 && selector(find(event));
         if (!pressed) keepFocus.disconnect();
