@@ -117,8 +117,8 @@ if [ $# -gt 0 ]; then
 fi
 
 # Print the groups: name, command, arguments. Long ones come first, so that no core is idle at the end. The other Python
-# runs neither published notebooks nor faults of dask, of disks and of other processes, nor the answers of the web page:
-# these depend on libraries and on the system, and the rest of the suite uses the same code.
+# runs neither the published notebooks nor the answers of the web page: these depend on libraries, and the rest of the
+# suite uses the same code.
 groups() {
     [ -n "$lower_bounds" ] || echo "static run_static_checks"
     echo "browser run_pytest $venv tests/browser tests/docs/test_images.py"
@@ -127,10 +127,10 @@ groups() {
     echo "console run_pytest $venv tests/cli tests/commands tests/journeys"
     echo "notebook run_pytest $venv tests/client tests/notebook tests/web"
     if [ -n "${other_venv:-}" ]; then
-        echo "engine-on-other-python run_pytest $other_venv tests/engine --ignore tests/engine/test_dask_faults.py"
+        echo "engine-on-other-python run_pytest $other_venv tests/engine"
         echo "notebook-on-other-python run_pytest $other_venv tests/client tests/notebook" \
             tests/web/test_{dashboard,feed,jupyter,limits}.py "--ignore tests/notebook/test_notebooks.py"
-        echo "console-on-other-python run_pytest $other_venv tests/cli tests/commands tests/journeys/test_seed_flows.py"
+        echo "console-on-other-python run_pytest $other_venv tests/cli tests/commands tests/journeys"
     fi
     echo "units run_pytest $venv tests/model tests/render tests/store" tests/test_*.py
     [ -z "${other_venv:-}" ] || echo "units-on-other-python run_pytest $other_venv tests/model tests/render tests/store" \
