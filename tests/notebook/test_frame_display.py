@@ -8,6 +8,7 @@ import pytest
 
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.render.frames.display import frame_html
+from queuectl_nb.testing import run_pending
 
 if TYPE_CHECKING:
     from queuectl_nb.client import Queue
@@ -30,6 +31,10 @@ def test_stats_are_a_card(queue: Queue) -> None:
     shown = str(frame_html(queue.stats()))
     assert "Metrics" in shown
     assert "<td>pending</td><td>1</td>" in shown
+    run_pending(queue)
+    shown = str(frame_html(queue.stats()))
+    for title in ("average run time", "median wait", "95th percentile run time", "completed per minute", "peak memory"):
+        assert f"<td>{title}</td>" in shown
     assert "dataframe" in str(frame_html(queue.stats(by="queue")))
 
 

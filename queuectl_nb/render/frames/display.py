@@ -18,6 +18,16 @@ MAX_SHOWN_ROWS = 1000
 """At either end of a frame; pandas shows 60 rows unless the user wants more."""
 KIND = "queuectl"
 """Attribute of our frames; those that are derived from them keep it."""
+TITLES = {
+    "avg_duration_s": "average run time",
+    "run_s_p50": "median run time",
+    "run_s_p95": "95th percentile run time",
+    "wait_s_p50": "median wait",
+    "wait_s_p95": "95th percentile wait",
+    "per_minute": "completed per minute",
+    "cpu_s": "CPU time",
+    "max_rss_bytes": "peak memory",
+}
 
 
 def mark(frame: pd.DataFrame, kind: str = "rows") -> pd.DataFrame:
@@ -48,7 +58,8 @@ def frame_html(frame: pd.DataFrame) -> str | None:
 
 
 def _title(name: Hashable) -> str:
-    return str(name).removeprefix("counts_").replace("_s_p", " p").removesuffix("_s").replace("_", " ")
+    text = str(name)
+    return TITLES.get(text) or text.removeprefix("counts_").replace("_", " ")
 
 
 def _value(name: Hashable, value: float) -> object:
