@@ -324,7 +324,8 @@ class Queue(QueueControl):
         """
         from queuectl_nb.client import display
 
-        ids = selected_ids(self.store, choose_jobs(jobs, selection)) if jobs or selection else None
+        chosen = choose_jobs(jobs, selection)
+        ids = selected_ids(self.store, chosen) if chosen or jobs else None
         waiting = Wait(self, ids, arguments.parse_timeout(timeout))
         progress = display.run_with_progress(waiting) if show is None else waiting.run(show)
         if check:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 from queuectl_nb.client import arguments
 from queuectl_nb.client.batch import Batch
-from queuectl_nb.client.selection import known_ids
+from queuectl_nb.client.selection import known_ids, make_filter
 from queuectl_nb.client.wait import UnreportedJobs
 from queuectl_nb.model.errors import BadInput, QueuectlError
 from queuectl_nb.model.validation import parse_int
@@ -120,8 +120,7 @@ class QueueData:
 
         if ids is not None:
             return frames.jobs(self.store.reader, Filter(ids=tuple(ids))).loc[list(ids)]
-        job_filter = Filter.from_options(**selection, sort=sort, reverse=reverse, limit=limit)
-        return frames.jobs(self.store.reader, job_filter)
+        return frames.jobs(self.store.reader, make_filter(selection, sort=sort, reverse=reverse, limit=limit))
 
     def attempts(self) -> pd.DataFrame:
         """Return all attempts as a DataFrame indexed by (``job_id``, ``number``)."""

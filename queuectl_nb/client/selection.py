@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from queuectl_nb.client.arguments import parse_ids
 from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.validation import parse_choice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +22,7 @@ __all__ = [
     "choose_jobs",
     "filter_of",
     "known_ids",
+    "make_filter",
     "selected_ids",
     "selection_of",
 ]
@@ -40,22 +42,21 @@ class Selection(TypedDict, total=False):
 
 
 def choose_jobs(jobs: Iterable[Jobs], selection: Selection) -> list[str] | Filter:
-    """Return the given ids, or the filter of the selection; raise ``BadInput`` for both.
-
-    An empty text or list of states is refused: it would select all jobs, where a program probably meant none.
-    """
-    ids = parse_ids(jobs)
-    for name in ("state", "search"):
-        if selection.get(name) in ("", [], (), set(), frozenset()):
-            raise BadInput(f"{name} is empty; give one, or None for any")
-    if not any(value is not None for value in selection.values()):
-        return ids
-    if ids:
-        given = ", ".join(name for name, value in selection.items() if value is not None)
+    """Return the given ids, or the filter of the selection; raise ``BadInput`` for both."""
+    ids, job_filter = parse_ids(jobs), make_filter(selection)
+    given = ", ".join(name for name, value in selection.items() if value is not None)
+    if ids and given:
         raise BadInput(f"give jobs or a selection ({given}), not both")
+    return job_filter if given else ids
+
+
+def make_filter(selection: Selection, **order: Any) -> Filter:
+    """Return the filter of a selection, with other options of ``Filter.from_options``; ``BadInput`` for an unknown."""
     from queuectl_nb.store.job_filter import Filter
 
-    return Filter.from_options(**selection)
+    for name in selection:
+        parse_choice("selection", name, Selection.__annotations__)
+    return Filter.from_options(**selection, **order)
 
 
 def choose_dead_jobs(jobs: Iterable[Jobs], selection: Selection, *, all_dead: bool) -> list[str] | Filter:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuectl_nb.client.hints import WAITING_STATES, empty_hints, waiting_hints
+from queuectl_nb.client.selection import make_filter
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import Choice, TextParam
 from queuectl_nb.commands.results import Listing
 from queuectl_nb.commands.selection import choose, selection_options
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.render.json_shapes import job_json
-from queuectl_nb.store.job_filter import Filter
 from queuectl_nb.store.job_lists import iter_jobs, iter_line_chunks
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.commands.context import Context
+    from queuectl_nb.store.job_filter import Filter
 
 __all__ = ["command", "list_jobs"]
 
@@ -59,7 +60,7 @@ def command(context: Context, ids: Sequence[str], **options: Any) -> Listing:
     chosen = choose(queue, ids, options)
     for job_id in chosen.ids:
         queue.store.jobs.get(job_id)  # raise NotFound
-    wanted = replace(Filter.from_options(**chosen.selection, **order), ids=tuple(chosen.ids) or None)
+    wanted = replace(make_filter(chosen.selection, **order), ids=tuple(chosen.ids) or None)
     limit = DEFAULT_ROWS if wanted.limit is None else None
     store = queue.store
 

@@ -59,7 +59,7 @@ class Chosen(NamedTuple):
 
 def choose(queue: Queue, ids: Iterable[str], selection: dict[str, Any], *, required: bool = False) -> Chosen:
     """Return what was given; raise ``BadInput`` for ids and a selection, and if one is ``required``, for neither."""
-    given = {name: value for name, value in selection.items() if value}
+    given = {name: value for name, value in selection.items() if value not in (None, ())}
     found = Chosen(find_ids(queue, ids), cast("Selection", given))
     options = ", ".join(f"--{name}" for name in OPTIONS)
     if found.ids and found.selection:

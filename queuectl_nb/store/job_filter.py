@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass, replace
 
 from queuectl_nb.model import validation
+from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
 
@@ -56,7 +57,13 @@ class Filter:
         limit: int | None = None,
         after: tuple[int, int] | None = None,
     ) -> Filter:
-        """Return a validated filter; raise ``BadInput`` with the valid values."""
+        """Return a validated filter; raise ``BadInput`` with the valid values.
+
+        None selects all jobs. Empty values are refused: who computed one probably meant no job.
+        """
+        for name, value in {"state": state, "queue": queue, "tag": tag, "search": search, "error": error}.items():
+            if isinstance(value, Sized) and not len(value):
+                raise BadInput(f"{name} is empty; leave it out to select any")
         return cls(
             _parse_states(state),
             None if queue is None else validation.parse_name("queue", queue),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from queuectl_nb.model.errors import BadInput, WrongState
+from queuectl_nb.model.errors import BadInput, WaitTimeout, WrongState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,15 +113,45 @@ def test_python(queue: Queue, states: Callable[[], dict[str, str]]) -> None:
     assert states() == BEFORE
     with pytest.raises(BadInput, match=r"give jobs or a selection \(tag\), not both"):
         queue.cancel("waiting", tag="sweep")
-    with pytest.raises(BadInput, match="search is empty; give one, or None for any"):
-        queue.delete(search="")  # would select all
-    with pytest.raises(BadInput, match="state is empty; give one, or None for any"):
-        queue.delete(state=[])
-    with pytest.raises(TypeError, match="tags"):
-        queue.cancel(tags="sweep")  # type: ignore[call-arg]
     assert queue.cancel(queue=None, state="pending") == ["waiting"]
     assert queue.purge_dead(queue="gpu") == ["dead"]
     assert queue.cancel() == []
+
+
+METHODS = ("batch", "cancel", "delete", "eta", "errors", "jobs", "metrics", "purge_dead", "retry", "retry_dead", "wait")
+EMPTY: list[dict[str, Any]] = [{"search": ""}, {"state": []}, {"error": ""}, {"tag": ""}, {"queue": ""}, {"state": ""}]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_invalid_selection_in_python(queue: Queue, states: Callable[[], dict[str, str]], method: str) -> None:
+    """An empty value would select all jobs, where none was meant; an unknown keyword is named with the valid ones."""
+    for selection in EMPTY:
+        (name,) = selection
+        with pytest.raises(BadInput, match=f"{name} is empty; leave it out to select any"):
+            getattr(queue, method)(**selection)
+    for name in ("colour", "after", "tags"):
+        with pytest.raises(BadInput, match=f"selection '{name}' is unknown; .*valid: state, queue, tag, error"):
+            getattr(queue, method)(**{name: None})
+    assert states() == BEFORE
+
+
+@pytest.mark.parametrize(
+    "verb", ["list", "cancel", "retry", "delete", "wait", "dlq retry", "dlq purge", "metrics", "grep x", "errors"]
+)
+def test_empty_selection(run: Callable[..., Ran], states: Callable[[], dict[str, str]], verb: str) -> None:
+    """The commands refuse an empty value, too, even beside one that is not empty."""
+    for option in ("search", "error", "tag", "queue", "state"):
+        ran = run(*verb.split(), "--state", "dead", f"--{option}", "")
+        assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (2, "", 1), option
+        assert option in ran.stderr
+    assert states() == BEFORE
+
+
+def test_wait_without_a_value(queue: Queue) -> None:
+    """A selection of which all is None is none: the wait is for all jobs."""
+    queue.enqueue("true")
+    with pytest.raises(WaitTimeout):
+        queue.wait(tag=None, timeout=0)
 
 
 def test_retry_of_a_cancelled_chain(queue: Queue, states: Callable[[], dict[str, str]]) -> None:
