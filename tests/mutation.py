@@ -31,6 +31,7 @@ import signal
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -140,8 +141,8 @@ def observable(source: str) -> str:
     return ast.dump(Observable().visit(ast.parse(source)))
 
 
-def mutants(module: Path) -> Iterator[Mutant]:
-    """Yield every mutant of a module, apart from those that change nothing at run time."""
+def mutants(module: Path, seed: int) -> Iterator[Mutant]:
+    """Yield every mutant of a module in random order, apart from those that change nothing at run time."""
     import libcst
     from mutmut.mutation.mutators import mutation_operators
 
@@ -156,21 +157,25 @@ def mutants(module: Path) -> Iterator[Mutant]:
 
     tree.visit(Collector())
     seen = {observable(text)}
-    for node in nodes:
-        for kind, operator in mutation_operators:
-            if not isinstance(node, kind):
-                continue
-            for changed in operator(node):
-                source = tree.deep_replace(node, changed).code
-                try:
-                    form = observable(source)
-                except SyntaxError:
-                    continue
-                if form in seen:
-                    continue
-                seen.add(form)
-                lines = difflib.unified_diff(text.splitlines(), source.splitlines(), lineterm="", n=0)
-                yield Mutant(module, source, "\n".join(list(lines)[2:]))
+    changes = [
+        (node, changed)
+        for node in nodes
+        for kind, operator in mutation_operators
+        if isinstance(node, kind)
+        for changed in operator(node)
+    ]
+    random.Random(seed).shuffle(changes)
+    for node, changed in changes:
+        source = tree.deep_replace(node, changed).code
+        try:
+            form = observable(source)
+        except SyntaxError:
+            continue
+        if form in seen:
+            continue
+        seen.add(form)
+        lines = difflib.unified_diff(text.splitlines(), source.splitlines(), lineterm="", n=0)
+        yield Mutant(module, source, "\n".join(list(lines)[2:]))
 
 
 class Runner:
@@ -298,9 +303,7 @@ def run(chosen: list[Path], sample: int, jobs: int, seed: int, *, quick: bool) -
             for module in chosen:
                 unchanged.check(module, whole_layer=not quick and module.parent not in layers)
                 layers.add(module.parent)
-                found = list(mutants(module))
-                random.Random(seed).shuffle(found)
-                found = found[: sample or None]
+                found = list(islice(mutants(module, seed), sample or None))
                 survived = 0
                 for mutant, is_killed in zip(found, processes.map(_is_killed, found), strict=True):
                     if not is_killed:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from queuectl_nb.model.call import CallValue
@@ -30,11 +29,11 @@ class Lease(NamedTuple):
     attempts: int
     max_retries: int | None
     timeout: float | None
-    env: Mapping[str, str] = MappingProxyType({})
-    recorded_env: Mapping[str, str] = MappingProxyType({})
-    shell: str | None = None
-    kind: str = "command"
-    call: Mapping[str, Any] | None = None
+    env: Mapping[str, str]
+    recorded_env: Mapping[str, str]
+    shell: str | None
+    kind: str
+    call: Mapping[str, Any] | None
     """What a Python job runs, with its arguments (``store/calls.py``)."""
 
 

@@ -35,7 +35,7 @@ class Payload(NamedTuple):
     """The description of what a job runs as JSON, and the blobs that it refers to."""
 
     body: str
-    blobs: tuple[Blob, ...] = ()
+    blobs: tuple[Blob, ...]
 
 
 DISPLAYS = -1
@@ -51,9 +51,9 @@ class CallValue(NamedTuple):
 
     call: int
     raised: bool
-    body: bytes | None = None
-    sha256: str | None = None
-    size: int = 0
+    body: bytes | None
+    sha256: str | None
+    size: int
     name: str | None = None
     type: str | None = None
     note: str | None = None

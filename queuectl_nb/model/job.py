@@ -174,15 +174,15 @@ class JobRecord(NamedTuple):
     error: str | None
     worker: str | None
     result: Any
-    kind: str = Kind.COMMAND
-    key: str | None = None
+    kind: str
+    key: str | None
     """Names its work: enqueuing that again keeps or retries this job."""
-    progress: float | None = None
-    metrics: Mapping[str, Any] | None = None
+    progress: float | None
+    metrics: Mapping[str, Any] | None
     """The last value of each metric."""
-    result_repr: str | None = None
-    rev: int = 0
-    shell: str | None = None
+    result_repr: str | None
+    rev: int
+    shell: str | None
 
     @property
     def is_finished(self) -> bool:

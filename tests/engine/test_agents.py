@@ -68,7 +68,24 @@ class FakeDispatcher:
     def job(self, command: str) -> Lease:
         """Return a new job."""
         self.jobs += 1
-        return Lease(1, "job-1", 1, f"{self.jobs:032x}", command, self.cwd, "default", 0, 1, None, 0.0, {}, {})
+        return Lease(
+            1,
+            "job-1",
+            1,
+            f"{self.jobs:032x}",
+            command,
+            self.cwd,
+            "default",
+            0,
+            1,
+            None,
+            0.0,
+            {},
+            {},
+            None,
+            "command",
+            None,
+        )
 
     def send(
         self,

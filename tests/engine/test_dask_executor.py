@@ -120,7 +120,24 @@ class ExecutorHarness:
         """Start a job."""
         self.jobs += 1
         token = f"{self.jobs:032x}"
-        lease = Lease(self.jobs, f"job-{self.jobs}", 1, token, "true", "/", "default", 0, 1, None, None, {}, {})
+        lease = Lease(
+            self.jobs,
+            f"job-{self.jobs}",
+            1,
+            token,
+            "true",
+            "/",
+            "default",
+            0,
+            1,
+            None,
+            None,
+            {},
+            {},
+            None,
+            "command",
+            None,
+        )
         return self.executor.start(lease, lambda: True)
 
     def answer(self, *tokens: str) -> None:
@@ -375,7 +392,10 @@ def test_an_end_is_recovered_after_a_long_outage(harness: ExecutorHarness) -> No
 
 def take_over(harness: ExecutorHarness) -> list[RemoteRun]:
     """Return two attempts that a dead dispatcher has sent."""
-    leases = [Lease(n, f"job-{n}", 1, f"{n:032x}", "", "", "default", 0, 1, None, None) for n in (1, 2)]
+    leases = [
+        Lease(n, f"job-{n}", 1, f"{n:032x}", "", "", "default", 0, 1, None, None, {}, {}, None, "command", None)
+        for n in (1, 2)
+    ]
     for lease in leases:
         harness.table.add(lease.token)
     return harness.executor.take_over("worker-9", leases, SETTINGS)

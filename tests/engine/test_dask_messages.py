@@ -27,7 +27,24 @@ from queuectl_nb.model.attempt import Lease, Usage
 from queuectl_nb.model.outcome import Cancelled, Exited, Lost
 
 STATUS = AgentStatus("agent", "tcp://here:1", "boot", "host", "/folder", 3, 2, 1.5)
-LEASE = Lease(1, "job-1", 1, "f" * 32, "true", "/", "q", 0, 1, None, None, {"Lease": "Usage"}, {"Ended": "x"})
+LEASE = Lease(
+    1,
+    "job-1",
+    1,
+    "f" * 32,
+    "true",
+    "/",
+    "q",
+    0,
+    1,
+    None,
+    None,
+    {"Lease": "Usage"},
+    {"Ended": "x"},
+    None,
+    "command",
+    None,
+)
 ENDED = Ended("a" * 32, Lost("worker", "died", may_overlap=True), Usage(0.1, None, 3), result="[1]")
 READ = OutputRead("a" * 32, "stdout", 0, 9)
 MESSAGES = [

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def test_result_that_cannot_be_written_is_noted(tmp_path: Path) -> None:
     """The outcome counts even if the result cannot be written, and the note gives the reason."""
-    lease = Lease(1, "job-1", 1, "f" * 32, "true", "/", "default", 0, 1, None, None)
+    lease = Lease(1, "job-1", 1, "f" * 32, "true", "/", "default", 0, 1, None, None, {}, {}, None, "command", None)
     run = RemoteRun(lease, Spool(tmp_path / "missing"))
     run.finish(Ended(lease.token, Exited(0), result="[1]"), None)
     assert run.outcome == Exited(0)

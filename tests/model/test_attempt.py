@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from queuectl_nb.model.attempt import ATTEMPT_FIELDS, AttemptRecord, Ending, Lease, Usage
+from queuectl_nb.model.attempt import ATTEMPT_FIELDS, AttemptRecord, Ending, Usage
 
 
 def test_public_fields() -> None:
@@ -15,17 +15,8 @@ def test_public_fields() -> None:
     assert AttemptRecord._fields == ATTEMPT_FIELDS
 
 
-def test_lease_without_environment() -> None:
-    """A job that brings no environment adds nothing to that of its worker."""
-    lease = Lease(1, "a", 1, "token", "true", "/", "default", 0, 1, None, None)
-    assert (dict(lease.env), dict(lease.recorded_env)) == ({}, {})
-
-
 def test_ending_without_facts() -> None:
-    """An attempt that left nothing has empty streams of size 0; everything else is unknown."""
-    ending = Ending(5.0)
-    assert ending.finished_at == 5.0
-    assert (ending.stdout, ending.stdout_size, ending.stderr, ending.stderr_size) == ("", 0, "", 0)
-    assert ending.usage == Usage(None, None, None)
-    unknown = (ending.started_at, ending.pid, ending.stdout_tail, ending.stderr_tail)
-    assert (*unknown, ending.result, ending.host, ending.note) == (None,) * 7
+    """An attempt that left nothing has empty streams of size 0 and no values; everything else is unknown."""
+    known = {"finished_at": 5.0, "stdout": "", "stdout_size": 0, "stderr": "", "stderr_size": 0, "values": ()}
+    known["usage"] = Usage(None, None, None)
+    assert Ending(5.0)._asdict() == dict.fromkeys(Ending._fields) | known

@@ -251,6 +251,17 @@ def test_invalid_values(value: object) -> None:
         CommandTemplate("{x}").fill({"x": value})
 
 
+def test_value_without_text() -> None:
+    """A value whose ``str`` fails is refused by name, with the reason."""
+
+    class Broken:
+        def __str__(self) -> str:
+            raise ValueError("no text")
+
+    with pytest.raises(BadInput, match=r"^\{x\} is Broken, which cannot be text: 'no text'$"):
+        CommandTemplate("{x}").fill({"x": Broken()})
+
+
 def test_number_before_a_redirection() -> None:
     """``echo {n}>file`` writes the number into the file instead of redirecting that descriptor."""
     with TemporaryDirectory() as folder:

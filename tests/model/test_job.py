@@ -30,7 +30,7 @@ def test_fields() -> None:
 def test_defaults() -> None:
     """Without other fields the settings and the place of the enqueue apply."""
     assert JobSpec.from_fields({"command": "true", "id": None}) == JobSpec(
-        "true", None, 0, 0.0, None, None, None, "default", (), (), (), None, {}, None
+        "true", None, 0, 0.0, None, None, None, "default", (), (), (), None, {}, None, "command", None, None, None, None
     )
 
 
@@ -135,11 +135,9 @@ def test_any_json(fields: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("state", State)
 def test_finished_records(state: State) -> None:
-    """A job is finished in the states that only a user's action leaves; a record starts at revision 0."""
-    times = (1.0, 2.0, 3.0, None, None)
-    record = JobRecord(1, "a", "true", state, 0, 0, None, None, "default", (), (), "/", *times, None, None, None, None)
+    """A job is finished in the states that only a user's action leaves."""
+    record = JobRecord._make(state if name == "state" else None for name in JobRecord._fields)
     assert record.is_finished == (state in FINISHED_STATES)
-    assert record.rev == 0
 
 
 @pytest.mark.parametrize("env", [["A=1=2", "B="], {"A": "1=2", "B": ""}])

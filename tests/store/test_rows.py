@@ -37,7 +37,8 @@ def test_lease_from_row(env: str, environment: int, own: dict[str, str], recorde
     environments = parse_environments([(1, '{"A": "1"}')])
     row = (7, "job-7", 2, "true", "/", "default", 5, 1, 3, 30.0, "/bin/bash", "command", env, environment)
     lease = lease_from_row(row, "token", environments)
-    assert lease == Lease(7, "job-7", 2, "token", "true", "/", "default", 5, 1, 3, 30.0, own, recorded, "/bin/bash")
+    facts = (7, "job-7", 2, "token", "true", "/", "default", 5, 1, 3, 30.0, own, recorded, "/bin/bash", "command", None)
+    assert lease == Lease._make(facts)
 
 
 @pytest.mark.parametrize(("result", "value"), [(None, None), ("null", None), ('{"a": [1]}', {"a": [1]}), ("0", 0)])
