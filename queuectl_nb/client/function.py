@@ -127,9 +127,16 @@ class _Repr(reprlib.Repr):
     def repr_instance(self, value: Any, level: int) -> str:
         if isinstance(value, Job):
             return value.id
-        if isinstance(value, Batch) or getattr(value, "nbytes", 0) > MAX_INLINE_BYTES:
+        size = getattr(value, "nbytes", 0)
+        if isinstance(value, Batch) or (isinstance(size, int) and size > MAX_INLINE_BYTES):
             return f"<{type(value).__name__}>"
         return super().repr_instance(value, level)
+
+    def repr_int(self, value: int, level: int) -> str:
+        try:
+            return super().repr_int(value, level)
+        except ValueError:  # Python limits the digits of such a text
+            return f"<int of {value.bit_length():,} bits>"
 
 
 _shorten = _Repr().repr

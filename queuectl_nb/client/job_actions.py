@@ -152,14 +152,19 @@ def preview(store: Store, chosen: Chosen, action: str) -> list[str]:
     return [job.id for job in select_jobs(store.db, chosen, action)]
 
 
-def prune(store: Store, older_than: float | None, state: str | None, *, vacuum: bool = False) -> tuple[int, int]:
+def prune(
+    store: Store, older_than: float | None, state: str | None, *, vacuum: bool = False, dry_run: bool = False
+) -> tuple[int, int]:
     """Delete finished jobs that did not change for ``older_than`` seconds, and with ``vacuum`` shrink the file.
 
-    Return the number of jobs, and the bytes that were given back. Without an age, the file is only shrunk.
+    Return the number of jobs, and the bytes that were given back. Without an age, the file is only shrunk. With
+    ``dry_run`` nothing is changed.
     """
     removed = freed = 0
     if older_than is None and (not vacuum or state is not None):
         raise BadInput("older_than must be given, such as --older-than 7d; only --vacuum alone works without it")
+    if dry_run:
+        return (0 if older_than is None else store.jobs.count_old(older_than, time.time(), state)), 0
     with _report_progress(lambda: removed, "removed"):
         with _removed_output(store) as tokens:
             if older_than is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from queuectl_nb.client import arguments, job_actions
 from queuectl_nb.client.job_actions import notify_idle_worker, notify_workers
@@ -109,15 +109,22 @@ class QueueControl(QueueData):
         return ids
 
     def prune(
-        self, older_than: float | str | timedelta | None = None, state: str | None = None, *, vacuum: bool = False
+        self,
+        older_than: float | str | timedelta | None = None,
+        state: str | None = None,
+        *,
+        vacuum: bool = False,
+        dry_run: bool = False,
     ) -> int:
         """Delete finished jobs that did not change for ``older_than`` seconds (or ``"7d"``); return how many.
+
+        With ``dry_run`` nothing is changed, and the result is how many would be deleted.
 
         ``vacuum`` gives the free space in the file back to the disk; without ``older_than`` it does only that. Workers
         do it by themselves while no job waits, except for the last megabytes.
         """
         age = None if older_than is None else arguments.parse_age("older_than", older_than)
-        return job_actions.prune(self.store, age, state, vacuum=vacuum)[0]
+        return job_actions.prune(self.store, age, state, vacuum=vacuum, dry_run=dry_run)[0]
 
     def backup(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
         """Write a copy of the queue to the file ``path`` and return its absolute path.
@@ -140,16 +147,26 @@ class QueueControl(QueueData):
         self.store.jobs.resume(None if queue is None else parse_name("queue", queue))
         notify_idle_worker(self.store)
 
-    def limit(self, queue: str, limit: int | None) -> None:
+    @overload
+    def limit(self, queue: str | None = None) -> dict[str, int]: ...
+
+    @overload
+    def limit(self, queue: str, limit: int | None) -> None: ...
+
+    def limit(self, queue: str | None = None, limit: Any = ...) -> dict[str, int] | None:
         """Let at most ``limit`` jobs of ``queue`` run at a time, over all workers; None lifts the limit.
 
-        Running jobs continue. It is kept in the transaction in which a worker claims a job.
+        Without ``limit``, return the limits by queue, of all or only of ``queue``. Running jobs continue. A limit is
+        kept in the transaction in which a worker claims a job.
         """
-        from queuectl_nb.store.limits import set_limit
+        from queuectl_nb.store.limits import read_limits, set_limit
 
-        number = None if limit is None else parse_limit(limit)
-        set_limit(self.store.db, parse_name("queue", queue), number)
+        name = None if queue is None and limit is ... else parse_name("queue", queue)
+        if limit is ...:
+            return {each.queue: each.limit for each in read_limits(self.store.db) if name in (None, each.queue)}
+        set_limit(self.store.db, str(name), None if limit is None else parse_limit(limit))
         notify_idle_worker(self.store)
+        return None
 
     def set(self, key: str, value: object) -> tuple[str, Value]:
         """Change a setting. Running workers use the new value from their next decision on."""

@@ -270,12 +270,6 @@ class QueueData:
 
         return Plot(self.store)
 
-    def limits(self) -> dict[str, int]:
-        """Return the limit of each queue that has one."""
-        from queuectl_nb.store.limits import read_limits
-
-        return {each.queue: each.limit for each in read_limits(self.store.db)}
-
     @property
     def settings(self) -> Settings:
         """The current settings."""

@@ -36,7 +36,7 @@ def command(context: Context, name: str | None, number: str | None) -> Done | Li
     queue = context.queue(create=True)
     queue.limit(name, limit)
     meaning = "no limit" if limit is None else f"at most {limit} running job{'s'[: limit > 1]}"
-    return Done([f"Queue {name}: {meaning}."], queue.limits)
+    return Done([f"Queue {name}: {meaning}."], queue.limit)
 
 
 def _listing(queue: Queue, name: str | None) -> Listing:

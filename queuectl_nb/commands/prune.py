@@ -27,16 +27,19 @@ FINISHED_STATE = Choice("finished state", [state for state in State if state in 
 )
 @click.option("--state", type=FINISHED_STATE, help="Delete only jobs in this state.")
 @click.option("--vacuum", is_flag=True, help="Shrink the file; without --older-than, do only that.")
-def command(context: Context, *, older_than: float | None, state: str | None, vacuum: bool) -> Done:
+@click.option("--dry-run", is_flag=True, help="Change nothing; show how many jobs would be removed.")
+def command(context: Context, *, older_than: float | None, state: str | None, vacuum: bool, dry_run: bool) -> Done:
     """Delete finished jobs older than a given age, and shrink the file.
 
     Their history is deleted, too. Without --vacuum, running workers shrink the file while no job waits.
     """
     store = context.queue().store
-    removed, freed = job_actions.prune(store, older_than, state, vacuum=vacuum)
-    lines = [f"{removed} job(s) removed."] if older_than is not None else []
+    removed, freed = job_actions.prune(store, older_than, state, vacuum=vacuum, dry_run=dry_run)
+    lines = [f"{removed} job(s) {'would be ' if dry_run else ''}removed."] if older_than is not None else []
     data = {"removed": removed}
-    if vacuum:
+    if vacuum and dry_run:
+        lines.append("The file would be shrunk.")
+    elif vacuum:
         size = format_size(read_space(store.db).size)
         lines.append(f"File shrunk by {format_size(freed)} to {size}.")
         data["freed_bytes"] = freed

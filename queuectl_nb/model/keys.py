@@ -34,6 +34,13 @@ def canonical(value: Any) -> str:
     bool, int, float, complex, str, bytes, paths, dates, times, Decimal, Fraction, UUID, enums, dataclasses, NumPy
     arrays, pandas objects, and lists, tuples, dicts and sets of these. Raises :class:`NotCanonical` for others.
     """
+    try:
+        return _canonical(value)
+    except RecursionError:
+        raise NotCanonical(f"{_name_of(type(value))}, nested too deeply") from None
+
+
+def _canonical(value: Any) -> str:
     kind = type(value)
     if (convert := _CONVERTERS.get(kind)) is not None:
         return f"{kind.__name__}:{convert(value)}"
@@ -43,22 +50,22 @@ def canonical(value: Any) -> str:
         return f"enum:{_name_of(kind)}.{value.name}"
     if dataclasses.is_dataclass(value):
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return f"{_name_of(kind)}({canonical(fields)})"
+        return f"{_name_of(kind)}({_canonical(fields)})"
     if convert := {"numpy": _canonical_array, "pandas": _canonical_frame}.get(kind.__module__.partition(".")[0]):
         return convert(value)
     raise NotCanonical(_name_of(kind))
 
 
 def _list(value: Iterable[Any]) -> str:
-    return f"[{','.join(map(canonical, value))}]"
+    return f"[{','.join(map(_canonical, value))}]"
 
 
 def _set(value: Iterable[Any]) -> str:
-    return f"[{','.join(sorted(map(canonical, value)))}]"
+    return f"[{','.join(sorted(map(_canonical, value)))}]"
 
 
 def _dict(value: Mapping[Any, Any]) -> str:
-    return f"[{','.join(sorted(f'{canonical(key)}={canonical(each)}' for key, each in value.items()))}]"
+    return f"[{','.join(sorted(f'{_canonical(key)}={_canonical(each)}' for key, each in value.items()))}]"
 
 
 def _float(value: complex) -> str:
@@ -70,7 +77,8 @@ def _datetime(value: datetime) -> str:
 
 
 _CONVERTERS: dict[type, Callable[[Any], str]] = {
-    **dict.fromkeys((type(None), bool, int, str, bytes), repr),
+    **dict.fromkeys((type(None), bool, str, bytes), repr),
+    int: hex,  # repr refuses very long ones
     **dict.fromkeys((float, complex), _float),
     **dict.fromkeys((list, tuple), _list),
     **dict.fromkeys((set, frozenset), _set),
@@ -85,30 +93,53 @@ def _name_of(kind: type) -> str:
 
 
 def _canonical_array(value: Any) -> str:
-    if getattr(value, "shape", None) == () and hasattr(value, "item"):
-        return canonical(value.item())
     if not hasattr(value, "tobytes"):
         raise NotCanonical(_name_of(type(value)))
-    if value.dtype.hasobject:
-        return f"array:{value.shape}{canonical(value.ravel().tolist())}"
+    kind = value.dtype.kind
+    if value.shape == ():
+        item = value.item()
+        if kind in "mM" and isinstance(item, int):  # a number of nanoseconds, as pandas has them
+            return f"{'datetime' if kind == 'M' else 'timedelta'}:{_nanoseconds(item, kind)}"
+        return f"{value.dtype}:{value!s}" if type(item) is type(value) else _canonical(item)
+    if value.dtype.hasobject or value.dtype.names:
+        return f"array:{value.dtype}{value.shape}{_canonical(value.ravel().tolist())}"
+    if kind == "f":
+        value = value + 0.0  # -0.0 equals 0.0
+        value[value != value] = float("nan")  # noqa: PLR0124 - one NaN for all, whatever their bits
     return f"array:{value.dtype.str}{value.shape}{digest(value.tobytes())}"
 
 
+def _nanoseconds(number: int, kind: str) -> str:
+    """Return a time since 1970 or a duration as Python's types have it, with the rest as nanoseconds."""
+    whole, rest = divmod(number, 1000)
+    try:
+        found = timedelta(microseconds=whole)
+        text = str(found) if kind == "m" else (datetime(1970, 1, 1) + found).isoformat()  # noqa: DTZ001 - naive
+    except OverflowError:
+        return f"{number} ns"
+    return f"{text}+{rest}" if rest else text
+
+
 def _canonical_frame(value: Any) -> str:
+    if (kind := type(value).__name__) in ("NAType", "NaTType"):
+        return kind
     if hasattr(value, "isoformat"):
-        if value != value:  # noqa: PLR0124 - NaT
-            return "NaT"
-        return canonical(
-            value.to_pytimedelta() if hasattr(value, "to_pytimedelta") else value.to_pydatetime(warn=False)
-        )
+        if hasattr(value, "to_timedelta64"):
+            return _canonical_array(value.to_timedelta64())
+        found = _canonical(value.to_pydatetime(warn=False))
+        return f"{found}+{value.nanosecond}" if value.nanosecond else found
     if hasattr(value, "columns"):
-        columns = [(canonical(name), canonical(value[name].tolist())) for name in value.columns]
-        return f"frame:{canonical(value.index.tolist())}{columns}"
+        columns = [_canonical(value.iloc[:, at].tolist()) for at in range(value.shape[1])]
+        return f"frame:{_labels(value.index)}{_labels(value.columns)}{columns}"
     if hasattr(value, "index") and hasattr(value, "tolist"):
-        return f"series:{canonical(value.index.tolist())}{canonical(value.tolist())}"
+        return f"series:{_canonical(value.name)}{_labels(value.index)}{_canonical(value.tolist())}"
     if hasattr(value, "tolist"):
-        return f"values:{canonical(value.tolist())}"
+        return f"values:{_canonical(value.tolist())}"
     raise NotCanonical(_name_of(type(value)))
+
+
+def _labels(index: Any) -> str:
+    return _canonical([list(index.names), index.tolist()])
 
 
 def digest(body: bytes) -> str:

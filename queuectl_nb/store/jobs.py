@@ -125,11 +125,8 @@ class Jobs:
 
         Yield for each transaction how many were deleted, and the tokens of their attempts.
         """
-        states = [each for each in State if each in FINISHED_STATES]
-        if state is not None and state not in states:
-            raise BadInput(f"prune removes finished jobs: {', '.join(states)}; not {state}")
         size, failed_at = PRUNE_BATCH_JOBS, 0
-        for each in states if state is None else [state]:
+        for each in _pruned_states(state):
             while True:
                 try:
                     found, old, tokens = self._prune_batch(each, size, now - older_than)
@@ -143,6 +140,11 @@ class Jobs:
                 yield old, tokens
                 if not old or found < size:
                     break
+
+    def count_old(self, older_than: float, now: float, state: str | None = None) -> int:
+        """Return how many jobs :meth:`prune` would delete."""
+        states = _pruned_states(state)
+        return sum(self.db.query(Q.count_old, {"state": each, "before": now - older_than})[0][0] for each in states)
 
     def _prune_batch(self, state: str, size: int, before: float) -> tuple[int, int, list[str]]:
         """Delete the oldest of up to ``size`` jobs; return how many were found, how many deleted, and their tokens."""
@@ -172,6 +174,14 @@ class Jobs:
 
 
 # ---------------------------------------------------------------------- within a transaction
+
+
+def _pruned_states(state: str | None) -> list[str]:
+    """Return the states of jobs to prune; raise ``BadInput`` for one that is not finished."""
+    states = [each for each in State if each in FINISHED_STATES]
+    if state is not None and state not in states:
+        raise BadInput(f"prune removes finished jobs: {', '.join(states)}; not {state}")
+    return [*states] if state is None else [state]
 
 
 def load_jobs(connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, JobRef]:

@@ -510,6 +510,9 @@ SELECT token FROM attempts WHERE job IN (SELECT value FROM json_each(:seqs));
 -- Pruning starts with the longest unchanged jobs, until a batch contains none that is old enough.
 SELECT seq, updated_at FROM jobs WHERE state = :state ORDER BY rev LIMIT :limit;
 
+-- name: count_old
+SELECT count(*) FROM jobs WHERE state = :state AND updated_at <= :before;
+
 -- ---------------------------------------------------------------- maintenance
 
 -- name: file_space

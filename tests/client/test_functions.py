@@ -118,6 +118,13 @@ def test_local_definitions(served: Queue) -> None:
     assert found == (6, 2)
 
 
+def test_arguments_without_a_short_text(served: Queue) -> None:
+    """A class whose instances have a size, and a number with more digits than Python prints, can be arguments."""
+    job = served.submit(np.dtype, np.float32)
+    assert job.result(TIMEOUT_S) == np.dtype("f4")
+    assert served.submit(abs, -(10**5000)).command == "abs(<int of 16,610 bits>)"
+
+
 def test_async_function(served: Queue) -> None:
     """The value of a coroutine function is what it returns."""
 

@@ -74,6 +74,9 @@ def test_prune(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     manual_worker.run("a")
     manual_worker.exhaust("b")
     assert run("prune", "--older-than", "1h").stdout == "0 job(s) removed.\n"
+    assert run("prune", "--older-than", "1h", "--dry-run").stdout == "0 job(s) would be removed.\n"
+    ran = run("prune", "--older-than", "0", "--state", "dead", "--vacuum", "--dry-run")
+    assert ran.stdout == "1 job(s) would be removed.\nThe file would be shrunk.\n"
     assert run("prune", "--older-than", "0", "--state", "dead").stdout == "1 job(s) removed.\n"
     assert json.loads(run("prune", "--older-than", "0s", "--json").stdout) == {"removed": 1}
     assert states(manual_worker.queue) == {"c": "pending"}

@@ -45,11 +45,14 @@ def test_bad_number(run: Callable[..., Ran], number: str) -> None:
 
 
 def test_python(queue: Queue) -> None:
-    """``limit`` sets or lifts it, ``limits`` returns all."""
+    """``limit`` sets or lifts it, and without a number returns all, or that of a queue."""
     queue.limit("gpu", 2)
-    assert queue.limits() == {"gpu": 2}
+    queue.limit("cpu", limit=1)
+    assert queue.limit() == {"cpu": 1, "gpu": 2}
+    assert queue.limit("gpu") == {"gpu": 2}
+    queue.limit("cpu", None)
     queue.limit("gpu", None)
-    assert queue.limits() == {}
+    assert queue.limit() == queue.limit("gpu") == {}
     for name, limit in (("gpu", 0), ("", 1), ("gpu", True)):
         with pytest.raises(BadInput):
             queue.limit(name, limit)

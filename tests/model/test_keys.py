@@ -60,6 +60,18 @@ NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
         (pd.NaT, pd.Timestamp("NaT")),
         (pd.Timestamp(NOON), NOON),
         (pd.Timedelta(minutes=1), timedelta(minutes=1)),
+        (np.datetime64("2026-11-30T12:00:00.5", "ns"), datetime(2026, 11, 30, 12, 0, 0, 500_000)),  # noqa: DTZ001
+        (np.datetime64("2026-11-30T12", "ns"), pd.Timestamp("2026-11-30T12")),
+        (np.datetime64("1969-12-31T12:00:00.000000001", "ns"), pd.Timestamp("1969-12-31T12:00:00.000000001")),
+        (np.timedelta64(-1, "ns"), pd.Timedelta(-1, unit="ns")),
+        (np.timedelta64(90_000_000_001, "ns"), pd.Timedelta(90_000_000_001, unit="ns")),
+        (np.datetime64("NaT", "ns"), np.datetime64("NaT", "ns")),
+        (pd.NA, pd.Series([None], dtype="Int64")[0]),
+        pytest.param(10**5000, 10**5000, id="long"),
+        (np.longdouble(1.5), np.longdouble(1.5)),
+        (np.array([math.nan, 0.0], "f4"), np.array([-math.nan, -0.0], "f4")),
+        (np.array([(1, 2.0)], [("a", int), ("b", float)]), np.array([(1, 2.0)], [("a", int), ("b", float)])),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), pd.DataFrame([[1, 2]], columns=["a", "a"])),
     ],
 )
 def test_equal(first: Any, second: Any) -> None:
@@ -81,7 +93,13 @@ def test_equal(first: Any, second: Any) -> None:
         (np.arange(3), np.arange(3.0), np.arange(3).reshape(3, 1), [0, 1, 2]),
         (pd.DataFrame({"a": [1]}), pd.DataFrame({"b": [1]}), pd.DataFrame({"a": [1.0]}), pd.DataFrame({"a": [1]}, [7])),
         (pd.NaT, pd.Timestamp(0), pd.Timestamp(1, unit="s"), pd.Timedelta(1, unit="s"), pd.Timedelta(2, unit="s")),
-        (pd.Series([1]), pd.Series([1], index=["x"]), pd.Index([1])),
+        (pd.Series([1]), pd.Series([1], index=["x"]), pd.Index([1]), pd.Series([1], name="a")),
+        tuple(pd.Timestamp(0) + pd.Timedelta(number, unit="ns") for number in range(3)),
+        tuple(np.datetime64(number, "ns") for number in range(3)),
+        tuple(pd.Timedelta(number, unit="ns") for number in (-1001, -1, 0, 1, 1000)),
+        (np.timedelta64(1, "ns"), np.datetime64(1, "ns"), 1, pd.NA, pd.NaT, None),
+        (10**5000, 10**5000 + 1),
+        (np.array([(1, 2.0)], [("a", int), ("b", float)]), np.array([(1, 2.0)], [("c", int), ("d", float)])),
     ],
 )
 def test_different(values: tuple[Any, ...]) -> None:
@@ -93,6 +111,14 @@ def test_different(values: tuple[Any, ...]) -> None:
 def test_refused(value: Any) -> None:
     """What has no canonical form is named by its type."""
     with pytest.raises(NotCanonical, match=r"\w+\.\w+"):
+        canonical(value)
+
+
+def test_refused_when_too_deep() -> None:
+    """So is what contains itself."""
+    value: list[Any] = []
+    value.append(value)
+    with pytest.raises(NotCanonical, match=r"builtins\.list, nested too deeply"):
         canonical(value)
 
 

@@ -77,6 +77,7 @@ def test_no_scan(harness: Any, name: str) -> None:
         "best_ready_priority",
         "next_due",
         "promote_due",
+        "count_old",
         "oldest_finished",
         "attempts_of_job",
         "recent_attempts",
