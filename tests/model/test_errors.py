@@ -54,6 +54,14 @@ def test_invalid_setting() -> None:
     )
 
 
+def test_partly_done() -> None:
+    """The error of an action of which a part had been done does not say that nothing was changed."""
+    error = errors.Busy("the disk is full; nothing was changed; try again").after("5 jobs were removed")
+    assert isinstance(error, errors.Busy)
+    assert str(error) == "the disk is full; 5 jobs were removed; try again"
+    assert str(errors.Busy("locked").after("5 jobs were removed")) == "locked; 5 jobs were removed"
+
+
 def test_base_class() -> None:
     """An error is one line in IPython, and may tell which of several jobs it is about."""
     error = errors.BadInput("too bad")

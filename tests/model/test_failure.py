@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from queuectl_nb.model.attempt import Ending
-from queuectl_nb.model.failure import MAX_ERROR_CHARS, describe, read_message
+from queuectl_nb.model.failure import MAX_ERROR_CHARS, Message, describe, read_message
 from queuectl_nb.model.outcome import Cancelled, Exited, Lost, Outcome, Signalled, TimedOut
 
 REMEDY = " (needs another shell, such as --shell 'bash -l')"
@@ -88,6 +88,7 @@ def test_last_line_that_says_something(stderr: str | bytes, expected: str) -> No
         ("raise ValueError('first\\nsecond\\nthird')", "ValueError: first"),
         ("raise RuntimeError('\\n\\n   An attempt was made')", "RuntimeError: An attempt was made"),
         ("try:\n  1 / 0\nexcept ZeroDivisionError as e:\n  raise KeyError('a') from e", "KeyError: 'a'"),
+        ("raise RuntimeError('\\n')", "RuntimeError:"),
         ("e = ValueError('bad'); e.add_note('a note'); raise e", "ValueError: bad"),
         ("raise AssertionError", "AssertionError"),
         (TASK_GROUP, "OSError: bad"),
@@ -165,6 +166,13 @@ def test_words_of_another_shell(stderr: str, code: int, expected: str | None) ->
 def test_words_that_need_the_remedy(word: str) -> None:
     """The remedy follows words of bash and functions of a login shell."""
     assert message(f"sh: 1: {word}: not found\n", Exited(127)) == f"{word}: command not found{REMEDY}"
+
+
+def test_summary_of_pytest() -> None:
+    """Without anything on standard error, it is the first line of pytest's summary; no exception is known."""
+    ending = Ending(0.0, stdout="....F\nFAILED test_a.py::test_b - assert 1 == 2\nFAILED test_c.py\n1 failed\n")
+    assert read_message(Exited(1), ending) == Message("", "", "FAILED test_a.py::test_b - assert 1 == 2")
+    assert read_message(Exited(1), Ending(0.0, stdout="some output\n")) == Message("", "", "")
 
 
 def test_length() -> None:

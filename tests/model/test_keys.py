@@ -88,6 +88,7 @@ def test_equal(first: Any, second: Any) -> None:
         (["a", "b"], ["a,b"], ["a", ["b"]], ["ab"], ["a", "b", ""], [["a"], "b"]),
         ({"a": 1}, {"a": 2}, {"b": 1}, {("a", 1): None}),
         (date(2026, 11, 30), datetime(2026, 11, 30), NOON, "2026-11-30"),  # noqa: DTZ001
+        (NOON, NOON.replace(tzinfo=None)),
         (Colour.RED, Colour.BLUE, 1),
         (Point(1.0), Point(1.0, 2.0), {"x": 1.0, "y": 0.0}),
         (np.arange(3), np.arange(3.0), np.arange(3).reshape(3, 1), [0, 1, 2]),

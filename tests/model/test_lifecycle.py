@@ -16,6 +16,7 @@ from queuectl_nb.model.outcome import (
     Lost,
     NotStarted,
     Outcome,
+    Raised,
     Returned,
     Signalled,
     TimedOut,
@@ -29,6 +30,7 @@ FAILURES: list[Outcome] = [
     Signalled(11),
     TimedOut(30),
     NotStarted("no such directory"),
+    Raised("ValueError: bad"),
     Lost("worker-1"),
     Lost("worker-1", "froze", may_overlap=True),
 ]
@@ -105,6 +107,29 @@ def test_backoff() -> None:
     assert settle(Returned(), attempts=2, **facts) == Transition(State.PENDING, 1, 1000.0)
     facts |= {"policy": RetryPolicy(jitter=0.5), "rand": 0.5}
     assert settle(Exited(3), attempts=1, **facts).run_at == 1001.5
+
+
+@pytest.mark.parametrize(("outcome", "used"), [(Raised("bad", final=True), 2), (NotStarted("bad", final=True), 1)])
+def test_final_outcomes(outcome: Outcome, used: int) -> None:
+    """A job that cannot succeed is dead with attempts left; an attempt that could not start is not counted."""
+    went = settle(outcome, attempts=2, policy=RetryPolicy(5), cancel_requested=False, now=1e9, rand=0)
+    assert went == Transition(State.DEAD, used, None, outcome.error, "It cannot succeed")
+
+
+@pytest.mark.parametrize("delay", [0.0, 90.0])
+def test_delay_of_an_exception(delay: float) -> None:
+    """An exception may set the delay before the next attempt, but grants no further attempt."""
+    facts: dict[str, Any] = {"policy": RetryPolicy(2, jitter=1), "cancel_requested": False, "now": 1000.0, "rand": 0.5}
+    outcome = Raised("bad", retry_after=delay)
+    assert settle(outcome, attempts=1, **facts) == Transition(State.FAILED, 1, 1000 + delay, "bad")
+    assert settle(outcome, attempts=2, **facts).state is State.DEAD
+
+
+def test_error_that_was_found() -> None:
+    """The error that was read from the output replaces that of the outcome."""
+    facts: dict[str, Any] = {"attempts": 1, "cancel_requested": False, "now": 1000.0, "rand": 0.0}
+    for policy in (RetryPolicy(1), RetryPolicy(2)):
+        assert settle(Exited(1), policy=policy, error="exit code 1: no file", **facts).error == "exit code 1: no file"
 
 
 def test_transition_without_further_facts() -> None:

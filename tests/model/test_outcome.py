@@ -7,15 +7,20 @@ import pytest
 from queuectl_nb.model.outcome import (
     OUTCOME_CLASSES,
     OUTCOME_NAMES,
+    SUPERVISOR_DIED,
     Cancelled,
     Copied,
     Exited,
     Lost,
     NotStarted,
     Outcome,
+    Raised,
     Returned,
     Signalled,
+    SignalledWorker,
     TimedOut,
+    exit_code,
+    exited,
 )
 
 
@@ -25,6 +30,10 @@ from queuectl_nb.model.outcome import (
         (Exited(0), "succeeded", None),
         (Exited(2), "failed", "exit code 2"),
         (Signalled(9), "failed", "killed by SIGKILL"),
+        (SignalledWorker(15), "failed", "killed because it sent SIGTERM to its worker"),
+        (SignalledWorker(1, "supervisor"), "failed", "killed because it sent SIGHUP to its supervisor"),
+        (Raised("ValueError: bad"), "failed", "ValueError: bad"),
+        (SUPERVISOR_DIED, "returned", "returned: its supervisor died"),
         (NotStarted("no directory"), "not_started", "could not be started: no directory"),
         (Cancelled(), "cancelled", "cancelled by a person"),
         (Returned(), "returned", "returned: its worker was stopped"),
@@ -51,3 +60,15 @@ def test_timeout() -> None:
     outcome = TimedOut(1.5)
     assert outcome.name == "timed_out"
     assert outcome.error == "timed out after 1.5 seconds (raise it with --timeout, or 'queuectl config set timeout')"
+
+
+def test_exit_code() -> None:
+    """Commands that exit and Python jobs that raise have an exit code; what is killed has none."""
+    assert [exit_code(each) for each in (exited(0), exited(7), Raised("bad"), Raised("bad", 3))] == [0, 7, 1, 3]
+    assert [exit_code(each) for each in (Signalled(9), TimedOut(1), Lost("w"), Cancelled())] == [None] * 4
+
+
+def test_an_exception_is_retried() -> None:
+    """Unless it says otherwise, an exception or a failed start allows another attempt after the usual delay."""
+    assert Raised("bad") == Raised("bad", 1, None, final=False)
+    assert NotStarted("bad") == NotStarted("bad", final=False)
