@@ -180,6 +180,8 @@ class LiveCardUpdater:
     def __init__(self) -> None:
         self._cards: dict[str, LiveCard] = {}
         self._lock = threading.Lock()
+        self._updating = threading.Lock()
+        """Held from a comparison of cards with their jobs until those that differ are written."""
         self._wakeup = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -259,18 +261,22 @@ class LiveCardUpdater:
         return poll_delay(time.monotonic() - max(card.changed_at for card in cards), MAX_POLL_S)
 
     def _update(self, cards: Collection[LiveCard], *, running: bool = False) -> None:
-        """Write the cards of changed jobs, and those of running jobs that are due or, with ``running``, all of them."""
-        queues = {id(card.queue): card.queue for card in cards}
-        changed: list[LiveCard] = []
-        for key, queue in queues.items():
-            changed += _changed(queue, [card for card in cards if id(card.queue) == key])
-        clock = time.monotonic()
-        due = [card for card in set(cards).difference(changed) if card.running]
-        minimum = len(due) / MAX_REDRAWS_PER_S
-        due = [card for card in due if running or card.redraw_delay(clock, minimum) <= 0]
-        due.sort(key=lambda card: card.written_at)
-        for card in changed + (due if running else due[:MAX_REDRAWS_PER_S]):
-            card.update()
+        """Write the cards of changed jobs, and those of running jobs that are due or, with ``running``, all of them.
+
+        While another thread does that, wait for it: on return, the cards are those of now.
+        """
+        with self._updating:
+            queues = {id(card.queue): card.queue for card in cards}
+            changed: list[LiveCard] = []
+            for key, queue in queues.items():
+                changed += _changed(queue, [card for card in cards if id(card.queue) == key])
+            clock = time.monotonic()
+            due = [card for card in set(cards).difference(changed) if card.running]
+            minimum = len(due) / MAX_REDRAWS_PER_S
+            due = [card for card in due if running or card.redraw_delay(clock, minimum) <= 0]
+            due.sort(key=lambda card: card.written_at)
+            for card in changed + (due if running else due[:MAX_REDRAWS_PER_S]):
+                card.update()
 
 
 def _changed(queue: Queue, cards: list[LiveCard]) -> list[LiveCard]:

@@ -235,6 +235,36 @@ def test_failing_card(
     assert "completed" in pages[1].texts[-1]
 
 
+def test_refresh_while_a_card_is_written(queue: Queue, manual_worker: ManualWorker, cards: LiveCardUpdater) -> None:
+    """A refresh, which ends a wait, returns when the cards are written, also if another thread writes one."""
+    inside, proceed, done = threading.Event(), threading.Event(), []
+
+    class SlowPage(Page):
+        def write(self, html: str, text: str) -> None:
+            if self.texts:
+                inside.set()
+                proceed.wait(60)
+                done.append("written")
+            super().write(html, text)
+
+    def refresh() -> None:
+        cards.refresh()
+        done.append("refreshed")
+
+    manual_worker.add("a")
+    show(queue, "a", SlowPage(), cards)
+    manual_worker.run("a")
+    threads = [threading.Thread(target=cards.refresh), threading.Thread(target=refresh)]
+    threads[0].start()
+    assert inside.wait(60)
+    threads[1].start()
+    threads[1].join(0.2)  # it would return at once
+    proceed.set()
+    for thread in threads:
+        thread.join(60)
+    assert done == ["written", "refreshed"]
+
+
 def test_stop(queue: Queue, manual_worker: ManualWorker, page: Page, cards: LiveCardUpdater) -> None:
     """After a stop nothing more is written."""
     manual_worker.add("a")
