@@ -14,7 +14,7 @@ from queuectl_nb.engine.control import STOP_SIGNALS, WorkerControl
 from queuectl_nb.engine.events import Events, WorkerEvents
 from queuectl_nb.engine.forked_process import can_fork
 from queuectl_nb.engine.poller import block_signals
-from queuectl_nb.engine.process_tree import become_subreaper, descendants, kill_tree, use_one_heap
+from queuectl_nb.engine.process_tree import become_subreaper, kill_descendants, use_one_heap
 from queuectl_nb.engine.work_buffer import LOCK_TIMEOUT_S
 from queuectl_nb.engine.worker_core import WorkerCore
 from queuectl_nb.model.errors import BadEnvironment, QueuectlError
@@ -147,7 +147,7 @@ def run_worker(config: WorkerConfig) -> int:
             _run_worker(config, events, resources)
     except BaseException as error:
         if config.dask is None:
-            kill_tree(lambda: descendants(os.getpid()))  # no job may run unsupervised
+            kill_descendants()  # no job may run unsupervised
         if not isinstance(error, QueuectlError):
             raise
         kind = "warning" if config.dask is None or config.replaces else "failed"

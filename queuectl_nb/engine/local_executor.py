@@ -248,7 +248,7 @@ class LocalExecutor:
                 if started := self.fork_servers.start(request, shared, output, settings.preload):
                     return started
             except ForkServerFailed:  # it may have forked the job
-                process_tree.kill_tree(lambda: process_tree.descendants(os.getpid()))
+                process_tree.kill_descendants()
         handle = write_request(request, self.spool)
         try:
             path, *arguments = command_line(call, 3)

@@ -37,6 +37,8 @@ _M_ARENA_MAX = -8  # malloc.h
 TOKEN_VARIABLE = "QUEUECTL_ATTEMPT_TOKEN"  # noqa: S105 - a name, not a secret
 MAX_STOP_ROUNDS = 20
 """Maximum number of searches for processes that were forked while others were being stopped."""
+UNINTERRUPTIBLE_S = 1.0
+"""Time for which an exit waits for processes that do not die when they are killed."""
 _NS_PER_S = 1_000_000_000
 
 
@@ -282,3 +284,8 @@ def kill_until_gone(find: Callable[[], list[psutil.Process]], timeout_s: float, 
         reap()
         time.sleep(0.01)
     return True
+
+
+def kill_descendants() -> None:
+    """Kill all descendants of this process, which none of them outlives except in an uninterruptible system call."""
+    kill_until_gone(lambda: descendants(os.getpid()), UNINTERRUPTIBLE_S, lambda: None)

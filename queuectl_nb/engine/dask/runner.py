@@ -27,7 +27,7 @@ from queuectl_nb.engine.executor import CannotStart, NoResources
 from queuectl_nb.engine.heartbeat import boot_clock
 from queuectl_nb.engine.local_executor import LocalExecutor
 from queuectl_nb.engine.poller import Poller, block_signals
-from queuectl_nb.engine.process_tree import become_subreaper, descendants, kill_tree
+from queuectl_nb.engine.process_tree import become_subreaper, kill_descendants
 from queuectl_nb.engine.run_monitor import RunMonitor
 from queuectl_nb.model.outcome import Lost, NotStarted, Returned
 from queuectl_nb.model.settings import Settings
@@ -296,6 +296,6 @@ def run_runner(config: dict[str, Any]) -> int:
     try:
         Runner(channel, spool, executor).work()
     except BaseException:
-        kill_tree(lambda: descendants(os.getpid()))  # leave no process unsupervised
+        kill_descendants()  # leave no process unsupervised
         raise
     return 0
