@@ -135,8 +135,12 @@ def test_display_limit(served: Queue) -> None:
 def test_outputs_of_a_cell_that_is_killed(served: Queue, end: str) -> None:
     """They are kept up to the end."""
     source = "import os, time\nx = 1\ndisplay('a')\ndisplay('b')\n"
-    source += "time.sleep(60)" if end == "timeout" else "os.kill(os.getpid(), 9)"
-    job = run(served, source, timeout=2 if end == "timeout" else 0)
+    source += "print('shown')\ntime.sleep(60)" if end == "timeout" else "os.kill(os.getpid(), 9)"
+    job = enqueue_cell(served, source, max_retries=1, timeout=0)
+    if end == "timeout":
+        until(lambda: "shown" in job.log("stdout"))
+        job.edit(timeout=0.01)
+    job.exception(TIMEOUT_S)
     assert job.state == "dead"
     assert displays(job) == [{"text/plain": "'a'"}, {"text/plain": "'b'"}]
     with pytest.raises(NotFound, match="assigned no variable x; it assigned none"):

@@ -71,7 +71,7 @@ def test_a_timeout_and_a_missing_directory_are_recorded(queue: Queue, tmp_path: 
 
 def test_run_pending_ends_jobs_as_a_worker_does(queue: Queue, tmp_path: Path) -> None:
     """SIGTERM comes first; no process is left, whatever its session; waiting processes are notified."""
-    queue.enqueue("trap 'echo bye; exit' TERM; while :; do sleep 0.05; done", id="slow", timeout=0.3, max_retries=1)
+    queue.enqueue("trap 'echo bye; exit' TERM; while :; do sleep 0.05; done", id="slow", timeout=2, max_retries=1)
     hidden = tmp_path / "hidden"
     queue.enqueue(
         f"setsid sleep 600 >/dev/null 2>&1 & env -i sleep 600 >/dev/null 2>&1 & echo $! > {hidden}; echo hello",

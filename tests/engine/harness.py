@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import psutil
@@ -17,7 +19,6 @@ from queuectl_nb.model.job import JobSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from queuectl_nb.client.pool import WorkerPool
 
@@ -33,37 +34,59 @@ def until(condition: Callable[[], Any], timeout: float = 60.0) -> Any:
     return found
 
 
-class SchedulingDelay:
-    """Measure how long a thread that wakes every 10 ms waits for a core (machine load)."""
+class LoadDelay:
+    """Measure how long threads wait for a core: those of this process, of ``pids`` and of all their descendants.
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
+    Linux counts that for each thread. The sum is more than what a step is late by, if several of them wait at a time.
+    """
+
+    def __init__(self, *pids: int) -> None:
+        self._pids = pids
+        self._waited: dict[str, int] = {}
+        self._first: dict[str, int] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
+    @property
+    def seconds(self) -> float:
+        """The time since the start."""
+        return sum(waited - self._first.get(name, 0) for name, waited in self._waited.items()) / 1e9
+
     def _watch(self) -> None:
-        began = time.monotonic()
-        while not self._over.wait(0.01):
-            now = time.monotonic()
-            self.seconds += max(0.0, now - began - 0.01)
-            began = now
+        while not self._over.wait(0.05):
+            self._measure()
+
+    def _measure(self) -> None:
+        todo = [os.getpid(), *self._pids]
+        while todo:
+            with contextlib.suppress(OSError):
+                for task in Path(f"/proc/{todo.pop()}/task").iterdir():
+                    self._waited[str(task)] = int((task / "schedstat").read_bytes().split()[1])
+                    todo += [int(child) for child in (task / "children").read_bytes().split()]
 
     def __enter__(self) -> Self:
+        self._measure()
+        self._first = dict(self._waited)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
+        self._measure()
 
 
 @contextlib.contextmanager
-def within(limit_s: float) -> Iterator[None]:
-    """Check that the block takes less than ``limit_s`` seconds, apart from delays by the load of the machine."""
+def within(limit_s: float, *pids: int) -> Iterator[None]:
+    """Check that the block takes less than ``limit_s`` seconds, apart from delays by the load of the machine.
+
+    ``pids`` are processes that work on it besides the descendants of this one.
+    """
     began = time.monotonic()
-    with SchedulingDelay() as delay:
+    with LoadDelay(*pids) as delay:
         yield
-    assert time.monotonic() - began - delay.seconds < limit_s
+        took = time.monotonic() - began
+    assert took - delay.seconds < limit_s, f"{took:.1f} s, of which {delay.seconds:.1f} s without a core"
 
 
 def fill_disk(ballast: Path) -> None:
@@ -151,6 +174,12 @@ class WorkerHarness:
         for process in job_processes(self.path):
             with contextlib.suppress(psutil.Error):
                 process.kill()
+
+
+def time_out(job: Job, path: Path) -> None:
+    """Set the job's timeout to what is over, once its command has written the file ``path``."""
+    read_pid(path)
+    job.edit(timeout=0.01)
 
 
 def alive(pid: int) -> bool:

@@ -19,7 +19,7 @@ from queuectl_nb.store.cells import read_displays
 from tests.client.cells import enqueue_cell
 from tests.client.test_notebook import write
 from tests.engine.dask_processes import start_cluster
-from tests.engine.harness import WorkerHarness, alive, job_processes, read_pid, until
+from tests.engine.harness import WorkerHarness, alive, job_processes, read_pid, time_out, until
 from tests.engine.simulated import SimulatedDispatcher
 from tests.engine.test_termination import NASTY
 
@@ -285,15 +285,18 @@ def test_artifacts(harness: WorkerHarness, size: int) -> None:
     until(lambda: not os.path.lexists(found.folder))
 
 
-def test_artifacts_of_a_timeout(harness: WorkerHarness) -> None:
+def test_artifacts_of_a_timeout(harness: WorkerHarness, tmp_path: Path) -> None:
     """What a command has left when its time is over is kept; over the limit it is not, and said."""
-    command = "cd $QUEUECTL_ARTIFACTS; echo x > small; head -c 100000 /dev/zero > large; sleep 60"
+    left = tmp_path / "left"
+    command = f"cd $QUEUECTL_ARTIFACTS; echo x > small; head -c 100000 /dev/zero > large; echo $$ > {left}; sleep 60"
     harness.queue.set("artifact_limit", 50_000)
+    job = harness.add(command, timeout=0, max_retries=1)
     try:
-        job, attempt = run_once(harness, command, timeout=0.5)
+        time_out(job, left)
+        job.wait(timeout=60)
     finally:
         harness.queue.unset("artifact_limit")
-    assert attempt.outcome == "timed_out"
+    assert harness.outcomes(job) == ["timed_out"]
     assert [*job.artifacts] == ["small"]
     note = find_artifacts(harness.queue.store, job.id).note
     assert note == "1 artifact was not kept: over artifact_limit of 50000 bytes (1)"
@@ -389,8 +392,10 @@ def test_running_attempt_has_its_pid(harness: WorkerHarness, tmp_path: Path) -> 
 def test_timeout_kills_all_processes(harness: WorkerHarness, name: str, tmp_path: Path) -> None:
     """After the timeout no process of the command is left, however it hides."""
     first = tmp_path / "pid"
-    job, attempt = run_once(harness, f"echo $$ > {first}; {NASTY[name]}", timeout=0.5)
-    assert (job.state, attempt.outcome) == (State.DEAD, "timed_out")
+    job = harness.add(f"echo $$ > {first}; {NASTY[name]}", timeout=0, max_retries=1)
+    time_out(job, first)
+    job.wait(timeout=60)
+    assert (job.state, harness.outcomes(job)) == (State.DEAD, ["timed_out"])
     assert "--timeout" in job.error
     assert not alive(read_pid(first))
     assert job_processes(harness.path) == []

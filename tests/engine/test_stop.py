@@ -145,7 +145,7 @@ def test_starter_ends_on_a_full_disk(full_disk: FullDisk) -> None:
     """The pool of a killed starter ends, and the next workers record the results."""
     starter, pool = start_in_another_process(full_disk.harness, "with")
     full_disk.end_job()
-    with within(LIMIT_S):
+    with within(LIMIT_S, pool):
         starter.kill()
         starter.wait(60)
         until(lambda: not alive(pool))

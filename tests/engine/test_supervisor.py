@@ -262,7 +262,7 @@ def test_pool_ends_with_its_starter(harness: WorkerHarness, tmp_path: Path, numb
     shell = read_pid(first)
     process.send_signal(number)
     process.wait(60)
-    with within(5):
+    with within(5, pool):
         until(lambda: not alive(pool))
     assert not alive(shell)
     assert job_processes(harness.path) == []

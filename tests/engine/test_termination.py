@@ -10,8 +10,9 @@ import psutil
 import pytest
 
 from queuectl_nb.client.workers import list_workers
+from queuectl_nb.engine.control import POLL_INTERVAL_S
 from queuectl_nb.model.state import State
-from tests.engine.harness import SchedulingDelay, alive, job_processes, read_pid, until
+from tests.engine.harness import alive, job_processes, read_pid, time_out, until, within
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,16 +37,13 @@ NASTY = {
 def test_timeout_kills_all_processes_in_time(harness: WorkerHarness, name: str, tmp_path: Path) -> None:
     """A job is over after timeout + grace + 1 second, and none of its processes is left."""
     first = tmp_path / "pid"
-    job = harness.add(f"echo $$ > {first}; {NASTY[name]}", timeout=0.5, max_retries=1)
+    job = harness.add(f"echo $$ > {first}; {NASTY[name]}", timeout=0, max_retries=1)
     pool = harness.start()
     shell = read_pid(first)
-    started_at = job.refresh().started_at
-    with SchedulingDelay() as delay:
+    with within(POLL_INTERVAL_S + 0.3 + 1):
+        time_out(job, first)
         job.wait(timeout=60)
-    attempt = job.history[0]
-    assert (job.state, attempt.outcome) == (State.DEAD, "timed_out")
-    assert attempt.finished_at is not None
-    assert attempt.finished_at - started_at < 0.5 + 0.3 + 1 + delay.seconds
+    assert (job.state, job.history[0].outcome) == (State.DEAD, "timed_out")
     assert "--timeout" in job.error
     assert not alive(shell)
     assert job_processes(harness.path) == []
@@ -62,11 +60,14 @@ def children(pid: int) -> list[int]:
 def test_job_can_clean_up_on_sigterm(harness: WorkerHarness, tmp_path: Path) -> None:
     """SIGTERM comes first: a job that exits within the grace has time to clean up."""
     harness.queue.set("kill_grace", 10)
-    done = tmp_path / "cleaned"
+    first, done = tmp_path / "pid", tmp_path / "cleaned"
     job = harness.add(
-        f"trap 'sleep 0.2; touch {done}; exit 0' TERM; while :; do sleep 0.05; done", timeout=0.5, max_retries=1
+        f"trap 'sleep 0.2; touch {done}; exit 0' TERM; echo $$ > {first}; while :; do sleep 0.05; done",
+        timeout=0,
+        max_retries=1,
     )
     harness.start()
+    time_out(job, first)
     job.wait(timeout=60)
     assert harness.outcomes(job) == ["timed_out"]
     assert done.exists()

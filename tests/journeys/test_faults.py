@@ -96,7 +96,7 @@ def test_pool_ends_with_its_starter_while_the_file_is_locked(
     lock_file(True)
     starter.kill()
     starter.wait(60)
-    with within(5):
+    with within(5, pool):
         until(lambda: not alive(pool))
     assert not alive(shell)
     lock_file(False)

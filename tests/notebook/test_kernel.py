@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.client.workers import list_workers
-from tests.engine.harness import alive, job_processes, until
+from tests.engine.harness import alive, job_processes, until, within
 from tests.notebook.kernels import Kernel
 
 if TYPE_CHECKING:
@@ -74,16 +74,18 @@ WAYS: dict[str, Callable[[Kernel], object]] = {
 def test_pool_ends_with_the_kernel(kernel: Kernel, queue: Queue, way: str, kernel_round: int) -> None:
     """Within five seconds no process is left, and the job is returned without using an attempt."""
     job = running_job(kernel, queue)
-    worker = list_workers(queue.store)[0]["pid"]
+    worker = queue.store.workers.list_all()[0]
+    pid = worker.pid or 0
     died = kernel.pid
     WAYS[way](kernel)
     until(lambda: not alive(died))
     began = time.monotonic()
-    until(lambda: not alive(worker) and not job_processes(queue.path), ENDS)
-    gone = time.monotonic() - began
-    until(lambda: job.state == "pending", ENDS)
+    with within(ENDS, worker.pool):
+        until(lambda: not alive(pid) and not job_processes(queue.path))
+        gone = time.monotonic() - began
+    until(lambda: job.state == "pending")
     assert job.attempts == 0
-    until(lambda: list_workers(queue.store) == [], ENDS)
+    until(lambda: list_workers(queue.store) == [])
     print(f"{way}, round {kernel_round}: all gone after {gone:.2f} s")  # noqa: T201 - the figure that a soak is for
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import threading
+import time
+from typing import Any, Self
 
 import pytest
-
-from tests.engine.harness import SchedulingDelay
 
 WRITERS = 16
 
@@ -39,6 +39,30 @@ while time.monotonic() < end:
 claims.settle_and_claim(released=[each.lease for each in ended], settings=settings, now=time.time(), rand=0)
 print(longest, writes, done)
 """
+
+
+class SchedulingDelay:
+    """Measure how long a thread that wakes every 10 ms waits for a core (machine load)."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def _watch(self) -> None:
+        began = time.monotonic()
+        while not self._over.wait(0.01):
+            now = time.monotonic()
+            self.seconds += max(0.0, now - began - 0.01)
+            began = now
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
 
 
 @pytest.mark.parametrize("seconds", [3, pytest.param(60, marks=pytest.mark.soak)])

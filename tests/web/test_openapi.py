@@ -81,7 +81,7 @@ def test_responses_match_their_schemas(description: dict[str, Any], server: WebS
     harness.queue.set("backoff_base", "1000")
     leave = """echo x > $QUEUECTL_ARTIFACTS/x; echo '{"loss": 1, "progress": 0.5}' > $QUEUECTL_METRICS;"""
     harness.add(f"{leave} echo hello; exit 2", id="a", tags=["t"], max_retries=2)
-    harness.add(f"{leave} echo '[1]' > $QUEUECTL_RESULT", id="b", timeout=1.5)
+    harness.add(f"{leave} echo '[1]' > $QUEUECTL_RESULT", id="b", timeout=59.5)
     harness.add(f"{leave} sleep 60", id="c", after=["b"])
     harness.start()
     until(lambda: harness.queue.store.reader.counts()[State.FAILED] and harness.queue.job("c").metrics)
