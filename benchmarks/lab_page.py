@@ -1,7 +1,7 @@
 """A notebook in JupyterLab and Chromium: CPU of all processes of the browser, and bytes from the server.
 
-Cards of 200 jobs, 50 of which run and print a line a second; and a dashboard of a queue that has run a job a second
-for a quarter of an hour.
+Cards of 200 jobs, 50 of which run and print a line a second; a dashboard of a queue that has run a job a second for a
+quarter of an hour; and the card of a batch of 1,000 jobs of which 50 finish a second, also the CPU of its kernel.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, WebSocket
 
 TARGET_CARDS, TARGET_DASHBOARD, TARGET_BYTES = 0.25, 0.08, 1_000_000
+TARGET_BATCH, TARGET_KERNEL = 0.08, 0.03
+BATCH_WORKERS, BATCH_COMMAND = 6, "sleep 0.1"
+"""About 50 jobs a second."""
 HISTORY_S = 900
 SETTLE_MS = 12_000
 SHOW = """\
@@ -39,6 +42,7 @@ for job_id in {}:
     display(Queue().job(job_id))
 """
 """A cell that displays jobs."""
+SHOW_BATCH = "from queuectl_nb import Queue\nQueue({!r}).batch(tag='sweep')"
 
 
 class Jobs:
@@ -110,12 +114,24 @@ class Meter:
         return share, (self._received - received) * 10 // seconds
 
     @staticmethod
-    def _cpu_seconds() -> float:
+    def _cpu_seconds(mark: str = "chrom") -> float:
+        """Return the CPU seconds of the child processes whose command line contains ``mark``."""
         seconds = 0.0
         for each in psutil.Process().children(recursive=True):
             with suppress(psutil.NoSuchProcess):
-                seconds += sum(each.cpu_times()[:2]) if "chrom" in each.name() else 0
+                seconds += sum(each.cpu_times()[:2]) if any(mark in word for word in each.cmdline()) else 0
         return seconds
+
+    def batch(self, queue: Queue, jobs: int, seconds: int) -> tuple[float, float, float]:
+        """Show a batch while its jobs run; return the shares of the browser and of the kernel, and jobs per second."""
+        queue.enqueue_many([{"command": BATCH_COMMAND}] * jobs, tags=["sweep"])
+        notebook = self.open(SHOW_BATCH.format(str(queue.path)))
+        with queue.start_workers(BATCH_WORKERS, on_event=lambda _: None):
+            notebook.page.wait_for_timeout(2_000)
+            done, kernel = queue.status()["count"]["completed"], self._cpu_seconds("ipykernel")
+            share, _ = self.measure(notebook, seconds)
+            rate = (queue.status()["count"]["completed"] - done) / seconds
+            return share, (self._cpu_seconds("ipykernel") - kernel) / seconds, rate
 
 
 def run(args: argparse.Namespace) -> list[measure.Row]:
@@ -140,7 +156,12 @@ def run(args: argparse.Namespace) -> list[measure.Row]:
         with other.start_workers(1, on_event=lambda _: None):
             notebook = meter.open(*cells(other))
             still, _ = meter.measure(notebook, args.seconds)
-            dashboard, _ = meter.measure(notebook, 2 * args.seconds, lambda: other.enqueue("true"))
+            other.enqueue_many([{"command": "sleep 0.95"}] * 4 * args.seconds)  # with an estimate of the time left
+            dashboard, _ = meter.measure(notebook, 2 * args.seconds)
+        notebook.page.close()
+
+        third = stack.enter_context(closing(Queue(home / "third.db")))
+        batch, kernel, rate = meter.batch(third, args.batch, args.seconds)
     what = f"{args.cards} cards, {args.running} of running jobs"
     return [
         measure.Row(f"{what}: the browser", f"{cards:.1%}", "≤ 25 % of a core", cards <= TARGET_CARDS),
@@ -152,12 +173,20 @@ def run(args: argparse.Namespace) -> list[measure.Row]:
             dashboard <= TARGET_DASHBOARD,
             f"without jobs {still:.1%}",
         ),
+        measure.Row(
+            f"card of a batch of {args.batch:,} jobs: the browser",
+            f"{batch:.1%}",
+            "≤ 8 % of a core",
+            batch <= TARGET_BATCH,
+            f"{rate:.0f} jobs a second",
+        ),
+        measure.Row("the same: the kernel", f"{kernel:.1%}", "≤ 3 % of a core", kernel <= TARGET_KERNEL),
     ]
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    return measure.options(__doc__, cards=200, running=50, seconds=10)
+    return measure.options(__doc__, cards=200, running=50, batch=1_000, seconds=10)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ __all__ = [
     "notify_workers",
     "preview",
     "prune",
+    "report_progress",
     "retry",
 ]
 
@@ -65,7 +66,7 @@ def retry(store: Store, chosen: Chosen, action: str = "retry") -> list[str]:
         from queuectl_nb.store.selections import retry_selected  # not loaded by an enqueue
 
         changed = list[str]()
-        with _report_progress(lambda: len(changed), "moved back to the queue"):
+        with report_progress(lambda: len(changed), "moved back to the queue"):
             for ids in retry_selected(store.db, chosen, time.time(), action):
                 changed += ids
     notify_idle_worker(store)
@@ -86,7 +87,7 @@ def cancel(store: Store, chosen: Chosen) -> list[str]:
     else:
         from queuectl_nb.store.selections import cancel_selected
 
-        with _report_progress(lambda: len(changed), "cancelled"):
+        with report_progress(lambda: len(changed), "cancelled"):
             for ids, of_these in cancel_selected(store.db, chosen, time.time()):
                 changed += ids
                 running += of_these
@@ -128,7 +129,7 @@ def _await_cancel(store: Store, ids: list[str]) -> dict[str, State]:
 def delete(store: Store, chosen: Chosen, action: str = "delete") -> list[str]:
     """Delete jobs that are not running, with their history and files; ``dlq purge``: only dead ones. Return the ids."""
     deleted = list[str]()
-    with _report_progress(lambda: len(deleted), "removed"), _removed_output(store) as tokens:
+    with report_progress(lambda: len(deleted), "removed"), _removed_output(store) as tokens:
         if isinstance(chosen, list):
             tokens.extend(store.jobs.delete(chosen, time.time(), action))
             deleted = list(dict.fromkeys(chosen))
@@ -165,7 +166,7 @@ def prune(
         raise BadInput("older_than must be given, such as --older-than 7d; only --vacuum alone works without it")
     if dry_run:
         return (0 if older_than is None else store.jobs.count_old(older_than, time.time(), state)), 0
-    with _report_progress(lambda: removed, "removed"):
+    with report_progress(lambda: removed, "removed"):
         with _removed_output(store) as tokens:
             if older_than is not None:
                 for number, of_each in store.jobs.prune(older_than, time.time(), state):
@@ -179,7 +180,7 @@ def prune(
 
 
 @contextlib.contextmanager
-def _report_progress(count: Callable[[], int], done: str) -> Iterator[None]:
+def report_progress(count: Callable[[], int], done: str) -> Iterator[None]:
     """Let the error of an action in several transactions say how many jobs those before have changed."""
     try:
         yield

@@ -31,14 +31,18 @@ class QueueControl(QueueData):
     refused. Methods return the ids of the jobs, and with ``dry_run`` only these.
     """
 
-    def edit(self, *jobs: Jobs, **changes: Any) -> list[str]:
-        """Change fields of jobs that have not finished, all or none, and return the ids.
+    def edit(self, *jobs: Jobs, dry_run: bool = False, **changes: Any) -> list[str]:
+        """Change fields of jobs that have not finished, and return the ids.
 
         Waiting jobs take ``command``, ``priority``, ``timeout``, ``max_retries``, ``delay``, ``run_at``, ``queue``,
         ``tags``, ``after`` and ``after_any``, as of :meth:`~queuectl_nb.Queue.enqueue`; lists replace the old ones, and
         an empty one removes them. Running jobs take only ``priority``, ``timeout`` and ``max_retries``. A new timeout
         counts from the start of the running attempt; on dask, from the next attempt on. The key of a job that was made
         of its command is made again.
+
+        Jobs are given, and changed all or none; or selected by ``state``, ``in_queue``, ``with_tag``, ``error`` and
+        ``search``: ``q.edit(with_tag="sweep", timeout="2h")``. These keywords are those of other methods, except that
+        ``queue`` and ``tags`` are new values here.
 
         Raises
         ------
@@ -49,7 +53,7 @@ class QueueControl(QueueData):
         """
         from queuectl_nb.client.edit import edit
 
-        return edit(self.store, arguments.parse_ids(jobs), changes)
+        return edit(self.store, jobs, changes, dry_run=dry_run)
 
     def retry(self, *jobs: Jobs, dry_run: bool = False, **selection: Unpack[Selection]) -> list[str]:
         """Run failed, dead, cancelled or completed jobs again now.

@@ -6,24 +6,35 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.commands.ack import Done, jobs_data
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import QUEUE, TextParam, find_ids, job_id_type
-from queuectl_nb.model.state import ALLOWED_STATES
+from queuectl_nb.commands.selection import OPTIONS, change_options, changed, choose, lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from queuectl_nb.commands.ack import Done
     from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 
-EXAMPLES = ("queuectl edit job-1 --timeout 2h", 'queuectl edit job-1 job-2 --priority 5 --after ""')
+EXAMPLES = (
+    "queuectl edit job-1 --timeout 2h",
+    'queuectl edit job-1 job-2 --priority 5 --after ""',
+    "queuectl edit --with-tag sweep --state pending --queue gpu",
+)
+SELECTION = {
+    "state": OPTIONS["state"],
+    "in_queue": click.option("--in-queue", type=QUEUE, help="Only jobs of this queue."),
+    "with_tag": click.option("--with-tag", type=TextParam("TAG"), help="Only jobs with this tag."),
+    "error": OPTIONS["error"],
+    "search": OPTIONS["search"],
+}
+"""Named otherwise than in other commands where ``--queue`` and ``--tag`` are new values."""
 _LISTS = ("tags", "after", "after_any")
 
 
 @queuectl_command("edit", examples=EXAMPLES)
-@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=job_id_type(ALLOWED_STATES["edit"]))
 @click.option("-c", "--command", type=TextParam("COMMAND"), help="New command.")
 @click.option("-p", "--priority", type=TextParam("N"), help="New priority; also of running jobs.")
 @click.option("--delay", type=TextParam("DURATION"), help="Do not start before this time has passed from now.")
@@ -42,19 +53,21 @@ _LISTS = ("tags", "after", "after_any")
 @click.option(
     "--after-any", type=job_id_type(), multiple=True, help='Replace what must finish first; repeatable, "" removes all.'
 )
-def command(context: Context, /, *, ids: Sequence[str], **options: Any) -> Done:
+@change_options("edit", SELECTION)
+def command(context: Context, /, *, ids: Sequence[str], dry_run: bool, **options: Any) -> Done:
     """Change jobs that have not finished.
 
     Running jobs take only --priority, --timeout and --max-retries. A new timeout counts from the start of the running
-    attempt; on dask, it is used from the next attempt on. Several ids: all or none.
+    attempt; on dask, it is used from the next attempt on. Several ids: all or none. --queue and --tag are new values;
+    --in-queue and --with-tag select jobs.
     """
     queue = context.queue()
+    chosen = choose(queue, ids, {name: options.pop(name) for name in SELECTION}, required=True)
     changes = {name: value for name, value in options.items() if value not in (None, ())}
     for name in _LISTS:
         if name in changes:
             changes[name] = [each for each in changes[name] if each]
     for name in {"after", "after_any"}.intersection(changes):
         changes[name] = find_ids(queue, changes[name])
-    changed = queue.edit(find_ids(queue, ids), **changes)
-    lines = [f"Job {job_id} edited." for job_id in changed]
-    return Done(lines, lambda: jobs_data(queue, changed), lambda: queue.jobs(ids=changed))
+    ids = queue.edit(*chosen.ids, dry_run=dry_run, **chosen.selection, **changes)
+    return changed(queue, ids, lines_of(ids, "edited", each=bool(chosen.ids), dry_run=dry_run))

@@ -12,12 +12,12 @@ from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.state import ALLOWED_STATES, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.client.selection import Selection
 
-__all__ = ["Chosen", "change_options", "changed", "choose", "lines_of", "selection_options"]
+__all__ = ["OPTIONS", "Chosen", "change_options", "changed", "choose", "lines_of", "selection_options"]
 
 OPTIONS = {
     "state": click.option(
@@ -32,22 +32,26 @@ OPTIONS = {
 }
 
 
-def selection_options(states: Iterable[State] = State) -> Callable[[click.decorators.FC], click.decorators.FC]:
+def selection_options(
+    states: Iterable[State] = State, options: Mapping[str, Callable[[Any], Any]] = OPTIONS
+) -> Callable[[click.decorators.FC], click.decorators.FC]:
     """Add the argument ``ids``, which completes the ids of jobs in ``states``, and the options of a selection."""
     ids = click.argument("ids", metavar="[ID...]", nargs=-1, type=job_id_type(states))
 
     def add(function: click.decorators.FC) -> click.decorators.FC:
-        for option in reversed([ids, *OPTIONS.values()]):
+        for option in reversed([ids, *options.values()]):
             function = option(function)
         return function
 
     return add
 
 
-def change_options(action: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
+def change_options(
+    action: str, options: Mapping[str, Callable[[Any], Any]] = OPTIONS
+) -> Callable[[click.decorators.FC], click.decorators.FC]:
     """Add the options of :func:`selection_options` for jobs that allow ``action``, and ``--dry-run``."""
     dry_run = click.option("--dry-run", is_flag=True, help="Change nothing; show how many jobs would be changed.")
-    return lambda function: selection_options(ALLOWED_STATES[action])(dry_run(function))
+    return lambda function: selection_options(ALLOWED_STATES[action], options)(dry_run(function))
 
 
 class Chosen(NamedTuple):
@@ -61,12 +65,15 @@ def choose(queue: Queue, ids: Iterable[str], selection: dict[str, Any], *, requi
     """Return what was given; raise ``BadInput`` for ids and a selection, and if one is ``required``, for neither."""
     given = {name: value for name, value in selection.items() if value not in (None, ())}
     found = Chosen(find_ids(queue, ids), cast("Selection", given))
-    options = ", ".join(f"--{name}" for name in OPTIONS)
     if found.ids and found.selection:
-        raise BadInput(f"give ids or a selection ({', '.join(f'--{name}' for name in found.selection)}), not both")
+        raise BadInput(f"give ids or a selection ({_option_names(given)}), not both")
     if required and not found.ids and not found.selection:
-        raise BadInput(f"give the ids of jobs, or select them with {options}")
+        raise BadInput(f"give the ids of jobs, or select them with {_option_names(selection)}")
     return found
+
+
+def _option_names(selection: Iterable[str]) -> str:
+    return ", ".join(f"--{name.replace('_', '-')}" for name in selection)
 
 
 def changed(queue: Queue, ids: Sequence[str], lines: Sequence[str]) -> Done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +31,24 @@ _RECORDED = (*_FIELDS, "after_any", "key")
 _LISTS = ("tags", "after", "after_any")
 
 
-def edit_jobs(
-    db: Database, ids: Sequence[str], changes: Mapping[str, Any], now: float, boottime: BootTime = WALL_CLOCK_ONLY
-) -> set[str]:
-    """Change the validated fields ``changes`` of all jobs, or of none; return the workers that run some of them.
+class _Undo(Exception):
+    """Ends the transaction of a dry run without an effect."""
 
-    A job whose dependencies change becomes blocked or pending.
+
+def edit_jobs(  # noqa: PLR0913 - the choices of the caller
+    db: Database,
+    ids: Sequence[str],
+    changes: Mapping[str, Any],
+    now: float,
+    boottime: BootTime = WALL_CLOCK_ONLY,
+    *,
+    selected: bool = False,
+    dry_run: bool = False,
+) -> tuple[list[str], set[str]]:
+    """Change the validated fields ``changes`` of all jobs, or of none; return their ids and the workers that run some.
+
+    A job whose dependencies change becomes blocked or pending. ``selected``: jobs that are gone or in no state for the
+    changes are left out. A dry run does everything and undoes it.
 
     Raises
     ------
@@ -47,13 +60,19 @@ def edit_jobs(
     BadInput
         Jobs would wait for each other, a job that is no command gets one, or another job does the same work.
     """
-    with db.write() as connection:
+    jobs: list[dict[str, Any]] = []
+    with contextlib.suppress(_Undo), db.write() as connection:
         if boottime.seconds is not None:
             record_boot(connection, boottime.boot)
-        jobs = [_load(connection, job_id, changes) for job_id in ids]
+        for job_id in ids:
+            with contextlib.suppress(*((NotFound, WrongState) if selected else ())):
+                jobs.append(_load(connection, job_id, changes))
         for job in jobs:
             _edit(connection, job, changes, now, boottime)
-    return {job["worker"] for job in jobs if job["state"] == State.PROCESSING and job["worker"]}
+        if dry_run:
+            raise _Undo
+    running = {job["worker"] for job in jobs if job["state"] == State.PROCESSING and job["worker"]}
+    return [job["id"] for job in jobs], running
 
 
 def read_edits(db: Database, job_id: str) -> list[dict[str, Any]]:
@@ -67,8 +86,8 @@ def _load(connection: sqlite3.Connection, job_id: str, changes: Mapping[str, Any
     if row is None:
         raise not_found(connection, job_id)
     job = dict(zip(_COLUMNS, row, strict=True))
-    any_end = {name for (name,) in connection.execute(Q.any_end_of, {"id": job_id})}
     others = json.loads(job["after"])
+    any_end = {name for (name,) in connection.execute(Q.any_end_of, {"id": job_id})} if others else set()
     job |= {"tags": json.loads(job["tags"]), "after": [name for name in others if name not in any_end]}
     job["after_any"] = [name for name in others if name in any_end]
     job["state"] = state = State(job["state"])

@@ -7,10 +7,11 @@ a state that does not allow the action are left out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.state import ALLOWED_STATES, State
 from queuectl_nb.store.dependencies import UNMEETABLE, unmet_dependencies
+from queuectl_nb.store.edit import edit_jobs
 from queuectl_nb.store.jobs import (
     JobRef,
     RunningJob,
@@ -23,14 +24,15 @@ from queuectl_nb.store.jobs import (
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from queuectl_nb.store.boot_time import BootTime
     from queuectl_nb.store.connection import Database
     from queuectl_nb.store.job_filter import Filter
 
-__all__ = ["cancel_selected", "delete_selected", "retry_selected", "select_jobs"]
+__all__ = ["cancel_selected", "delete_selected", "edit_selected", "retry_selected", "select_jobs"]
 
-BATCH_JOBS = 1000
+BATCH_JOBS, EDITED_JOBS = 1000, 200
 """Jobs per transaction: about ten milliseconds."""
 
 
@@ -100,12 +102,21 @@ def delete_selected(
         yield [job.id for job in jobs], tokens
 
 
+def edit_selected(  # noqa: PLR0913 - those of edit_jobs
+    db: Database, job_filter: Filter, changes: Mapping[str, Any], now: float, boottime: BootTime, *, dry_run: bool
+) -> Iterator[tuple[list[str], set[str]]]:
+    """Change fields of the jobs of a filter; yield the ids of each transaction, and the workers of running ones."""
+    for batch in _batches(select_jobs(db, job_filter, "edit"), EDITED_JOBS):
+        yield edit_jobs(db, [job.id for job in batch], changes, now, boottime, selected=True, dry_run=dry_run)
+
+
 def _reload(connection: sqlite3.Connection, batch: Sequence[JobRef], job_filter: Filter, action: str) -> list[JobRef]:
     """Return the jobs of a batch that still exist in a state for ``action``."""
     allowed = _allowed_states(job_filter, action)
     return [job for job in load_jobs(connection, [job.id for job in batch]).values() if job.state in allowed]
 
 
-def _batches(jobs: Sequence[JobRef]) -> Iterator[Sequence[JobRef]]:
-    for start in range(0, len(jobs), BATCH_JOBS):
-        yield jobs[start : start + BATCH_JOBS]
+def _batches(jobs: Sequence[JobRef], size: int | None = None) -> Iterator[Sequence[JobRef]]:
+    size = size or BATCH_JOBS
+    for start in range(0, len(jobs), size):
+        yield jobs[start : start + size]

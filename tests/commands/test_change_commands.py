@@ -10,10 +10,11 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pytest
 
 from queuectl_nb.client import Queue
-from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.model.errors import BadEnvironment, BadInput
 from queuectl_nb.store import jobs, selections
 from queuectl_nb.store.connection import Database
 
@@ -237,6 +238,36 @@ def test_edit(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     ]
     assert run("edit", "b", "--after", "").exit_code == 0
     assert states(manual_worker.queue)["b"] == "pending"
+
+
+def test_edit_selection(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """Jobs in no state for the change are left out; ``--dry-run`` says how many jobs would be, and only that."""
+    queue = manual_worker.queue
+    manual_worker.add("running", tags=["sweep"], priority=1)
+    manual_worker.claim("running")
+    manual_worker.add("done", tags=["sweep"])
+    manual_worker.run("done")
+    manual_worker.add("a", "b", tags=["sweep"])
+    manual_worker.add("other")
+    before = queue.jobs().drop(columns="ran")
+    words = ("edit", "--with-tag", "sweep", "--queue", "gpu", "--tag", "new")
+    assert run(*words, "--dry-run").stdout == "2 jobs would be edited.\n"
+    assert run("edit", "a", "--priority", "2", "--dry-run").stdout == "1 job would be edited.\n"
+    assert run("edit", "done", "--priority", "2", "--dry-run").exit_code == 5
+    pd.testing.assert_frame_equal(queue.jobs().drop(columns="ran"), before)
+    assert run(*words).stdout == "2 jobs edited.\n"
+    assert run(*words).stdout == "No jobs match.\n"
+    assert {job.queue for job in queue.batch(tag="new")} == {"gpu"}
+    assert queue.edit(in_queue="gpu", search="a", queue="cpu") == ["a"]
+    assert sorted(queue.edit(with_tag="sweep", timeout=60, dry_run=True)) == ["running"]
+    assert queue.edit(state="pending", timeout="1h") == ["other", "b", "a"]
+    for given in ({"with_tag": "sweep"}, {"with_tag": "", "priority": 1}, {"tag": "sweep", "priority": 1}):
+        with pytest.raises(BadInput):
+            queue.edit(**given)
+    with pytest.raises(BadInput, match="give jobs or a selection"):
+        queue.edit("a", with_tag="new", priority=1)
+    ran = run("edit", "--tag", "new", "--priority", "1")
+    assert (ran.exit_code, "--state, --in-queue, --with-tag, --error, --search" in ran.stderr) == (2, True)
 
 
 def test_edit_refuses(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:

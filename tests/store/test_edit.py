@@ -25,7 +25,7 @@ CHANGES: dict[str, Any] = {
 
 
 def _edit(harness: Any, *ids: str, **changes: Any) -> set[str]:
-    return edit_jobs(harness.store.db, ids, changes, harness.now, harness.boottime)
+    return edit_jobs(harness.store.db, ids, changes, harness.now, harness.boottime)[1]
 
 
 def _all_rows(harness: Any) -> list[Any]:
