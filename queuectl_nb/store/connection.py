@@ -80,7 +80,6 @@ class Database:
         if not is_current:
             with self.write_lock.request(self.lock_timeout_s):
                 schema.ensure_schema(connection, self.path, journal)
-        self._is_wal = wal
         if wal:
             self._pool.protect()
 
@@ -122,7 +121,7 @@ class Database:
     def new_pool(self, connect: Callable[[], sqlite3.Connection]) -> ConnectionPool:
         """Return a pool of further connections to the file, which are opened by ``connect``."""
         pool = ConnectionPool(str(self.file), self.identity, connect)
-        if self._is_wal:
+        if self._pool.is_protected:
             pool.protect()
         return pool
 

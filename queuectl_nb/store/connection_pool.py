@@ -84,7 +84,7 @@ class ConnectionPool:
         self._file_id = file_id
         self._connect = connect
         self.thread_state = ThreadState()
-        self._protected = False
+        self.is_protected = False
         self._open: dict[sqlite3.Connection, threading.Thread] = {}
         _pools.add(self)
         weakref.finalize(self, _close_all, self._open)
@@ -110,13 +110,13 @@ class ConnectionPool:
         found = self.thread_state.connection = self._connect()
         self._open[found] = threading.current_thread()
         self.thread_state.number = next(_numbers)
-        if self._protected:
+        if self.is_protected:
             SharedLocks.acquire(found, self._path, self._file_id)
         return found
 
     def protect(self) -> None:
         """Hold the locks on the files of a write-ahead log for all connections, from now on."""
-        self._protected = True
+        self.is_protected = True
         for connection in self._open:
             SharedLocks.acquire(connection, self._path, self._file_id)
 

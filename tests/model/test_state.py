@@ -99,6 +99,7 @@ def test_illegal_transition(old: State, new: State) -> None:
 TAKEN = {
     "retry": {State.FAILED, State.DEAD, State.CANCELLED, State.COMPLETED},
     "cancel": {State.PENDING, State.PROCESSING, State.FAILED, State.BLOCKED},
+    "edit": {State.PENDING, State.PROCESSING, State.FAILED, State.BLOCKED},
     "delete": set(State) - {State.PROCESSING},
     "dlq retry": {State.DEAD},
     "dlq purge": {State.DEAD},

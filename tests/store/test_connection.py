@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ import pytest
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.state import State
+from queuectl_nb.store.connection_pool import in_use
 from queuectl_nb.store.store import Store
 from tests.store.stored_jobs import add_job, job_ids
 
@@ -138,6 +140,21 @@ def test_fork_during_a_write_of_another_thread(store: Store) -> None:
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 7
     assert (store.settings.read().timeout, store.settings.read().lease) == (7, 20)
+
+
+def test_connections_of_another_pool_keep_the_log(store: Store) -> None:
+    """They hold the locks that a copy of the file does not drop: another process does not delete the log."""
+    pool = store.db.new_pool(lambda: sqlite3.connect(store.path))
+    with in_use:
+        pool.get().execute("SELECT count(*) FROM jobs").fetchone()
+    add_job(store, "a")
+    store.db.close()
+    store.path.read_bytes()
+    script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT * FROM jobs'); c.close()"
+    subprocess.run([sys.executable, "-c", script, str(store.path)], check=True)
+    assert Path(f"{store.path}-wal").exists()
+    pool.close()
+    assert not Path(f"{store.path}-wal").exists()
 
 
 # ---------------------------------------------------------------------- removed files

@@ -193,7 +193,7 @@ def test_own_sql_errors(store: Store) -> None:
         (sqlite3.SQLITE_LOCKED, "the queue is busy: another program has held {path} locked for 1.5 seconds"),
         (sqlite3.SQLITE_NOTADB, "{path} is not a queue (not a SQLite file); choose another file with --db"),
         (sqlite3.SQLITE_CORRUPT, "{path} is damaged (why); move it away and restore a backup"),
-        (sqlite3.SQLITE_FULL, "the disk of {path} is full"),
+        (sqlite3.SQLITE_FULL, "the disk of {path} is full; nothing was changed; free some space and try again"),
         (sqlite3.SQLITE_READONLY, "{path} or its directory is not writable; check permissions and mount options"),
         (sqlite3.SQLITE_CANTOPEN, "{path} cannot be opened; check permissions of file and directory, and the mount"),
         (sqlite3.SQLITE_IOERR | 5 << 8, "reading or writing {path} failed (why); check the disk and its free space"),
@@ -205,7 +205,7 @@ def test_every_cause_has_a_remedy(tmp_path: Path, code: int, expected: str) -> N
     error = sqlite3.OperationalError("why")
     error.sqlite_errorcode = code
     found = translate(error, tmp_path / "queue.db", 1.5)
-    assert str(found).startswith(expected.format(path=tmp_path / "queue.db"))
+    assert str(found) == expected.format(path=tmp_path / "queue.db")
     assert isinstance(found, Busy if "busy" in expected else BadEnvironment)
 
 
