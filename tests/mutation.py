@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 LAYERS = ("model", "store")
 TESTED_BY = {
+    "artifact_folder": ["artifacts"],
     "attempt": ["attempt", "settle", "claims"],
     "attempt_history": ["attempt_history", "views", "stats"],
     "claims": ["claims", "release_claim", "limits"],
@@ -51,6 +52,8 @@ TESTED_BY = {
     "job": ["job", "validation"],
     "jobs": ["jobs", "delete_jobs", "selections"],
     "queries": ["claims", "query_plans"],
+    "remove_tree": ["artifacts"],
+    "run_times": ["run_times", "eta"],
     "job_filter": ["reader", "job_lists"],
     "migrations": ["schema"],
     "output": ["output", "result"],
@@ -64,6 +67,7 @@ TESTED_BY = {
     "job_columns": ["job_columns", "reader", "job_lists"],
     "transaction": ["connection"],
     "workers": ["workers", "boot_time"],
+    "workload": ["eta"],
     "validation": ["validation", "number_parsing"],
 }
 """Tests that run first, where they are not named after the module."""

@@ -32,13 +32,14 @@ class RunTimes:
     """
 
     def __init__(self, work: str, ended: Sequence[Ended], running: Sequence[RunningJob]) -> None:
+        """Draw from attempts that have ended, at least one."""
         later = [each for each in ended if not each.first]
         first = [each for each in ended if each.first]
         elapsed = sorted(job.elapsed_s for job in running if job.work == work and job.first)
         self._all = {True: _weigh(first or later, elapsed), False: _weigh(later or first, [])}
         self._seconds = {kind: [each.seconds for each in attempts] for kind, (attempts, _) in self._all.items()}
-        unknown = len(elapsed) - bisect_right(elapsed, max(ended).seconds) if ended else 0
-        self._uncertainty = (0.3 + unknown) / (unknown + len(ended)) if ended else 0.0
+        unknown = len(elapsed) - bisect_right(elapsed, max(ended).seconds)
+        self._uncertainty = (0.3 + unknown) / (unknown + len(ended))
         self.scale = 1.0
 
     def resample(self, rng: random.Random) -> None:

@@ -56,7 +56,7 @@ class WaitingJob(NamedTuple):
 
 
 class Workload(NamedTuple):
-    """Everything that the estimate depends on; every work must have history, or no job to run."""
+    """Everything that the estimate depends on; every work in ``history`` has at least one attempt."""
 
     history: Mapping[str, Sequence[Ended]]
     running: Sequence[RunningJob]

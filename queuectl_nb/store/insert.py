@@ -82,7 +82,7 @@ def insert_jobs(  # noqa: PLR0913 - everything that the result depends on
                     if error.index is not None:
                         error.with_index(absent[error.index])
                     raise
-        return Inserted([spec.id or "" for spec in specs])
+        return Inserted([str(spec.id) for spec in specs])
     new = _NewJobs(db, specs, cwd, now, boottime)  # before taking the write lock, which others wait for
     new.write_blobs()
     if None in new.given_ids:

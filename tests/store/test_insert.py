@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from queuectl_nb.model.errors import BadInput, NotFound
+from queuectl_nb.model.errors import BadInput, NotFound, QueuectlError
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.store.insert import insert_jobs
 
@@ -36,6 +36,7 @@ def test_all_fields_are_stored(harness: Any) -> None:
             "tags": ["x", "y"],
             "cwd": "/tmp",
             "env": {"A": "ü"},
+            "shell": "/bin/bash",
         }
     )
     job = harness.store.jobs.get("a")
@@ -60,6 +61,7 @@ def test_all_fields_are_stored(harness: Any) -> None:
     harness.now += 30
     lease = harness.claim_job("a")
     assert (lease.env, lease.recorded_env, lease.number, lease.attempts) == ({"A": "ü"}, {"PATH": "/bin"}, 1, 1)
+    assert (lease.shell, lease.kind) == ("/bin/bash", "command")
 
 
 def test_default_working_directory(harness: Any) -> None:
@@ -98,10 +100,12 @@ def test_ids_are_unique(harness: Any) -> None:
     harness.add("there")
     new = [{"command": "x", "id": each} for each in ("a", "b")]
     there = {"command": "x", "id": "there"}
-    assert "job there is already in the queue" in refusal(harness, BadInput, there)
-    assert "job there is already in the queue" in refusal(harness, BadInput, *new, there)
-    assert "job there is already in the queue" in refusal(harness, BadInput, *new, {"command": "y"}, there)
-    assert "job a occurs twice in the list" in refusal(harness, BadInput, *new, {"command": "y", "id": "a"})
+    exists = "job there is already in the queue; choose another id (or use --if-absent)"
+    assert refusal(harness, BadInput, there) == exists
+    assert refusal(harness, BadInput, *new, there) == exists
+    assert refusal(harness, BadInput, *new, {"command": "y"}, there) == exists
+    twice = "job a occurs twice in the list; ids are unique"
+    assert refusal(harness, BadInput, *new, {"command": "y"}, {"command": "y", "id": "a"}) == twice
     assert harness.enqueue(*new) == ["a", "b"]
 
 
@@ -124,9 +128,30 @@ def test_if_absent(harness: Any) -> None:
 def test_if_absent_with_another_command(harness: Any) -> None:
     """An existing id with a different command is refused, together with the new jobs beside it."""
     harness.add("a")
-    assert "job a is already in the queue with another command" in refusal(
-        harness, BadInput, {"id": "b", "command": "x"}, {"id": "a", "command": "false"}, if_absent=True
+    specs = [{"id": "b", "command": "x"}, {"id": "a", "command": "false"}]
+    assert (
+        refusal(harness, BadInput, *specs, if_absent=True)
+        == "job a is already in the queue with another command; choose another id"
     )
+
+
+@pytest.mark.parametrize(
+    ("last", "if_absent"),
+    [
+        ({"id": "there", "command": "false"}, False),
+        ({"id": "there", "command": "false"}, True),
+        ({"id": "new", "command": "true"}, False),
+        ({"id": "other", "command": "true", "after": "nobody"}, False),
+        ({"id": "other", "command": "true", "after": "nobody"}, True),
+    ],
+)
+def test_index_of_the_refused_job(harness: Any, last: dict[str, Any], if_absent: bool) -> None:
+    """The error says which job of the list it is about, wherever the jobs that exist already stand."""
+    harness.add("there")
+    first = [{"id": "there", "command": "true"}] * int(if_absent)
+    with pytest.raises(QueuectlError) as caught:
+        harness.enqueue(*first, {"id": "new", "command": "true"}, last, if_absent=if_absent)
+    assert caught.value.index == len(first) + 1
 
 
 def test_delay(harness: Any) -> None:
