@@ -54,7 +54,8 @@ def test_running_jobs(harness: Any) -> None:
     leases = harness.claim(2)
     harness.settle_and_claim(started=[StartedAttempt(lease, 42, harness.now + 1) for lease in leases], limit=0)
     job = ("command", "run", "gpu", 1, 4, 60, 1, harness.now + 1, "worker-1")
-    for fields, selected in [({}, "ab"), ({"ids": ("b", "nobody")}, "b"), ({"queue": "other"}, ""), ({"tag": "x"}, "")]:
+    filters: list[tuple[dict[str, Any], str]] = [({}, "ab"), ({"ids": ("b", "nobody")}, "b"), ({"queue": "other"}, "")]
+    for fields, selected in filters:
         rows = read(harness, **fields)
         assert rows.claimed == [(lease.job_id, *job, lease.token, lease.job_id in selected) for lease in leases]
         assert rows.waiting == []
@@ -118,7 +119,9 @@ def test_samples(harness: Any) -> None:
     """Of many waiting jobs a sample is read, and each stands for as many as were left out."""
     count = 4 * SAMPLED_JOBS
     harness.enqueue(*({"id": f"{number}", "command": "x", "queue": "ab"[number % 2]} for number in range(count)))
-    for fields, selected in [({}, count), ({"queue": "a"}, count / 2), ({"ids": tuple(map(str, range(1500)))}, 1500)]:
+    ids = tuple(map(str, range(1500)))
+    filters: list[tuple[dict[str, Any], float]] = [({}, count), ({"queue": "a"}, count / 2), ({"ids": ids}, 1500)]
+    for fields, selected in filters:
         rows = read(harness, **fields)
         assert len(rows.waiting) <= 2.5 * SAMPLED_JOBS
         chosen = [job for job in rows.waiting if job.selected]

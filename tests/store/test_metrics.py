@@ -178,8 +178,8 @@ def test_values_of_running_jobs(harness: Any) -> None:
         if name != "quiet":
             report(harness, lease, {"progress": 0.5} if name == "half" else {"loss": 1})
             assert live_size(harness.store.db) > before
-    half, loud = (0.5, {}), (None, {"loss": 1})
-    assert live_values(harness.store.db) == {"loud": loud, "half": half, "other": loud}
+    loud = (None, {"loss": 1})
+    assert live_values(harness.store.db) == {"loud": loud, "half": (0.5, {}), "other": loud}
     assert live_values(harness.store.db, {"loud", "quiet"}) == {"loud": loud}
     found = [harness.store.jobs.get(name) for name in ("quiet", "loud", "half")]
     assert [(job.progress, job.metrics) for job in found] == [(None, None), (None, {"loss": 1}), (0.5, None)]
