@@ -54,7 +54,9 @@ def frame_html(frame: pd.DataFrame) -> str | None:
         frame = frame.assign(command=commands)
     # MathJax would read "$A and $B" as a formula
     with pd.option_context("display.html.use_mathjax", False):
-        return frame._repr_html_()  # type: ignore[operator, no-any-return]
+        shown: str | None = frame._repr_html_()  # type: ignore[operator]
+    # pandas 2 has the class of MathJax 2 only
+    return shown and shown.replace('tex2jax_ignore"', 'tex2jax_ignore mathjax_ignore"', 1)
 
 
 def _title(name: Hashable) -> str:
