@@ -70,6 +70,16 @@ def test_filters_survive_a_reload(reader: Reader, queue: Queue) -> None:
     page.fill("#queue", "")
     reader.wait_for_ids("c", "b")
     assert page.inner_text("#filter-note") == ""
+    page.click("#tiles a:has(.qc-is-cancelled)")
+    reader.wait_for_ids("a", "c", "b")
+    reader.wait_for("#jobs-title", "Jobs: pending, cancelled")
+    page.reload()
+    reader.wait_for_ids("a", "c", "b")
+    page.click("#tiles a:has(.qc-is-pending)")
+    until(lambda: reader.row_count() == 1)
+    page.click("#tiles a:has(.qc-is-cancelled)")
+    reader.wait_for_ids("a", "c", "b")
+    reader.wait_for("#jobs-title", re.compile("^Jobs$"))
 
 
 def test_reasons_of_failures(reader: Reader, queue: Queue) -> None:

@@ -19,9 +19,10 @@ export function addressWithToken(address) {
 const cache = new Map(); // address -> ETag and body
 const MAX_CACHED = 50;
 
-/** Return the JSON body of an address; an unchanged one comes from the cache. */
+/** Return the JSON body of an address; an unchanged one comes from the cache. A list is a repeated parameter. */
 export async function getJson(address, parameters = {}, { signal, cached = true } = {}) {
-  const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== "" && value != null));
+  const pairs = Object.entries(parameters).flatMap(([name, value]) => [value].flat().map((each) => [name, each]));
+  const query = new URLSearchParams(pairs.filter(([, value]) => value !== "" && value != null));
   const target = query.size ? `${address}?${query}` : address;
   const entry = cache.get(target);
   const response = await send(target, { headers: entry ? { "If-None-Match": entry.etag } : {}, signal });

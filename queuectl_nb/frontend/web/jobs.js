@@ -1,4 +1,4 @@
-// The list of jobs: filtered by state, queue, tag, reason of failure and text, one page at a time, kept up to date.
+// The list of jobs: filtered by states, queue, tag, reason of failure and text, one page at a time, kept up to date.
 
 import { getJson } from "./api.js";
 import { currentLocation, navigate } from "./location.js";
@@ -91,7 +91,7 @@ export class JobList {
     for (const [input, value] of [[this.parts.search, location.q], [this.parts.queue, location.queue], [this.parts.tag, location.tag]]) {
       if (document.activeElement !== input) input.value = value;
     }
-    setText(this.parts.title, location.state === "dead" ? "Dead letter queue" : location.state ? `Jobs: ${location.state}` : "Jobs");
+    setText(this.parts.title, location.state === "dead" ? "Dead letter queue" : location.state ? `Jobs: ${location.state.replaceAll(",", ", ")}` : "Jobs");
     this.table.omit(OMITTED[location.state === "dead" ? "dead" : "jobs"]);
     this.load(true);
     this.loadErrors();
@@ -135,7 +135,7 @@ export class JobList {
     const noteTimer = filtersChanged ? setTimeout(() => this.showNote("Searching…"), SEARCHING_NOTE_DELAY_MS) : null;
     const { state, queue, tag, error: reason, q, after } = currentLocation();
     try {
-      const page = await getJson("api/jobs", { state, queue, tag, error: reason, q, after, short: "yes" }, { signal: request.signal });
+      const page = await getJson("api/jobs", { state: state.split(","), queue, tag, error: reason, q, after, short: "yes" }, { signal: request.signal });
       if (request.signal.aborted) return;
       this.showNote("");
       this.show(page, filtersChanged);
@@ -163,7 +163,7 @@ export class JobList {
       keys: page.jobs.map((job) => job.id),
       rows,
       top: filtersChanged,
-      empty: filtered ? "No job matches the filter." : (EMPTY_TEXTS.get(location.state) ?? `No ${location.state} jobs.`),
+      empty: filtered ? "No job matches the filter." : (EMPTY_TEXTS.get(location.state) ?? `No ${location.state.replaceAll(",", " or ")} jobs.`),
     });
     this.table.root.style.setProperty("--qp-rows", Math.max(3, page.jobs.length));
     this.parts.newest.disabled = !location.after;

@@ -2,10 +2,16 @@
 
 const FIELDS = ["view", "state", "queue", "tag", "error", "q", "after", "job", "attempt"];
 
-/** Return all fields of the current location; "" for fields that are not set. */
+/** Return all fields of the current location; "" for fields that are not set. Several states have commas between them. */
 export function currentLocation() {
   const fragment = new URLSearchParams(location.hash.slice(1));
   return Object.fromEntries(FIELDS.map((field) => [field, fragment.get(field) ?? ""]));
+}
+
+/** Return the states of a location with this one added or, if it is one of them, removed; "" means any. */
+export function toggleState(states, state) {
+  const chosen = states ? states.split(",") : [];
+  return state && (chosen.includes(state) ? chosen.filter((each) => each !== state) : [...chosen, state]).join(",");
 }
 
 /** Return the address of a location. */

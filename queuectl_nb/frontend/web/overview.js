@@ -1,10 +1,10 @@
 // The parts of the page that show an overview: the state tiles and the workers.
 
-import { hrefOf } from "./location.js";
+import { hrefOf, toggleState } from "./location.js";
 import { el, setAttributes, setText } from "./shared/dom.js";
 import { clock, count, visible } from "./shared/format.js";
 
-/** The number of jobs by state, each a link to these jobs. */
+/** The number of jobs by state; each is a link that adds these jobs to the list, or removes them. */
 export class Tiles {
   constructor(root) {
     this.root = root;
@@ -34,8 +34,8 @@ export class Tiles {
   markCurrent(location) {
     for (const [state, { link }] of this.tiles) {
       setAttributes(link, {
-        href: hrefOf({ ...location, view: "", state, after: "", job: "", attempt: "" }),
-        "aria-current": !location.view && location.state === state ? "true" : null,
+        href: hrefOf({ ...location, view: "", state: toggleState(location.state, state), after: "", job: "", attempt: "" }),
+        "aria-current": !location.view && location.state.split(",").includes(state) ? "true" : null,
       });
     }
   }
