@@ -73,12 +73,15 @@ class TokenAuth(BaseHandler):
         """Set the cookie, and redirect to its path without the token, which must not stay in the browser's history.
 
         Behind a proxy only the browser knows the whole path: it is that of the page if the cookie has none. So the
-        page below the path sets the cookie once more.
+        page below the path sets the cookie once more. A program, which keeps the cookies of this server apart from
+        those of others, gets it for all paths.
         """
         path = self.auth.cookie_path
+        is_browser = "text/html" in self.request.headers.get("Accept", "")
         inside = self.request.path.startswith(path + "/")
         name, value = self.auth.cookie_name, self.auth.cookie_value
-        self.set_cookie(name, value, path="" if inside else path, httponly=True, samesite="Strict")
+        scope = "" if inside else path if is_browser else "/"
+        self.set_cookie(name, value, path=scope, httponly=True, samesite="Strict")
         query = {name: values for name, values in self.request.query_arguments.items() if name != "token"}
         if not inside:
             query["token"] = [self.auth.one_time_token().encode()]

@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from typing import TYPE_CHECKING, Any
+from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
 
@@ -72,7 +73,7 @@ def test_every_route_requires_the_token(
 
 def test_login_moves_the_page_to_a_path_of_its_own(server: WebServer) -> None:
     """The printed address sets a strict cookie for a secret path and redirects there, without the token."""
-    response = server.ask(f"/?token={TOKEN}&x=1", login=False)
+    response = server.ask(f"/?token={TOKEN}&x=1", login=False, Accept="text/html,*/*")
     assert response.status == 302
     path = server.auth.cookie_path
     assert re.fullmatch(r"/[A-Za-z0-9_-]{22}", path)
@@ -107,11 +108,15 @@ def test_a_cookie_is_worthless_to_other_servers(server: WebServer) -> None:
 
 
 def test_programs_use_plain_paths(server: WebServer) -> None:
-    """The token is accepted in the header and in the query of every route, without a cookie."""
+    """The token is accepted in the header and in the query of every route; ``/?token=`` sets a cookie for them all."""
     for target in ("/api/status", "/metrics"):
         for response in (server.ask(target), server.ask(f"{target}?token={TOKEN}", login=False)):
             assert response.status == 200
             assert "Set-Cookie" not in response.headers
+    session = build_opener(HTTPCookieProcessor())
+    address = f"http://127.0.0.1:{server.port}"
+    for target in (f"/?token={TOKEN}", "/", "/api/status", "/metrics"):  # logged in once, then with the cookie
+        assert session.open(address + target).status == 200
 
 
 @pytest.mark.parametrize(
