@@ -16,7 +16,7 @@ from queuectl_nb.store.paths import find_queue, make_private_dir, require_queue
 from queuectl_nb.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     import pandas as pd
@@ -104,13 +104,14 @@ class QueueData:
         sort: str | None = None,
         reverse: bool = False,
         limit: int | None = None,
-        ids: Sequence[str] | None = None,
+        ids: Jobs | None = None,
         **selection: Unpack[Selection],
     ) -> pd.DataFrame:
         """Return jobs as a DataFrame indexed by ``id``, most recently updated first.
 
         ``selection`` limits them by :class:`Selection`. ``sort`` names a field to sort by, ascending unless
-        ``reverse``. With ``ids`` these jobs are returned in this order, and the other arguments are ignored.
+        ``reverse``. With ``ids`` these jobs are returned in this order, and the other arguments are ignored; raises
+        ``NotFound`` for an unknown one.
 
         The columns are the JSON fields in their order, then ``waited`` and ``ran`` (timedeltas); times are UTC
         datetimes, ``state`` is a categorical, numbers are nullable integers.
@@ -119,7 +120,11 @@ class QueueData:
         from queuectl_nb.store.job_filter import Filter
 
         if ids is not None:
-            return frames.jobs(self.store.reader, Filter(ids=tuple(ids))).loc[list(ids)]
+            names = arguments.parse_ids([ids])
+            found = frames.jobs(self.store.reader, Filter(ids=tuple(names)))
+            for missing in set(names).difference(found.index):
+                self.store.jobs.get(missing)  # raise NotFound
+            return found.loc[names]
         return frames.jobs(self.store.reader, make_filter(selection, sort=sort, reverse=reverse, limit=limit))
 
     def attempts(self) -> pd.DataFrame:

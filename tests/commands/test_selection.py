@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from queuectl_nb.model.errors import BadInput, WaitTimeout, WrongState
+from queuectl_nb.model.errors import BadInput, NotFound, WaitTimeout, WrongState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,6 +145,16 @@ def test_empty_selection(run: Callable[..., Ran], states: Callable[[], dict[str,
         assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (2, "", 1), option
         assert option in ran.stderr
     assert states() == BEFORE
+
+
+@pytest.mark.usefixtures("states")
+def test_jobs_by_id(queue: Queue) -> None:
+    """Jobs are given as elsewhere, in any order; the error names an unknown one."""
+    assert list(queue.jobs(ids=["waiting", "dead"]).index) == ["waiting", "dead"]
+    assert list(queue.jobs(ids=queue.batch(tag="sweep")).index) == ["dead", "done", "waiting"]
+    assert list(queue.jobs(ids="dead").index) == ["dead"]
+    with pytest.raises(NotFound, match="no job nothing"):
+        queue.jobs(ids=["dead", "nothing"])
 
 
 def test_wait_without_a_value(queue: Queue) -> None:
