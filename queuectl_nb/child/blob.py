@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import BinaryIO
 
@@ -19,6 +19,7 @@ __all__ = [
     "PARTIAL",
     "BlobWriter",
     "digest",
+    "meanwhile",
     "open_blob",
     "read_blob",
     "write_blob",
@@ -29,6 +30,7 @@ MAX_INLINE_BYTES = 64 * 1024
 """A larger argument or value is stored once by its content, in a file beside the database."""
 MIN_PARALLEL_BYTES = 4 * 1024 * 1024
 """Size from which a hash takes longer than the start of a thread by far."""
+READ_BYTES = 1024 * 1024
 PARTIAL = ".queuectl-partial"
 """End of the name of an artifact that is being written; one that is left is not kept."""
 
@@ -60,24 +62,31 @@ def write_new_blob(folder: str, body: bytes) -> str:
         sha256 = digest(body)
         write_blob(folder, sha256, body)
         return sha256
-    import threading
-
     found: list[str] = []
-    thread = threading.Thread(target=lambda: found.append(digest(body)))
     with _create(folder) as (file, temporary):
-        try:
-            thread.start()
-        except RuntimeError:  # no more threads are allowed
-            found.append(digest(body))
-        try:
+        with meanwhile(lambda: found.append(digest(body))):
             file.write(body)
             file.flush()
             os.fsync(file.fileno())
-        finally:
-            if thread.ident is not None:
-                thread.join()
         _publish(file, temporary, f"{folder}/{found[0]}")
     return found[0]
+
+
+@contextlib.contextmanager
+def meanwhile(function: Callable[[], object]) -> Iterator[None]:
+    """Call ``function`` in a thread during the block, or before it if no more threads are allowed."""
+    import threading
+
+    thread = threading.Thread(target=function)
+    try:
+        thread.start()
+    except RuntimeError:
+        function()
+    try:
+        yield
+    finally:
+        if thread.ident is not None:
+            thread.join()
 
 
 @contextlib.contextmanager
@@ -188,20 +197,52 @@ def read_blob(path: str) -> bytes:
         return file.read()
 
 
-def open_blob(path: str) -> BinaryIO:
-    """Open a blob for reading, after a check of its content; raise OSError like :func:`read_blob`."""
-    import hashlib
+@contextlib.contextmanager
+def open_blob(path: str) -> Iterator[BinaryIO]:
+    """Open a blob for reading; raise OSError like :func:`read_blob`.
 
+    The content is checked before it is read. That of a large one is checked meanwhile, and the error replaces whatever
+    the block raises.
+    """
     try:
         file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     except OSError as error:
         error.filename = path  # of a directory, it is the descriptor
         raise
+    with file:
+        if os.fstat(file.fileno()).st_size < MIN_PARALLEL_BYTES:
+            _check(file.fileno(), path)
+            yield file
+            return
+        failed: list[OSError] = []
+
+        def check() -> None:
+            try:
+                _check(file.fileno(), path)
+            except OSError as error:
+                failed.append(error)
+
+        try:
+            with meanwhile(check):
+                yield file
+        finally:
+            if failed:
+                raise failed[0] from None
+
+
+def _check(handle: int, path: str) -> None:
+    """Raise OSError if the content of the blob that was opened as ``handle`` was changed."""
+    import hashlib
+
+    found = hashlib.sha256()
+    buffer = memoryview(bytearray(READ_BYTES))
+    position = 0
     try:
-        if hashlib.file_digest(file, "sha256").hexdigest() != os.path.basename(path):
-            raise OSError(0, "its content was changed", path)
-        file.seek(0)
-    except BaseException:
-        file.close()
+        while count := os.preadv(handle, [buffer], position):
+            found.update(buffer[:count])
+            position += count
+    except OSError as error:
+        error.filename = path
         raise
-    return file
+    if found.hexdigest() != os.path.basename(path):
+        raise OSError(0, "its content was changed", path)

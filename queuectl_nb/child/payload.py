@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import pickle
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from queuectl_nb.child.blob import open_blob
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 __all__ = ["NAMESPACE", "Arguments", "ValueMissing"]
 
@@ -47,13 +49,13 @@ class Arguments:
         with self._open(sha256) as file:
             return file.read()
 
-    def _open(self, sha256: str) -> BinaryIO:
+    def _open(self, sha256: str) -> AbstractContextManager[BinaryIO]:
         """Open a blob: a large one is not in memory twice."""
         if sha256 not in self._blobs:
             msg = f"blob {sha256[:12]} of the payload does not exist"
             raise ValueMissing(msg)
         source = self._blobs[sha256]
-        return io.BytesIO(source) if isinstance(source, bytes) else _open(source)
+        return _open(source)
 
     def value_of(self, ids: Sequence[str], *, single: bool) -> Any:
         """Return the value of a job that this one depends on, or those of several in a list."""
@@ -63,7 +65,7 @@ class Arguments:
             if "json" in found:
                 values.append(json.loads(found["json"]))
                 continue
-            own = [pickle.loads(_read(each)) for each in found["pickles"]]  # noqa: S301 - stored by the same user
+            own = [_load(each) for each in found["pickles"]]
             if single and found["chunk"]:
                 return own
             values += own
@@ -84,17 +86,23 @@ class _Unpickler(pickle.Unpickler):
         return self._arguments.value_of(ids, single=single)
 
 
-def _read(source: bytes | str) -> bytes:
-    """Return bytes, or the content of the blob file with this path, which is checked."""
-    if isinstance(source, bytes):
-        return source
+def _load(source: bytes | str) -> Any:
     with _open(source) as file:
-        return file.read()
+        return pickle.load(file)  # noqa: S301 - stored by the same user
 
 
-def _open(path: str) -> BinaryIO:
+def _open(source: bytes | str) -> AbstractContextManager[BinaryIO]:
+    """Open bytes, or the blob file with this path, which is checked."""
+    return io.BytesIO(source) if isinstance(source, bytes) else _open_file(source)
+
+
+@contextlib.contextmanager
+def _open_file(path: str) -> Iterator[BinaryIO]:
     try:
-        return open_blob(path)
+        with open_blob(path) as file:
+            yield file
     except OSError as error:
+        if error.filename != path:  # of what is unpickled
+            raise
         msg = f"{path}: {error.strerror}"
         raise ValueMissing(msg) from None

@@ -176,7 +176,7 @@ def _encode(value: object) -> str:
     kind = type(value)
     if kind is str:
         return encode_basestring_ascii(value)  # type: ignore[arg-type]
-    if kind is int:
+    if kind is int or (kind is float and value - value == 0):  # type: ignore[operator]  # no NaN and no infinity
         return repr(value)
     if value is None or value is True or value is False:
         return _CONSTANTS[value]

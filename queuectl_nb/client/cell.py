@@ -45,11 +45,11 @@ def make_cell_spec(path: Path, cell: Cell, options: Mapping[str, Any]) -> JobSpe
     writer = PayloadWriter(path, cell.namespace)
     items = {}
     for name, value in values.items():
-        body = writer.dump(f"input {name}", value)
-        if len(body) > MAX_AUTO_INPUT_BYTES and name not in cell.inputs:
-            size, limit = len(body) >> 20, MAX_AUTO_INPUT_BYTES >> 20
+        pickled = writer.dump(f"input {name}", value)
+        if (count := pickled.getbuffer().nbytes) > MAX_AUTO_INPUT_BYTES and name not in cell.inputs:
+            size, limit = count >> 20, MAX_AUTO_INPUT_BYTES >> 20
             raise BadInput(f"input {name} has {size:,} MiB, more than {limit}; to pass it, name it: --input {name}")
-        items[name] = writer.store(body)
+        items[name] = writer.store(pickled)
     modules = [value.__name__.partition(".")[0] for value in values.values() if isinstance(value, ModuleType)]
     code = (ModuleType, FunctionType, type)
     data = {name: value for name, value in values.items() if not isinstance(value, code)}

@@ -192,17 +192,19 @@ def report_progress(count: Callable[[], int], done: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _removed_output(store: Store) -> Iterator[list[str]]:
-    """Delete at the end the spool files of the attempts (tokens) in the list, and old blobs that no job needs.
+    """Delete at the end the spool files of the attempts (tokens) in the list, and blobs that no job needs any more.
 
     Also after an error or an interrupt, since their jobs are deleted.
     """
+    from queuectl_nb.store.blobs import blob_files
+    from queuectl_nb.store.maintenance import remove_strays
+
     tokens: list[str] = []
+    before = blob_files(store.db)
     try:
         yield tokens
     finally:
         for token in tokens if len(tokens) < SPOOL_LISTING_THRESHOLD else store.spool.tokens().intersection(tokens):
             store.spool.remove(token)
-        from queuectl_nb.store.maintenance import remove_strays
-
         with contextlib.suppress(QueuectlError):  # a full disk: the next deletion finds them
-            remove_strays(store.db, time.time())
+            remove_strays(store.db, time.time(), before)

@@ -12,7 +12,7 @@ from queuectl_nb.client.arguments import to_python
 from queuectl_nb.client.bulk_rows import convert_field, frame_rows, is_frame
 from queuectl_nb.client.function import Call, call_text
 from queuectl_nb.client.notebook_file import TAG, Notebook, read_notebook
-from queuectl_nb.client.payload import PayloadWriter, make_python_spec
+from queuectl_nb.client.payload import Content, PayloadWriter, make_python_spec
 from queuectl_nb.client.task import JOB_OPTIONS
 from queuectl_nb.model.call import Kind
 from queuectl_nb.model.errors import BadInput
@@ -52,7 +52,7 @@ def make_notebook_specs(  # noqa: PLR0913 - the parameters of Queue.enqueue_note
         parse_choice("job option", name, JOB_OPTIONS)
     notebook = read_notebook(path, kernel)
     writer = PayloadWriter(queue.path)
-    source = writer.share(notebook.body)
+    source = writer.share(Content(notebook.body))
     common = {"cwd": notebook.folder, **{key: value for key, value in options.items() if value is not None}}
     specs: list[JobSpec] = []
     for own, fields in [({}, {})] if rows is None else _split_rows(notebook, rows):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cloudpickle
 
-from queuectl_nb.child.blob import MAX_INLINE_BYTES, digest
+from queuectl_nb.child.blob import MAX_INLINE_BYTES, MIN_PARALLEL_BYTES, meanwhile
 from queuectl_nb.child.payload import NAMESPACE
 from queuectl_nb.client.arguments import to_python
 from queuectl_nb.client.batch import Batch
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.model.job import JobSpec
 
-__all__ = ["Item", "PayloadWriter", "make_python_spec"]
+__all__ = ["Content", "Item", "PayloadWriter", "make_python_spec"]
 
 _NO_FILE = "<dynamic-code>"
 """What cloudpickle calls the file of each function, from version 3.1 on."""
@@ -44,6 +44,37 @@ class _ValueOf(NamedTuple):
 
     ids: tuple[str, ...]
     single: bool
+
+
+class Content(io.BytesIO):
+    """The content of a blob; the hash of large data is computed while they are copied."""
+
+    _hash: Any = None
+    _hashed = 0
+    """Length of what the hash includes."""
+
+    def write(self, data: Any) -> int:
+        """Append bytes, or another buffer."""
+        if memoryview(data).nbytes < MIN_PARALLEL_BYTES:
+            return super().write(data)
+        self._hash_rest()
+        with meanwhile(lambda: self._hash.update(data)):
+            count = super().write(data)
+        self._hashed += count
+        return count
+
+    def _hash_rest(self) -> None:
+        import hashlib
+
+        self._hash = self._hash or hashlib.sha256()
+        with self.getbuffer() as view:
+            self._hash.update(view[self._hashed :])
+            self._hashed = len(view)
+
+    def blob(self) -> Blob:
+        """Return it as a blob."""
+        self._hash_rest()
+        return Blob(self._hash.hexdigest(), self.getvalue())
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # not typed
@@ -79,7 +110,7 @@ class PayloadWriter:
         self._path = path
         self._blobs: dict[str, Blob] = {}
         self._shared: list[str] = []
-        self._runtime = self.share(_runtime())
+        self._runtime = self.share(Content(_runtime()))
         self.begin()
 
     def begin(self) -> None:
@@ -93,9 +124,9 @@ class PayloadWriter:
         text = json.dumps({"runtime": self._runtime, **body, "jobs": jobs})
         return Payload(text, tuple(self._blobs[sha256] for sha256 in self._used)), jobs
 
-    def share(self, body: bytes) -> str:
+    def share(self, content: Content) -> str:
         """Add a blob that all following payloads need; return its name."""
-        sha256 = self._add_blob(body)
+        sha256 = self._add_blob(content)
         self._shared.append(sha256)
         return sha256
 
@@ -105,25 +136,25 @@ class PayloadWriter:
         Raises :class:`BadInput` with ``what`` if it cannot be pickled, or contains a job of another queue.
         """
         if type(value) in _SCALARS:
-            body = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+            content = Content(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
         else:
-            body = self.dump(what, self._replace_jobs(value))
-        return self.store(body)
+            content = self.dump(what, self._replace_jobs(value))
+        return self.store(content)
 
-    def store(self, body: bytes) -> Item:
+    def store(self, content: Content) -> Item:
         """Return how the payload refers to a pickle."""
-        if len(body) <= MAX_INLINE_BYTES:
-            return b64encode(body).decode("ascii")
-        sha256 = self._add_blob(body)
+        if content.getbuffer().nbytes <= MAX_INLINE_BYTES:
+            return b64encode(content.getbuffer()).decode("ascii")
+        sha256 = self._add_blob(content)
         self._used[sha256] = None
         return {"sha256": sha256}
 
-    def dump(self, what: str | Callable[[], str], value: object) -> bytes:
+    def dump(self, what: str | Callable[[], str], value: object) -> Content:
         """Return the pickle of a value, followed by that of the source lines of functions in it.
 
         Raises :class:`BadInput` with ``what`` if that is impossible.
         """
-        file = io.BytesIO()
+        file = Content()
         pickler = _Pickler(file, self._namespace)
         try:
             pickler.dump(value)
@@ -133,7 +164,7 @@ class PayloadWriter:
             reason = " ".join(str(error).split()) or type(error).__name__
             msg = f"{what if isinstance(what, str) else what()} cannot be pickled: {reason}"
             raise BadInput(msg) from error
-        return file.getvalue()
+        return file
 
     def _replace_jobs(self, value: object, depth: int = 1) -> object:
         """Return a value with markers in the place of jobs, also of those directly in a list, tuple or dict."""
@@ -159,10 +190,10 @@ class PayloadWriter:
         self._jobs[job.id] = None
         return job.id
 
-    def _add_blob(self, body: bytes) -> str:
-        sha256 = digest(body)
-        self._blobs.setdefault(sha256, Blob(sha256, body))
-        return sha256
+    def _add_blob(self, content: Content) -> str:
+        blob = content.blob()
+        self._blobs.setdefault(blob.sha256, blob)
+        return blob.sha256
 
 
 def _runtime() -> bytes:

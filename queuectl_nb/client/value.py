@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -93,14 +92,15 @@ def _load(job: Job, stored: StoredValue) -> _CallOutcome:
         return _CallOutcome(error=JobFailed(f"{what} {stored.error}"))
     if stored.pickle is None and stored.path is None:  # the exception cannot be pickled
         return _CallOutcome(error=_failure(job))
-    try:  # from the file: a large value is not in memory twice
-        source = io.BytesIO(stored.pickle or b"") if stored.path is None else open_blob(stored.path)
-    except OSError as error:
-        return _CallOutcome(error=JobFailed(f"{what} cannot be read: {error.filename}: {error.strerror}"))
     try:
-        with source as file:
-            value = pickle.load(file)  # noqa: S301 - stored by the same user
+        if stored.path is None:
+            value = pickle.loads(stored.pickle or b"")  # noqa: S301 - stored by the same user
+        else:
+            with open_blob(stored.path) as file:  # a large value is not in memory twice
+                value = pickle.load(file)  # noqa: S301
     except Exception as error:  # noqa: BLE001 - of the user's class
+        if isinstance(error, OSError) and error.filename == stored.path is not None:
+            return _CallOutcome(error=JobFailed(f"{what} cannot be read: {error.filename}: {error.strerror}"))
         failed = JobFailed(f"{what} cannot be unpickled here: {type(error).__name__}: {error}")
         failed.__cause__ = error
         return _CallOutcome(error=failed)

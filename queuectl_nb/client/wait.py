@@ -116,6 +116,8 @@ class Progress:
 
 MAX_HINTED_JOBS = 100
 """A wait for more named jobs gives hints for the first ones."""
+MAX_LOOKED_UP = 10
+"""The states of so few named jobs are read in less time than what has changed."""
 
 
 class Wait:
@@ -131,7 +133,8 @@ class Wait:
         self.timeout = timeout
         self._unreported = UnreportedJobs.for_queue(queue)
         self._since = self._unreported.since(store)
-        self._version: tuple[int, ...] | None = None
+        self._seen: object = None
+        """What :meth:`_read_changes` has compared last."""
         self._progress: Progress | None = None
         self._named = None if self.ids is None else frozenset(self.ids)
         self._changes = StateChanges(store)
@@ -147,11 +150,8 @@ class Wait:
                 store.jobs.get(job_id)  # raises
 
     def read_progress(self) -> Progress:
-        """Return the progress; the previous one if nothing was committed since."""
-        seen = self.store.db.change_counters()
-        if self._progress is None or seen != self._version:
-            self._version = seen
-            self._read_changes()
+        """Return the progress; the previous one if nothing has changed since."""
+        if self._read_changes() or self._progress is None:
             finished = sum(self._counts.values())
             left = self._count_unfinished() if self.ids is None else len(self.ids) - finished
             self._progress = Progress(dict(self._counts), left, tuple(self._failed))
@@ -180,9 +180,17 @@ class Wait:
         jobs = [self.store.jobs.get(job_id) for job_id in self.ids[:MAX_HINTED_JOBS]]
         return list(dict.fromkeys(hint for job in jobs for hint in job_hints(self.store, job, program)))
 
-    def _read_changes(self) -> None:
-        changed = self._changes.read()
-        if changed is None:
+    def _read_changes(self) -> bool:
+        """Read the states of the jobs; return False if they cannot have changed."""
+        changed: Sequence[tuple[str, State]] | None
+        if self.ids is not None and len(self.ids) <= MAX_LOOKED_UP:
+            seen: object = (changed := self._read_named(self.ids))
+        else:
+            seen, changed = self.store.db.change_counters(), None
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        if changed is None and (changed := self._changes.read()) is None:
             for job_id in [*self._finished]:
                 self._record_state(job_id, None)
             if self.ids is None:
@@ -192,6 +200,7 @@ class Wait:
         for job_id, state in changed:
             if not self._unreported.is_reported(job_id) if self._named is None else job_id in self._named:
                 self._record_state(job_id, state)
+        return True
 
     def _record_state(self, job_id: str, state: State | None) -> None:
         """Record the state of a job; None removes it."""

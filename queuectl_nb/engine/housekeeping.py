@@ -1,4 +1,4 @@
-"""Housekeeping of a queue beside running workers: remove old jobs, and give free space back to the disk."""
+"""Housekeeping of a queue beside running workers: remove old jobs and stray files, and give free space back."""
 
 from __future__ import annotations
 
@@ -30,15 +30,18 @@ class Housekeeping:
         self._prune_at = time.monotonic() + PRUNE_INTERVAL_S
 
     def run(self, retention_days: float) -> None:
-        """Prune if it is due, and shrink the file for a moment."""
-        if retention_days and time.monotonic() >= self._prune_at:
-            self._prune(retention_days * 86_400)
+        """Prune and remove stray files if that is due, and shrink the file for a moment."""
+        if time.monotonic() >= self._prune_at:
+            self._prune_at = time.monotonic() + PRUNE_INTERVAL_S
+            if retention_days:
+                self._prune(retention_days * 86_400)
+            remove_strays(self._store.db, time.time())
         with contextlib.suppress(Busy):
             shrink(self._store.db, MAX_SHRINK_S)
 
     def _prune(self, age_s: float) -> None:
         """Remove some old jobs; continue in the next run if there are more."""
-        removed, self._prune_at = 0, time.monotonic() + PRUNE_INTERVAL_S
+        removed = 0
         for number, tokens in self._store.jobs.prune(age_s, time.time()):
             for token in tokens:
                 self._store.spool.remove(token)
@@ -46,5 +49,3 @@ class Housekeeping:
             if removed >= MAX_PRUNED_JOBS:
                 self._prune_at = 0.0
                 break
-        if removed:
-            remove_strays(self._store.db, time.time())

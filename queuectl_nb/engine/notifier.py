@@ -188,7 +188,8 @@ class FinishWaiter:
             poll.register(self.handle, select.POLLIN)
             if poll.poll(min(timeout_s, FALLBACK_POLL_S) * 1000):
                 pause = self._woken_at + wake_interval(jobs) - time.monotonic()
-                time.sleep(max(0.0, min(pause, timeout_s)))
+                if pause > 0:
+                    time.sleep(min(pause, timeout_s))
                 drain(self.handle)
                 self._woken_at = time.monotonic()
 

@@ -1,14 +1,16 @@
 """Blobs: immutable bytes that jobs share, identified by the SHA-256 of their content.
 
 A small blob is a row. A larger one is a file in the spool; its row says who needs it. A file is written and synced
-before the transaction that refers to it, and checked again within that transaction. Files without a row are removed
-once they are an hour old, under the write lock, so that none is removed that a transaction is about to refer to.
+before the transaction that refers to it, and checked again within that transaction. It is removed after the last job
+that uses it. A file that never had a row, since its enqueue was killed, is removed when it is an hour old. Both are
+done under the write lock, so that none is removed that a transaction is about to refer to.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,7 @@ from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from queuectl_nb.model.call import Blob, Payload
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "STRAY_AGE_S",
     "blob_dir",
+    "blob_files",
     "find_missing",
     "find_strays",
     "insert_blobs",
@@ -77,39 +80,50 @@ def insert_blobs(db: Database, connection: sqlite3.Connection, jobs: Mapping[int
     connection.executemany(Q.use_blob, [(seq, blob.sha256) for seq, blobs in jobs.items() for blob in blobs])
 
 
-def find_strays(db: Database, now: float, age_s: float = STRAY_AGE_S) -> list[str]:
-    """Return the names of files that no job needs and that are older than ``age_s`` seconds.
+def find_strays(
+    db: Database, now: float, age_s: float = STRAY_AGE_S, unused: Collection[str] = frozenset()
+) -> list[str]:
+    """Return the names of files that no job needs and that are older than ``age_s`` seconds, or among ``unused``.
 
     Values are recorded at the end of an attempt, so files that may have been written by a running one are left out.
     """
     with db.read() as connection:
         (started_at,) = connection.execute(Q.oldest_python_start).fetchone()
-        limit = min(now - age_s, now if started_at is None else started_at - CLOCK_TICK_S)
+        limit = math.inf if started_at is None else started_at - CLOCK_TICK_S
         try:
             with os.scandir(blob_dir(db.output_dir)) as entries:
-                names = [entry.name for entry in entries if entry.stat(follow_symlinks=False).st_mtime < limit]
+                names = [
+                    entry.name
+                    for entry in entries
+                    if entry.stat(follow_symlinks=False).st_mtime
+                    < (limit if entry.name in unused else min(limit, now - age_s))
+                ]
         except FileNotFoundError:
             return []
         known = {sha for (sha,) in connection.execute(Q.known_blobs, {"names": json.dumps(names)})}
     return [name for name in names if name not in known]
 
 
-def remove_strays(db: Database, now: float, age_s: float = STRAY_AGE_S) -> int:
+def remove_strays(db: Database, now: float, age_s: float = STRAY_AGE_S, unused: Collection[str] = frozenset()) -> int:
     """Remove the files that :func:`find_strays` finds; return how many."""
-    if not find_strays(db, now, age_s):
+    if not find_strays(db, now, age_s, unused):
         return 0
     removed = 0
     with db.write():  # nobody refers to one of them meanwhile
-        for name in find_strays(db, now, age_s):
+        for name in find_strays(db, now, age_s, unused):
             with contextlib.suppress(OSError):
                 os.unlink(f"{blob_dir(db.output_dir)}/{name}")
                 removed += 1
     return removed
 
 
+def blob_files(db: Database) -> set[str]:
+    """Return the names of blobs that are files."""
+    with db.read() as connection:
+        return {sha for (sha,) in connection.execute(Q.blob_files)}
+
+
 def find_missing(db: Database) -> list[str]:
     """Return the names of blobs whose file does not exist."""
     folder = blob_dir(db.output_dir)
-    with db.read() as connection:
-        names = [sha for (sha,) in connection.execute(Q.blob_files)]
-    return [name for name in names if not os.path.isfile(f"{folder}/{name}")]
+    return [name for name in sorted(blob_files(db)) if not os.path.isfile(f"{folder}/{name}")]

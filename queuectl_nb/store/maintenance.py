@@ -13,6 +13,8 @@ from queuectl_nb.store import artifacts, blobs
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from queuectl_nb.store.connection import Database
 
 __all__ = [
@@ -70,9 +72,12 @@ def free_disk_space(db: Database) -> int:
     return found.f_bavail * found.f_frsize
 
 
-def remove_strays(db: Database, now: float) -> None:
-    """Remove files of blobs and folders of artifacts that belong to no job, once they are old."""
-    blobs.remove_strays(db, now)
+def remove_strays(db: Database, now: float, blobs_before: Collection[str] = frozenset()) -> None:
+    """Remove files of blobs and folders of artifacts that belong to no job, once they are old.
+
+    Of the files ``blobs_before``, those that no job needs any more are removed whatever their age.
+    """
+    blobs.remove_strays(db, now, unused=blobs_before)
     artifacts.remove_stray_folders(db, now)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import housekeeping
 from queuectl_nb.engine.housekeeping import Housekeeping
+from queuectl_nb.store.blobs import STRAY_AGE_S, blob_dir
 from tests.commands.manual_worker import ManualWorker
 
 if TYPE_CHECKING:
@@ -38,3 +41,15 @@ def test_retention(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(queue.jobs()) == 1
     kept.run(1)
     assert queue.jobs().empty
+
+
+def test_stray_files(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a killed enqueue has left is removed without ``retention``."""
+    folder = Path(blob_dir(queue.store.db.output_dir))
+    folder.mkdir()
+    for name, age_s in {"old": STRAY_AGE_S + 10, "new": 10}.items():
+        (folder / name).touch()
+        os.utime(folder / name, (time.time() - age_s,) * 2)
+    monkeypatch.setattr(housekeeping, "PRUNE_INTERVAL_S", 0.0)
+    Housekeeping(queue.store).run(0)
+    assert os.listdir(folder) == ["new"]

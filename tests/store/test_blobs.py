@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.child.blob import MIN_PARALLEL_BYTES, digest, read_blob, write_blob, write_new_blob
+from queuectl_nb.child.blob import MIN_PARALLEL_BYTES, digest, open_blob, read_blob, write_blob, write_new_blob
 from queuectl_nb.client import Queue
+from queuectl_nb.client.payload import Content
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.call import Blob
 from queuectl_nb.model.errors import BadEnvironment
@@ -52,14 +53,15 @@ def test_write_and_read(tmp_path: Path) -> None:
     assert read_blob(path) == LARGE
 
 
+def refuse(_: threading.Thread) -> None:
+    """Start no thread."""
+    raise RuntimeError
+
+
 @pytest.mark.parametrize("threads", [True, False])
 @pytest.mark.parametrize("size", [1, MIN_PARALLEL_BYTES])
 def test_name_of_a_new_blob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, threads: bool, size: int) -> None:
     """It is the hash of the content, also where no thread can be started that computes it meanwhile."""
-
-    def refuse(_: threading.Thread) -> None:
-        raise RuntimeError
-
     if not threads:
         monkeypatch.setattr(threading.Thread, "start", refuse)
     body = os.urandom(size)
@@ -82,6 +84,30 @@ def test_a_large_blob_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest
     assert not [*(tmp_path / "blobs").iterdir()]
 
 
+@pytest.mark.parametrize("threads", [True, False])
+def test_check_of_a_large_blob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, threads: bool) -> None:
+    """It is checked while it is read; that it was changed replaces the error that reading it has caused."""
+    if not threads:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+    path = tmp_path / write_new_blob(str(tmp_path), bytes(MIN_PARALLEL_BYTES))
+    with open_blob(str(path)) as file:
+        assert file.read() == bytes(MIN_PARALLEL_BYTES)
+    with pytest.raises(KeyError), open_blob(str(path)):
+        raise KeyError
+    path.write_bytes(b"x" * MIN_PARALLEL_BYTES)
+    with pytest.raises(OSError, match="content was changed"), open_blob(str(path)):
+        raise KeyError
+
+
+@pytest.mark.parametrize("sizes", [[0], [10, MIN_PARALLEL_BYTES, 10, MIN_PARALLEL_BYTES], [10, 10]])
+def test_content_that_is_hashed_while_it_is_written(sizes: list[int]) -> None:
+    """Its name is the hash of all parts."""
+    content = Content()
+    parts = [os.urandom(size) for size in sizes]
+    assert [content.write(memoryview(part)) for part in parts] == sizes
+    assert content.blob() == Blob(digest(b"".join(parts)), b"".join(parts))
+
+
 def test_links_are_not_followed(tmp_path: Path) -> None:
     """A link in the place of a blob is neither read nor written through."""
     victim = tmp_path / "victim"
@@ -97,19 +123,29 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
 
 
 def test_shared_and_removed(queue: Queue) -> None:
-    """Jobs of a ``map`` share function and arguments; rows go with the last job, files an hour later."""
+    """Jobs of a ``map`` share function and arguments, which are removed with the last job."""
     first, second = queue.map(len, [LARGE, LARGE])
     (path,) = blob_files(queue)
+    other = Path(f"{path.parent}/{digest(b'other')}")  # of an enqueue that has not come to its transaction
+    other.touch()
     assert queue.db["blobs"].count == 3  # function, interpreter and argument
     queue.delete(first)
     assert queue.db["blobs"].count == 3
     queue.delete(second)
     assert queue.db["blobs"].count == queue.db["payloads"].count == queue.db["job_blobs"].count == 0
-    assert path.exists()
-    os.utime(path, (time.time() - STRAY_AGE_S - 1,) * 2)
-    assert find_strays(queue.store.db, time.time()) == [path.name]
+    assert blob_files(queue) == [other]
+    os.utime(other, (time.time() - STRAY_AGE_S - 1,) * 2)
+    assert find_strays(queue.store.db, time.time()) == [other.name]
     assert remove_strays(queue.store.db, time.time()) == 1
-    assert not path.exists()
+    assert blob_files(queue) == []
+
+
+def test_removed_during_an_attempt_that_may_use_it(queue: Queue, manual_worker: ManualWorker) -> None:
+    """A file that is newer than a running attempt stays: the value of that attempt may be the same."""
+    (job,) = queue.map(len, ["a"])
+    manual_worker.claim(job.id)
+    queue.delete(queue.submit(len, LARGE))
+    assert len(blob_files(queue)) == 1
 
 
 def test_a_used_file_is_no_stray(queue: Queue) -> None:

@@ -133,6 +133,7 @@ CREATE TABLE blobs (
     size INTEGER NOT NULL,
     body BLOB
 ) WITHOUT ROWID;
+CREATE INDEX blob_files ON blobs (sha256) WHERE body IS NULL;
 
 CREATE TABLE job_blobs (
     -- A blob is deleted with the last job that uses it.
