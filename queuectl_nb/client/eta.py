@@ -164,7 +164,7 @@ def _running(
             attempts = job.attempts - 1
             later.append(
                 QueuedJob(
-                    0, *job[:4], HELD_PRIORITY, attempts, job.max_retries, job.first, 0, False, (), job.selected, 1
+                    0, *job[:4], HELD_PRIORITY, attempts, job.max_retries, job.before_s, 0, False, (), job.selected, 1
                 )
             )
             continue
@@ -185,6 +185,7 @@ def _running(
                 settings.timeout_for(job.timeout),
                 settings.retry_policy(job.max_retries).max_retries - job.attempts,
                 bool(job.first),
+                job.before_s,
                 job.selected,
                 job.id,
             )
@@ -216,7 +217,7 @@ def _waiting(
                 job.weight,
                 job.due_s,
                 max(1, settings.retry_policy(job.max_retries).max_retries - job.attempts),
-                bool(job.first),
+                job.before_s,
                 job.selected,
                 job.id,
                 job.after if chained else (),
@@ -245,7 +246,9 @@ class _Works:
             seconds = max(0.0, attempt.finished_at - attempt.started_at) + overhead
             for work in work_names(attempt.kind, attempt.command):
                 if len(self.history[work]) < HISTORY:
-                    self.history[work].append(Ended(seconds, bool(attempt.failed), bool(attempt.first)))
+                    self.history[work].append(
+                        Ended(seconds, bool(attempt.failed), bool(attempt.first), attempt.before_s)
+                    )
 
     def find(self, kind: str, command: str) -> str:
         """Return the work of a job: the most specific of which enough attempts, or at least some, have finished."""

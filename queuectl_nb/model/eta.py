@@ -11,7 +11,7 @@ import heapq
 import math
 import random
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from queuectl_nb.model.run_times import RunTimes
 from queuectl_nb.model.workload import MIN_PROGRESS, WaitingJob
@@ -26,12 +26,15 @@ __all__ = ["Estimate", "estimate"]
 SIMULATED_JOBS = 1500
 """Jobs simulated in all repetitions together: about five milliseconds."""
 MIN_REPETITIONS, MAX_REPETITIONS = 10, 30
-WIDTH = 1.8
-"""Half of the range in standard deviations."""
+WIDTH = 2.0
+"""Half of the range in standard deviations of the logarithm: twice as long is as likely as half as long."""
+SHORTEST_S = 1e-3
 MARGIN = 0.1
 """The range is wider by this fraction, for what is not simulated: other programs on the machine, for example."""
 LONG_BLOCK = 100
 """From this number of jobs on, the blocks of all workers take about the same time; shorter ones are halved."""
+MAX_RETRIES = 50
+"""More are not simulated."""
 PROGRESS_ERROR = 0.25
 """Relative error of the rest of a run when it is derived from its progress at the start."""
 
@@ -56,12 +59,24 @@ def estimate(workload: Workload, seed: int = 0) -> Estimate:
         for model in models.values():
             model.resample(rng)
         ends.append(_Simulation(workload, blocks, models, rng).run())
-    ends.sort()
-    mean = sum(ends) / repetitions
-    mid = ends[repetitions // 2]
-    spread = WIDTH * math.sqrt(sum((end - mean) ** 2 for end in ends) / (repetitions - 1))
-    low, high = max(ends[0], mean - spread), max(mid, mean + spread)
-    return Estimate(min(low, mid) * (1 - MARGIN), mid, high * (1 + MARGIN))
+    mid = sorted(ends)[repetitions // 2]
+    logs = [math.log(max(end, SHORTEST_S)) for end in ends]
+    mean = math.fsum(logs) / repetitions
+    spread = WIDTH * math.sqrt(math.fsum((each - mean) ** 2 for each in logs) / (repetitions - 1))
+    return Estimate(
+        min(mid, math.exp(mean - spread)) * (1 - MARGIN), mid, max(mid, math.exp(mean + spread)) * (1 + MARGIN)
+    )
+
+
+class _Kind(NamedTuple):
+    """What the run time of a waiting job depends on."""
+
+    work: str
+    attempts_left: int
+    before: float | None
+
+
+_Failures: TypeAlias = "Sequence[tuple[_Kind, int]]"
 
 
 class _Block(NamedTuple):
@@ -77,14 +92,6 @@ class _Block(NamedTuple):
     after: tuple[str, ...] = ()
 
 
-class _Kind(NamedTuple):
-    """What the run time of a waiting job depends on."""
-
-    work: str
-    attempts_left: int
-    first: bool
-
-
 def _make_blocks(workload: Workload) -> list[_Block]:
     """Return the waiting jobs in blocks.
 
@@ -95,7 +102,7 @@ def _make_blocks(workload: Workload) -> list[_Block]:
     blocks, plain = [], defaultdict[str, list[WaitingJob]](list)
     for job in workload.waiting:
         if job.due_s > 0 or job.after or job.id in named:
-            kind = _Kind(job.work, job.attempts_left, job.first)
+            kind = _Kind(job.work, job.attempts_left, job.before)
             blocks.append(
                 _Block(job.order, job.queue, [(kind, job.weight)], job.due_s, job.selected, job.id, job.after)
             )
@@ -117,7 +124,7 @@ def _divide(jobs: Sequence[WaitingJob], servers: int) -> list[_Block]:
     content: Counter[_Kind] = Counter()
     first, selected = jobs[0], False
     for job in jobs:
-        kind, count = _Kind(job.work, job.attempts_left, job.first), job.weight
+        kind, count = _Kind(job.work, job.attempts_left, job.before), job.weight
         while count > 0:
             if not content:
                 first, selected, room = (
@@ -146,8 +153,8 @@ class _Simulation:
         self._workload = workload
         self._models = models
         self._rng = rng
-        self._events: list[tuple[float, int, int | None, _Block, tuple[str, bool] | None]] = []
-        """Time, tie-breaker, worker, block, and work and whether it failed; without those the block is due."""
+        self._events: list[tuple[float, int, int | None, _Block, _Failures | None]] = []
+        """Time, tie-breaker, worker, block, and how many jobs of each kind failed; without those the block is due."""
         self._number = 0
         self._ready: dict[str, list[tuple[tuple[float, float], int, _Block]]] = defaultdict(list)
         self._in_use: Counter[str] = Counter()
@@ -157,10 +164,10 @@ class _Simulation:
         self._idle = [worker for worker in range(len(workload.workers)) if worker not in busy]
         for job in workload.running:
             self._in_use[job.queue] += 1
-            kind = _Kind(job.work, job.attempts_left, job.first)
-            block = _Block((0, 0), job.queue, [(kind, 1)], 0, job.selected, job.id)
             rest, failed = self._rest(job)
-            self._push(rest, job.worker, block, (job.work, failed and job.attempts_left > 0))
+            kind = _Kind(job.work, job.attempts_left, job.elapsed_s + rest)
+            block = _Block((0, 0), job.queue, [(kind, 1)], 0, job.selected, job.id)
+            self._push(rest, job.worker, block, [(kind, 1)] if failed and job.attempts_left > 0 else [])
         unfinished = {job.id for job in workload.running} | {block.id for block in blocks}
         for block in blocks:
             if others := {name for name in block.after if name in unfinished}:
@@ -180,35 +187,37 @@ class _Simulation:
         end = 0.0
         self._start_all(0.0)
         while self._events:
-            now, _, worker, block, ended = heapq.heappop(self._events)
-            if ended is None:
+            now, _, worker, block, failures = heapq.heappop(self._events)
+            if failures is None:
                 self._add(block)
             else:
                 self._in_use[block.queue] -= 1
                 if worker is not None:
                     self._idle.append(worker)
-                if ended[1]:
-                    self._retry(now, block)
-                else:
+                for kind, count in failures:
+                    self._retry(now, block, kind, count)
+                if not failures:
                     self._unblock(now, block)
                 if block.selected:
                     end = max(end, now)
             self._start_all(now)
         return end
 
-    def _push(self, at: float, worker: int | None, block: _Block, ended: tuple[str, bool] | None) -> None:
+    def _push(self, at: float, worker: int | None, block: _Block, failures: _Failures | None) -> None:
         self._number += 1
-        heapq.heappush(self._events, (at, self._number, worker, block, ended))
+        heapq.heappush(self._events, (at, self._number, worker, block, failures))
 
     def _add(self, block: _Block) -> None:
         self._number += 1
         heapq.heappush(self._ready[block.queue], (block.order, self._number, block))
 
-    def _retry(self, now: float, block: _Block) -> None:
-        ((kind, _),) = block.jobs
-        again = block._replace(jobs=[(_Kind(kind.work, kind.attempts_left - 1, first=False), 1)])
+    def _retry(self, now: float, block: _Block, kind: _Kind, count: int) -> None:
+        """Let failed jobs run again after their backoff, on as many workers as there are."""
         policy = self._workload.policy
-        self._push(now + policy.delay(max(1, policy.max_retries - kind.attempts_left + 1)), None, again, None)
+        due_s = now + policy.delay(max(1, policy.max_retries - kind.attempts_left))
+        shares = min(count, len(self._workload.workers))
+        for _ in range(shares):
+            self._push(due_s, None, block._replace(jobs=[(kind, count / shares)]), None)
 
     def _unblock(self, now: float, block: _Block) -> None:
         for name in self._dependents.pop(block.id, ()):
@@ -229,8 +238,8 @@ class _Simulation:
                 continue
             block = heapq.heappop(self._ready[queue])[2]
             self._in_use[queue] += 1
-            seconds, ended = self._run_time(block)
-            self._push(now + seconds, worker, block, ended)
+            seconds, failures = self._run_time(block)
+            self._push(now + seconds, worker, block, failures)
         self._idle = idle
 
     def _best_queue(self, queues: frozenset[str]) -> str | None:
@@ -243,24 +252,28 @@ class _Simulation:
                 best = name
         return best
 
-    def _run_time(self, block: _Block) -> tuple[float, tuple[str, bool]]:
-        if len(block.jobs) == 1 and block.jobs[0][1] <= 1:
-            kind = block.jobs[0][0]
-            seconds, failed = self._models[kind.work].draw(self._rng, first=kind.first)
-            return seconds, (kind.work, failed and kind.attempts_left > 1)
-        mean = variance = 0.0
+    def _run_time(self, block: _Block) -> tuple[float, _Failures]:
+        """Return how long a block takes, and which of its jobs will run again."""
+        total, failures = 0.0, []
         for kind, count in block.jobs:
-            each, spread = self._models[kind.work].total(kind.attempts_left, first=kind.first)
-            mean += count * each
-            variance += count * spread
-        return max(mean / 4, self._rng.gauss(mean, math.sqrt(variance))), ("", False)
+            model = self._models[kind.work]
+            if count <= 1:
+                seconds, fails = model.draw(self._rng, kind.before)
+                before, failed = seconds, int(fails)
+            else:
+                seconds, failed = model.draw_sum(self._rng, count, kind.before)
+                before = model.failed_s if kind.before is None else kind.before
+            total += seconds
+            if failed and kind.attempts_left > 1:
+                failures.append((_Kind(kind.work, min(kind.attempts_left, MAX_RETRIES) - 1, before), failed))
+        return total, failures
 
     def _rest(self, job: RunningJob) -> tuple[float, bool]:
         """Return how long a running job goes on, and whether it fails."""
         if job.progress is not None and job.progress >= MIN_PROGRESS:
             rest = job.elapsed_s * (1 - job.progress) / job.progress
             return rest * math.exp(self._rng.gauss(0, PROGRESS_ERROR * (1 - job.progress))), False
-        rest, failed = self._models[job.work].draw_rest(self._rng, job.elapsed_s, first=job.first)
+        rest, failed = self._models[job.work].draw_rest(self._rng, job.elapsed_s, job.before)
         if job.timeout_s is not None and rest > job.timeout_s - job.elapsed_s:
             return max(0.0, job.timeout_s - job.elapsed_s), True
         return rest, failed

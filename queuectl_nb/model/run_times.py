@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.workload import Ended
@@ -16,93 +16,139 @@ if TYPE_CHECKING:
 
 __all__ = ["RunTimes"]
 
-RESAMPLED = 40
+RESAMPLED = 60
 """Attempts that a repetition draws its run times from; redrawn each time, since the true distribution is not known."""
 MUCH_CENSORED = 0.15
-"""Share of unknown run times from which on the observed ones say little about the longest."""
-TAIL = tuple(-math.log(1 - (number + 0.5) / 6) for number in range(6))
-"""Quantiles of the exponential distribution."""
+"""Share of unknown run times from which on half of the observed ones count as the longest."""
+LONGEST = 0.1
+"""Share of the observed run times, at least three, that are replaced by the exponential distribution."""
+ALIKE = 0.75
+"""Ratio of run times from which on a retry and the attempt before it count as the same run."""
+SAMPLED_RETRIES = 8
+BEYOND = Ended(math.inf)
+"""Stands for an attempt as long as the longest."""
 
 
 class RunTimes:
     """The run times of a kind of work.
 
     Running attempts count as well: they will take longer than until now. Without them, only the short ones of the
-    attempts that were started together would be known at first (Kaplan and Meier 1958).
+    attempts that were started together would be known at first (Kaplan and Meier 1958). The longest times
+    are taken as exponential from some value on, with the mean that they have: those to come may be longer than all.
+    A retry takes as long as the attempt before it, or as some other retry, as often as earlier ones did.
     """
 
     def __init__(self, work: str, ended: Sequence[Ended], running: Sequence[RunningJob]) -> None:
         """Draw from attempts that have ended, at least one."""
         later = [each for each in ended if not each.first]
-        first = [each for each in ended if each.first]
         elapsed = sorted(job.elapsed_s for job in running if job.work == work and job.first)
-        self._all = {True: _weigh(first or later, elapsed), False: _weigh(later or first, [])}
-        self._seconds = {kind: [each.seconds for each in attempts] for kind, (attempts, _) in self._all.items()}
-        unknown = len(elapsed) - bisect_right(elapsed, max(ended).seconds)
-        self._uncertainty = (0.3 + unknown) / (unknown + len(ended))
+        self._ended = sorted([each for each in ended if each.first] or later)
+        self._count = max(2, min(len(self._ended), RESAMPLED))
+        self._fails = sum(each.failed for each in self._ended) / len(self._ended)
+        self._seconds = [each.seconds for each in self._ended]
+        self._longest = self._seconds[-1]
+        self._weights = _weigh(self._seconds, elapsed)
+        self._least, self._excess = self._cut_longest(elapsed)
+        alike = sum(each.before is not None and _are_alike(each.seconds, each.before) for each in later)
+        self._alike = (alike + 1) / (len(later) + 2)
+        self._retries = [each.seconds for each in later]
+        self._fails_again = (sum(each.failed for each in later) + 0.5) / (len(later) + 1)
+        unknown = len(elapsed) - bisect_left(elapsed, self._longest)
+        self._uncertainty = (0.4 + unknown) / (unknown + len(ended))
         self.scale = 1.0
 
     def resample(self, rng: random.Random) -> None:
         """Choose the run times of the next repetition."""
         self.scale = math.exp(rng.gauss(0, self._uncertainty))
-        self._chosen = {
-            first: rng.choices(ended, cum_weights=weights, k=min(max(2, len(ended)), RESAMPLED))
-            for first, (ended, weights) in self._all.items()
-        }
-        self._moments = {first: _moments(ended) for first, ended in self._chosen.items()}
+        count = self._count
+        self._chosen = rng.choices(self._ended, cum_weights=self._weights, k=count)
+        known = [each.seconds for each in self._chosen if each is not BEYOND]
+        beyond, long = count - len(known), self._least + self._excess
+        mean = (sum(known) + beyond * long) / count
+        square = sum(each**2 for each in known) + beyond * (long**2 + self._excess**2)
+        self._mean, self._variance = mean * self.scale, max(0.0, square / count - mean**2) * self.scale**2
+        self._failing = (sum(each.failed for each in self._chosen) + beyond * self._fails) / count
 
-    def draw(self, rng: random.Random, *, first: bool) -> tuple[float, bool]:
-        """Return the run time of an attempt and whether it fails."""
-        ended = rng.choice(self._chosen[first])
+    def draw(self, rng: random.Random, before: float | None = None) -> tuple[float, bool]:
+        """Return the run time of an attempt and whether it fails; ``before`` is that of the attempt before it."""
+        if before is not None:
+            return self._draw_retry(rng, before), rng.random() < self._fails_again
+        ended = rng.choice(self._chosen)
+        if ended is BEYOND:
+            seconds = self._least + rng.expovariate(1.0) * self._excess
+            return seconds * self.scale, rng.random() < self._fails
         return ended.seconds * self.scale, ended.failed
 
-    def draw_rest(self, rng: random.Random, elapsed_s: float, *, first: bool) -> tuple[float, bool]:
+    def draw_rest(self, rng: random.Random, elapsed_s: float, before: float | None = None) -> tuple[float, bool]:
         """Return how long a running attempt goes on, and whether it fails."""
-        ended, weights = self._all[first]
-        start = bisect_right(self._seconds[first], elapsed_s / self.scale)
-        if start == len(ended):  # longer than all: it may end soon, or be another kind of run
-            return rng.expovariate(1.0) * max(elapsed_s - ended[len(ended) // 2].seconds, elapsed_s / 100), False
-        known = weights[start - 1] if start else 0.0
-        found = ended[min(bisect_right(weights, known + rng.random() * (weights[-1] - known)), len(ended) - 1)]
-        return max(0.0, found.seconds * self.scale - elapsed_s), found.failed
+        if before is not None:
+            failed = rng.random() < self._fails_again
+            if before > elapsed_s and rng.random() < self._alike:
+                return before - elapsed_s, failed
+            if longer := [each - elapsed_s for each in self._retries if each > elapsed_s]:
+                return rng.choice(longer), failed
+        start = bisect_right(self._seconds, elapsed_s / self.scale)
+        known = self._weights[start - 1] if start else 0.0
+        weight = known + rng.random() * (self._weights[-1] - known)
+        ended = self._ended[bisect_right(self._weights, weight, hi=len(self._ended) - 1)]
+        if ended is not BEYOND:
+            return max(0.0, ended.seconds * self.scale - elapsed_s), ended.failed
+        # much longer than all: it may end soon, or be another kind of run
+        mean = max(self._excess * self.scale, elapsed_s - self._longest * self.scale)
+        rest = max(0.0, self._least * self.scale - elapsed_s) + rng.expovariate(1.0) * mean
+        return rest, rng.random() < self._fails
 
-    def total(self, attempts_left: int, *, first: bool) -> tuple[float, float]:
-        """Return mean and variance of the time that a job takes with its retries."""
-        mean, variance, failing = self._moments[first]
-        if not failing or attempts_left <= 1:
-            return mean * self.scale, variance * self.scale**2
-        later, later_variance, failing_again = self._moments[False]
-        retries = failing * sum(failing_again**n for n in range(min(attempts_left - 1, 50)))
-        return (mean + retries * later) * self.scale, (variance + retries * (later_variance + later**2)) * self.scale**2
+    def draw_sum(self, rng: random.Random, count: float, before: float | None = None) -> tuple[float, int]:
+        """Return how long many attempts take one after the other, and how many of them fail."""
+        mean, variance, failing = self._mean, self._variance, self._failing
+        if before is not None:
+            retries = [self._draw_retry(rng, before) for _ in range(SAMPLED_RETRIES)]
+            mean, failing = sum(retries) / len(retries), self._fails_again
+            variance = sum((each - mean) ** 2 for each in retries) / len(retries)
+        seconds = max(mean * count / 4, rng.gauss(mean * count, math.sqrt(variance * count)))
+        failed = rng.gauss(failing * count, math.sqrt(failing * (1 - failing) * count))
+        return seconds, max(0, min(round(failed), int(count)))
+
+    def _cut_longest(self, elapsed: Sequence[float]) -> tuple[float, float]:
+        """Replace the longest run times by :data:`BEYOND`; return where they begin, and their mean from there on."""
+        seconds, count = self._seconds, max(3, round(LONGEST * len(self._seconds)))
+        if self._weights[-1] < 1 - MUCH_CENSORED:
+            count = max(count, len(seconds) // 2)
+        start = max(1, len(seconds) - count)
+        if start >= len(seconds):
+            return self._longest, 0.0
+        least, longest = seconds[start - 1], seconds[start:]
+        excess = sum(each - least for each in [*longest, *elapsed] if each > least)
+        self._seconds, self._ended = seconds[:start], [*self._ended[:start], BEYOND]
+        self._weights = [*self._weights[:start], 1.0]
+        return least, excess / len(longest)
+
+    def _draw_retry(self, rng: random.Random, before: float) -> float:
+        if rng.random() < self._alike:
+            return before
+        return rng.choice(self._retries) if self._retries else self.draw(rng)[0]
+
+    @property
+    def failed_s(self) -> float:
+        """The mean run time of attempts that fail."""
+        failed = [each.seconds for each in self._chosen if each.failed]
+        return sum(failed) * self.scale / len(failed) if failed else self._mean
 
 
-def _weigh(ended: Sequence[Ended], elapsed: Sequence[float]) -> tuple[list[Ended], list[float]]:
-    """Return attempts by run time with cumulative weights; ``elapsed`` are the times of attempts that go on."""
-    found = sorted(ended)
-    at_risk = len(found) + len(elapsed)
-    survival, total, passed = 1.0, 0.0, 0
+def _are_alike(seconds: float, before: float) -> bool:
+    return ALIKE * before < seconds < before / ALIKE
+
+
+def _weigh(seconds: Sequence[float], elapsed: Sequence[float]) -> list[float]:
+    """Return cumulative weights of ended attempts; ``elapsed`` are the times of attempts that go on."""
+    at_risk = len(seconds) + len(elapsed)
+    survival, passed = 1.0, 0
     weights = []
-    for each in found:
-        while passed < len(elapsed) and elapsed[passed] < each.seconds:
+    for each in seconds:
+        while passed < len(elapsed) and elapsed[passed] < each:
             passed += 1
             at_risk -= 1
-        total += survival / at_risk
         survival -= survival / at_risk
         at_risk -= 1
-        weights.append(total)
-    if passed < len(elapsed) and found:  # longer than all that have ended: the rest is taken as exponential
-        if survival > MUCH_CENSORED:
-            mean = (sum(each.seconds for each in found) + sum(elapsed)) / len(found)
-        else:
-            mean = elapsed[-1] - found[len(found) // 2].seconds
-        found += [Ended(elapsed[-1] + mean * quantile) for quantile in TAIL]
-        weights += [total + survival * (number + 1) / len(TAIL) for number in range(len(TAIL))]
-    return found, weights
-
-
-def _moments(ended: Sequence[Ended]) -> tuple[float, float, float]:
-    """Return mean and variance of run times, and the share of failures."""
-    count = len(ended)
-    mean = sum(each.seconds for each in ended) / count
-    variance = sum((each.seconds - mean) ** 2 for each in ended) / count
-    return mean, variance, sum(each.failed for each in ended) / count
+        weights.append(1 - survival)
+    return weights

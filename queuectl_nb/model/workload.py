@@ -21,6 +21,8 @@ class Ended(NamedTuple):
     seconds: float
     failed: bool = False
     first: bool = True
+    before: float | None = None
+    """The run time of the attempt before it."""
 
 
 class RunningJob(NamedTuple):
@@ -35,6 +37,8 @@ class RunningJob(NamedTuple):
     attempts_left: int = 0
     """Attempts after this one."""
     first: bool = True
+    before: float | None = None
+    """The run time of the attempt before it, as in the following classes."""
     selected: bool = True
     id: str = ""
 
@@ -49,7 +53,7 @@ class WaitingJob(NamedTuple):
     weight: float = 1
     due_s: float = 0
     attempts_left: int = 1
-    first: bool = True
+    before: float | None = None
     selected: bool = True
     id: str = ""
     after: tuple[str, ...] = ()

@@ -27,8 +27,8 @@ SAMPLED_JOBS = 500
 """Waiting jobs that are read if there are more."""
 WAITING = (State.PENDING, State.FAILED, State.BLOCKED)
 _COLUMNS = """
-    seq, id, kind, command, queue, priority, attempts, max_retries, starts = 0, ready, run_at, due_boottime,
-    state = 'blocked', after
+    seq, id, kind, command, queue, priority, attempts, max_retries, finished_at - started_at, ready, run_at,
+    due_boottime, state = 'blocked', after
 """
 
 
@@ -41,6 +41,8 @@ class Attempt(NamedTuple):
     finished_at: float
     failed: bool
     first: bool
+    before_s: float | None
+    """The run time of the attempt before it."""
     worker: str
 
 
@@ -55,6 +57,7 @@ class ClaimedJob(NamedTuple):
     max_retries: int | None
     timeout: float | None
     first: bool
+    before_s: float | None
     started_at: float
     worker: str
     token: str
@@ -72,7 +75,7 @@ class QueuedJob(NamedTuple):
     priority: int
     attempts: int
     max_retries: int | None
-    first: bool
+    before_s: float | None
     due_s: float
     blocked: bool
     after: tuple[str, ...]

@@ -745,18 +745,22 @@ DELETE FROM queues WHERE name = :name OR :name = '*';
 -- name: recent_attempts
 -- The newest attempts that ended by themselves; reads as many, whatever the number of jobs.
 SELECT
-    jobs.kind, jobs.command, attempts.started_at, attempts.finished_at, outcome <> 'succeeded', number = 1,
-    attempts.worker
-FROM attempts JOIN jobs ON jobs.seq = attempts.job
-WHERE attempts.finished_at IS NOT NULL AND outcome IN ('succeeded', 'failed', 'timed_out')
+    jobs.kind, jobs.command, attempts.started_at, attempts.finished_at, attempts.outcome <> 'succeeded',
+    attempts.number = 1, before.finished_at - before.started_at, attempts.worker
+FROM attempts
+JOIN jobs ON jobs.seq = attempts.job
+LEFT JOIN attempts AS before ON before.job = attempts.job AND before.number = attempts.number - 1
+WHERE attempts.finished_at IS NOT NULL AND attempts.outcome IN ('succeeded', 'failed', 'timed_out')
 ORDER BY attempts.finished_at DESC LIMIT :limit;
 
 -- name: running_attempts
 -- As current_jobs; a claimed job that has not been started comes after the running one of its worker.
 SELECT
-    jobs.id, kind, command, queue, jobs.attempts, max_retries, timeout, attempts.number = 1, jobs.started_at,
-    jobs.worker, attempts.token
-FROM jobs JOIN attempts ON attempts.job = jobs.seq AND attempts.number = jobs.starts
+    jobs.id, kind, command, queue, jobs.attempts, max_retries, timeout, attempts.number = 1,
+    before.finished_at - before.started_at, jobs.started_at, jobs.worker, attempts.token
+FROM jobs
+JOIN attempts ON attempts.job = jobs.seq AND attempts.number = jobs.starts
+LEFT JOIN attempts AS before ON before.job = jobs.seq AND before.number = jobs.starts - 1
 WHERE jobs.state = 'processing'
 ORDER BY attempts.pid IS NULL, jobs.started_at, priority DESC, seq;
 

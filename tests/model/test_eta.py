@@ -7,6 +7,7 @@ from what is known then, and compared with the true end.
 from __future__ import annotations
 
 import heapq
+import json
 import random
 import statistics
 from pathlib import Path
@@ -21,8 +22,8 @@ from queuectl_nb.model.workload import Ended, RunningJob, WaitingJob, Workload
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-RECORDED = Path(__file__).with_name("recorded_durations.txt")
-"""Seconds of setups and calls of tests of this project, from one run of ``pytest --durations=0``."""
+RECORDED = json.loads(Path(__file__).with_name("recorded_sweeps.json").read_text("utf-8"))
+"""What each job of a sweep ran, and its seconds, in the order in which the jobs started: see ``record_sweeps.py``."""
 ANY: frozenset[str] = frozenset()
 POLICY = RetryPolicy(base=1.5)
 
@@ -87,21 +88,25 @@ def seen_at(jobs: Sequence[Job], started: Sequence[Started], at: float, workers:
     for each in started:
         job = jobs[each.job]
         first, left = each.number == 0, POLICY.max_retries - each.number
+        before = None if first else job.attempts[each.number - 1]
         if each.end <= at:
-            history[job.work].append(Ended(each.end - each.start, each.number + 1 < len(job.attempts), first))
+            history[job.work].append(Ended(each.end - each.start, each.number + 1 < len(job.attempts), first, before))
         elif each.start <= at:
-            running.append(RunningJob(job.work, at - each.start, each.worker, attempts_left=left - 1, first=first))
+            running.append(
+                RunningJob(job.work, at - each.start, each.worker, attempts_left=left - 1, first=first, before=before)
+            )
         if each.start <= at and each.number >= (last[each.job].number if each.job in last else 0):
             last[each.job] = each
     waiting = []
     for number, job in enumerate(jobs):
-        before = last.get(number)
-        if before is None:
+        newest = last.get(number)
+        if newest is None:
             waiting.append(WaitingJob(job.work, (0, number), attempts_left=POLICY.max_retries))
-        elif before.end <= at and before.number + 1 < len(job.attempts):
-            due_s = max(0.0, before.end + POLICY.delay(before.number + 1) - at)
-            left = POLICY.max_retries - before.number - 1
-            waiting.append(WaitingJob(job.work, (0, number), due_s=due_s, attempts_left=left, first=False))
+        elif newest.end <= at and newest.number + 1 < len(job.attempts):
+            due_s = max(0.0, newest.end + POLICY.delay(newest.number + 1) - at)
+            left = POLICY.max_retries - newest.number - 1
+            seconds = job.attempts[newest.number]
+            waiting.append(WaitingJob(job.work, (0, number), due_s=due_s, attempts_left=left, before=seconds))
     return Workload(history, running, waiting, [ANY] * workers, {}, POLICY)
 
 
@@ -137,26 +142,30 @@ def failing(rng: random.Random, job: Job) -> Job:
     return Job(job.work, [job.attempts[0]] * attempts)
 
 
+def flaky(rng: random.Random, job: Job) -> Job:
+    """Return a job of which one in five fails once, somewhere on its way."""
+    return Job(job.work, [job.attempts[0] * rng.random(), *job.attempts] if rng.random() < 0.2 else job.attempts)
+
+
 def draw_jobs(kind: str, rng: random.Random, count: int) -> list[Job]:
     """Return the jobs of a kind of workload."""
-    if kind == "recorded":
-        known = [float(line) for line in RECORDED.read_text("utf-8").split()]
-        return [Job("a", [each]) for each in rng.choices(known, k=count)]
     if kind == "mixed":
         works = [rng.choice("abc") for _ in range(count)]
         return [Job(work, [max(0.01, MIXED[work](rng))]) for work in works]
     if kind == "retried":
         return [failing(rng, job) for job in draw_jobs("lognormal", rng, count)]
+    if kind == "flaky":
+        return [flaky(rng, job) for job in draw_jobs("lognormal", rng, count)]
     return [Job("a", [max(0.01, DRAWN[kind](rng, "a"))]) for _ in range(count)]
 
 
-MISSED = pytest.mark.xfail(reason="misses the target: few long runs make up most of the time, or retries", strict=True)
+def check(guesses: Sequence[Guess], error: float, held: float) -> None:
+    """Check the median error, and the share of cases in which the range holds."""
+    assert statistics.median(each.error for each in guesses) <= error
+    assert sum(each.holds for each in guesses) >= held * len(guesses)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [*DRAWN, "mixed", pytest.param("retried", marks=MISSED), pytest.param("recorded", marks=MISSED)],
-)
+@pytest.mark.parametrize("kind", [*DRAWN, "mixed", "retried", "flaky"])
 def test_accuracy(kind: str) -> None:
     """After a fifth is done the median error is at most 25 %, and the range holds in at least 80 % of cases."""
     found = []
@@ -164,8 +173,47 @@ def test_accuracy(kind: str) -> None:
         for seed in range(4):
             rng = random.Random(f"{kind} {workers} {seed}")
             found.append(guess(draw_jobs(kind, rng, 100 + 25 * workers), workers, seed))
-    assert statistics.median(each.error for each in found) <= 0.25
-    assert sum(each.holds for each in found) >= 0.8 * len(found)
+    check(found, 0.25, 0.8)
+
+
+IN_ORDER = pytest.mark.xfail(reason="the parameters of a job are not known to the estimate", strict=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "shuffled"),
+    [
+        ("random search", True),
+        ("random search", False),
+        ("files", True),
+        ("files", False),
+        ("grid", True),
+        pytest.param("grid", False, marks=IN_ORDER),
+    ],
+)
+def test_recorded(name: str, *, shuffled: bool) -> None:
+    """The same holds for recorded sweeps, in the order in which the jobs ran and in others.
+
+    A grid that begins with its shortest jobs is underestimated; run in random order, as a random search is, it is not.
+    """
+    found = []
+    for workers in (1, 2, 4, 8):
+        for seed in range(12 if shuffled else 2):
+            runs = RECORDED[name]
+            if shuffled:
+                runs = random.Random(f"{name} {workers} {seed}").sample(runs, len(runs))
+            found.append(guess([Job(work, [seconds]) for work, seconds in runs], workers, seed))
+    check(found, 0.25, 0.8)
+
+
+@pytest.mark.parametrize("kind", ["constant", "exponential", "lognormal", "retried", "flaky"])
+def test_few_jobs_on_many_workers(kind: str) -> None:
+    """With a few jobs per worker, the longest one of those left decides: the range is wide, and holds nevertheless."""
+    found = []
+    for jobs, workers in ((40, 8), (60, 16), (100, 64)):
+        for seed in range(8):
+            rng = random.Random(f"few {kind} {jobs} {workers} {seed}")
+            found.append(guess(draw_jobs(kind, rng, jobs), workers, seed))
+    check(found, 0.5, 0.75)
 
 
 def make(

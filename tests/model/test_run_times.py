@@ -29,52 +29,73 @@ def spread(ended: list[Ended], others: list[RunningJob]) -> float:
     return statistics.stdev(found)
 
 
-def mean_rest(times: RunTimes, elapsed_s: float, *, first: bool = True) -> float:
+def mean_rest(times: RunTimes, elapsed_s: float, before: float | None = None) -> float:
     """Return how long attempts go on in the mean."""
     rng = random.Random(1)
-    return statistics.fmean(times.draw_rest(rng, elapsed_s, first=first)[0] for _ in range(2000))
+    return statistics.fmean(times.draw_rest(rng, elapsed_s, before)[0] for _ in range(4000))
 
 
 def test_uncertainty() -> None:
-    """The estimate is less certain with few attempts, and with running ones that are longer than all of them."""
-    assert spread(KNOWN, []) == pytest.approx(0.1, rel=0.1)
-    assert spread(KNOWN * 10, []) == pytest.approx(0.01, rel=0.1)
-    assert spread(KNOWN, running(5, 15, 30)) == pytest.approx(0.1, rel=0.1)
-    assert spread(KNOWN, running(5, 31)) == pytest.approx(1.3 / 4, rel=0.1)
+    """The estimate is less certain with few attempts, and with running ones that are no shorter than all of them."""
+    assert spread(KNOWN, []) == pytest.approx(0.4 / 3, rel=0.1)
+    assert spread(KNOWN * 10, []) == pytest.approx(0.4 / 30, rel=0.1)
+    assert spread(KNOWN, running(5, 15, 29)) == pytest.approx(0.4 / 3, rel=0.1)
+    assert spread(KNOWN, running(5, 30)) == pytest.approx(1.4 / 4, rel=0.1)
     for other in (running(31, work="b"), running(31, first=False)):
         assert spread(KNOWN, other) == spread(KNOWN, [])
 
 
 def test_rest_of_a_run() -> None:
-    """Attempts that took longer than a running one say how long it goes on."""
-    times = RunTimes("a", [Ended(10.0), Ended(20.0, failed=True)], [])
-    assert mean_rest(times, 0) == pytest.approx(15, rel=0.05)
-    assert {times.draw_rest(random.Random(seed), 10, first=True) for seed in range(50)} == {(10.0, True)}
-    assert mean_rest(times, 100) == pytest.approx(80, rel=0.1)
-    assert mean_rest(times, 20) == pytest.approx(0.2, rel=0.1), "as long as the middle one: a hundredth"
+    """Attempts that took longer than a running one say how long it goes on; beyond them it is unknown."""
+    times = RunTimes("a", [Ended(10.0), *[Ended(20.0, failed=True)] * 5], [])
+    assert mean_rest(times, 0) == pytest.approx(110 / 6, rel=0.05)
+    rest, _ = times.draw_rest(random.Random(1), 12)
+    assert rest == pytest.approx(8)
+    assert mean_rest(times, 100) == pytest.approx(80, rel=0.1), "as much longer as it is already"
+
+
+def test_longest_run_times_vary() -> None:
+    """The longest of a few run times are drawn from a distribution with their mean: others may be longer."""
+    times, rng = RunTimes("a", [Ended(float(seconds)) for seconds in range(1, 11)], []), random.Random(1)
+    drawn = []
+    for _ in range(4000):
+        times.resample(rng)
+        drawn.append(times.draw(rng)[0])
+    assert statistics.fmean(drawn) == pytest.approx(5.5, rel=0.05)
+    assert max(drawn) > 12
+    constant = RunTimes("a", [Ended(10.0)] * 10, [])
+    constant.resample(rng)
+    assert {constant.draw(rng)[0] / constant.scale for _ in range(100)} == {10}
 
 
 def test_running_attempts_are_part_of_the_distribution() -> None:
-    """Those that go on beyond all known run times make the longer ones likelier, those of other work do not."""
+    """Those that go on beyond known run times make the longer ones likelier, those of other work do not."""
     alone = mean_rest(RunTimes("a", KNOWN, []), 0)
     assert alone == pytest.approx(20, rel=0.05)
     assert mean_rest(RunTimes("a", KNOWN, running(100, work="b")), 0) == alone
-    assert mean_rest(RunTimes("a", KNOWN, running(25)), 0) == pytest.approx((10 + 20 + 30 * 2) / 4, rel=0.05)
-    # one of four is longer: the mean of an exponential distribution, 160 s for three that have ended, beyond 100 s
-    assert mean_rest(RunTimes("a", KNOWN, running(100)), 0) == pytest.approx((60 + 100 + 160 / 3) / 4, rel=0.1)
+    # three of four are longer than 10 s, by the mean of an exponential distribution of which two have ended
+    assert mean_rest(RunTimes("a", KNOWN, running(25)), 0) == pytest.approx(10 + (10 + 20 + 15) / 2 * 3 / 4, rel=0.05)
+    assert mean_rest(RunTimes("a", KNOWN, running(100)), 0) == pytest.approx(10 + (10 + 20 + 90) / 2 * 3 / 4, rel=0.05)
 
 
 def test_retries() -> None:
-    """A job takes the time of its first attempt and, as far as that fails, of those that may follow."""
-    ended = [Ended(10.0, failed=True), Ended(30.0, failed=True, first=False), Ended(30.0, first=False)] * 2000
-    times = RunTimes("a", ended, [])
-    times.resample(random.Random(1))
-    first_mean, first_variance = times.total(1, first=True)
-    assert first_mean == pytest.approx(10, rel=0.01)
-    assert first_variance == pytest.approx(0, abs=0.01)
-    again, failing = times.total(1, first=False)[0], times.draw(random.Random(1), first=True)[1]
-    assert failing
-    assert again == pytest.approx(30, rel=0.01)
-    assert times.total(2, first=True)[0] == pytest.approx(40, rel=0.01)
-    assert times.total(3, first=True)[0] == pytest.approx(40 + 30 / 2, rel=0.15)
-    assert times.total(3, first=True)[1] > times.total(2, first=True)[1] > first_variance
+    """A retry takes as long as the attempt before it or as another retry, as often as earlier ones did."""
+    first, rng = [Ended(10.0, failed=True)] * 50, random.Random(1)
+    for before, alike in ((30.0, 101 / 102), (3.0, 1 / 102)):
+        times = RunTimes("a", [*first, *[Ended(30.0, failed=True, first=False, before=before)] * 100], [])
+        times.resample(rng)
+        drawn = [times.draw(rng, 7.0) for _ in range(4000)]
+        assert {seconds for seconds, _ in drawn} == {7.0, 30.0}
+        assert sum(seconds == 7.0 for seconds, _ in drawn) == pytest.approx(4000 * alike, rel=0.3)
+        assert statistics.fmean(failed for _, failed in drawn) > 0.98
+    assert mean_rest(times, 20, 7.0) == pytest.approx(10)
+
+
+def test_sum() -> None:
+    """Many attempts take as long as each in the mean, and as many fail as did."""
+    times, rng = RunTimes("a", [Ended(10.0), Ended(20.0, failed=True)] * 50, []), random.Random(1)
+    times.resample(rng)
+    seconds, failed = times.draw_sum(rng, 1000)
+    assert seconds == pytest.approx(15_000, rel=0.15)
+    assert failed == pytest.approx(500, rel=0.4)
+    assert times.failed_s == pytest.approx(20, rel=0.05)
