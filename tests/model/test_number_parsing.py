@@ -44,13 +44,16 @@ NO_NUMBERS = [
 @pytest.mark.parametrize("value", [*NO_NUMBERS, "1.5", 1.5, 1.0, "1e3", "nan", "inf", math.nan, math.inf], ids=ascii)
 def test_invalid_integers(value: object) -> None:
     """An integer is ASCII digits with a sign, or an int, and no other notation."""
-    assert "must be a whole number" in refusal(validation.parse_int, "priority", value)
+    expected = f"priority must be a whole number from 1 to 9, not {validation.quoted(value)}"
+    assert refusal(validation.parse_int, "priority", value, 1, 9) == expected
 
 
 @pytest.mark.parametrize("value", [*NO_NUMBERS, "5s", "1h", "nan", "inf", "Infinity", "1e", ".", "1.2.3"], ids=ascii)
 def test_invalid_numbers(value: object) -> None:
     """Seconds are a plain decimal number: no unit, nan, infinity or grouping."""
-    assert "must be a plain number" in refusal(validation.parse_number, "resource", value)
+    found = refusal(validation.parse_number, "resource", value)
+    assert found.startswith("resource must be a plain number")
+    assert found.endswith(f"not {validation.quoted(value)}")
 
 
 @pytest.mark.parametrize(

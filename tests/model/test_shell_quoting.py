@@ -37,6 +37,8 @@ QUOTES, COMMENT = "is inside quotes", "is in a comment"
         ("echo $((1 + 1)) ", None),
         ("echo ${a:-", "is inside ${...}"),
         ("echo ${a} ", None),
+        ("echo ${a:-$'b'} ", "follows quotes inside ${...}, where shells differ"),
+        ("echo \"${a:-'b'}\" ", "follows quotes inside ${...}, where shells differ"),
         ("echo $(echo ", None),
         ("(echo a); echo ", None),
         ("echo $", "follows a $"),

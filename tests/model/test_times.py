@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl_nb.model import times
+from queuectl_nb.model import times, validation
 from queuectl_nb.model.errors import BadEnvironment
 from tests.model.refusal import refusal
 
@@ -70,7 +70,9 @@ def test_naive_times_are_local() -> None:
 )
 def test_invalid_times(value: object) -> None:
     """Other texts, bare numbers and times before 1970 are refused in one line."""
-    assert refusal(times.parse_time, "run_at", value).startswith("run_at must ")
+    found = refusal(times.parse_time, "run_at", value)
+    assert found.startswith("run_at must ")
+    assert found.endswith((f", not {validation.quoted(value)}", f", not {validation.quoted(str(value))}"))
 
 
 @given(st.integers(0, 253_402_300_799_000))

@@ -128,6 +128,19 @@ def test_valid_environment() -> None:
     assert validation.parse_env_pair("A", "") == ("A", "")
 
 
+@pytest.mark.parametrize("shell", ["/bin/bash", "bash -l", "'/my tools/sh' -e", "x" * 1000])
+def test_valid_shells(shell: str) -> None:
+    """A program with options, quoted as in a shell."""
+    assert validation.parse_shell("shell", shell) == shell
+
+
+@pytest.mark.parametrize("shell", ["", "  ", "'' -l", "bash '", "bash\n-l", "x" * 1001])
+def test_invalid_shells(shell: str) -> None:
+    """No program, an open quote, several lines or too much text."""
+    expected = "shell must be a program with its options, such as /bin/bash or 'bash -l', not "
+    assert refusal(validation.parse_shell, "shell", shell) == expected + validation.quoted(shell)
+
+
 def test_invalid_choice() -> None:
     """An unknown word is refused with the valid ones in order."""
     assert validation.parse_choice("state", "dead", ["dead", "completed"]) == "dead"
