@@ -115,7 +115,7 @@ def open_artifact(path: str, name: str) -> int:
     """
     parts = name.split("/")
     if not is_valid_name(name) or any(part in {"", ".", ".."} for part in parts):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        raise _no_artifact(name)
     try:
         top = os.open(path, OPEN_DIR)
         try:
@@ -124,13 +124,17 @@ def open_artifact(path: str, name: str) -> int:
             os.close(top)
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.ENOTDIR, errno.ENXIO}:  # a link, a file as a folder, a FIFO
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from error
+            raise _no_artifact(name) from error
         raise
     found = os.fstat(handle)
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
         os.close(handle)
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        raise _no_artifact(name)
     return handle
+
+
+def _no_artifact(name: str) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
 
 def _open_beneath(top: int, name: str, flags: int) -> int:

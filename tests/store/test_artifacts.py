@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from queuectl_nb.model.attempt import KeptArtifacts
 from queuectl_nb.store.artifact_folder import BLOCK_BYTES, ArtifactFolder, is_empty_folder, keep_artifacts
-from queuectl_nb.store.artifacts import list_artifacts, open_artifact
+from queuectl_nb.store.artifacts import (
+    artifact_attempts,
+    artifact_dir,
+    count_artifacts,
+    find_stray_folders,
+    is_valid_name,
+    list_artifacts,
+    open_artifact,
+    remove_stray_folders,
+)
 from queuectl_nb.store.remove_tree import remove_tree
 
 LIMIT = 1 << 30
@@ -136,6 +148,31 @@ def test_a_limit(folder: Path) -> None:
     assert names(folder) == ["small"]
 
 
+@pytest.mark.parametrize(("limit", "files"), [(2 * BLOCK_BYTES - 1, 0), (2 * BLOCK_BYTES, 1)])
+def test_a_limit_counts_blocks(folder: Path, limit: int, files: int) -> None:
+    """A file counts with the blocks that it begins."""
+    (folder / "file").write_bytes(b"x" * (BLOCK_BYTES + 1))
+    kept = keep_artifacts(str(folder), limit)
+    assert kept is not None
+    assert kept.files == files
+
+
+def test_a_folder_that_cannot_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts as one artifact that was not kept; the others are kept."""
+    (folder / "broken").mkdir()
+    (folder / "kept").write_text("x")
+    scandir = os.scandir
+
+    def fail(path: str) -> object:
+        if path.endswith("/broken/"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", fail)
+    expected = "1 artifact was not kept: folders that cannot be read: Input/output error (1)"
+    assert keep_artifacts(str(folder), LIMIT) == (1, 1, expected)
+
+
 def test_a_limit_of_nothing(folder: Path) -> None:
     """With a limit of 0 nothing is kept, and the attempt says so."""
     (folder / "file").write_bytes(b"x")
@@ -176,6 +213,51 @@ def test_invalid_names(folder: Path) -> None:
     assert kept.note == "3 artifacts were not kept: invalid names (3)"
 
 
+@pytest.mark.parametrize(
+    ("name", "valid"),
+    [
+        *[
+            ("a b", True),
+            ("é" * 512, True),
+            ("é" * 512 + "a", False),
+            ("a/" * 32 + "b", True),
+            ("a/" * 33 + "b", False),
+        ],
+        *[("\x1f", False), ("a\x7f", False), ("\x80", False), ("a\x9f", False), ("\xa0", True), ("\udcff", False)],
+    ],
+    ids=ascii,
+)
+def test_valid_names(name: str, valid: object) -> None:
+    """A name has no control characters, at most 1024 bytes, and at most 32 folders."""
+    assert is_valid_name(name) == valid
+
+
+def test_stray_folders(harness: Any, outside: Path) -> None:
+    """Old folders of no attempt are found and removed; links are not followed."""
+    store = harness.store
+    harness.add("a", "b")
+    for name, kept in (("a", KeptArtifacts(2, 30, "why")), ("b", None)):
+        lease = harness.claim_job(name)
+        harness.settle(lease, artifacts=kept)
+        Path(artifact_dir(store.db.output_dir, lease.token)).mkdir()
+        assert artifact_attempts(store.db, name) == ([(1, lease.token, "why")] if kept else [])
+    assert count_artifacts(store.db) == (1, 2, 30)
+    stray, link, new = (Path(artifact_dir(store.db.output_dir, each * 32)) for each in "fed")
+    (stray / "folder").mkdir(parents=True)
+    link.symlink_to(outside.parent)
+    new.mkdir()
+    (store.db.output_dir / f"{'f' * 32}.result").mkdir()
+    for path in store.db.output_dir.iterdir():
+        os.utime(path, (harness.now - 100, harness.now - 100), follow_symlinks=False)
+    os.utime(new, (harness.now - 99, harness.now - 99))
+    found = find_stray_folders(store.db, harness.now, 99.5)
+    assert set(found) == {str(stray), str(link), artifact_dir(store.db.output_dir, lease.token)}
+    assert remove_stray_folders(store.db, harness.now, 99.5) == 3
+    assert find_stray_folders(store.db, harness.now, 99.5) == []
+    assert find_stray_folders(store.db, harness.now, 98.5) == [str(new)]
+    assert outside.exists()
+
+
 def test_deep_folders(folder: Path) -> None:
     """Folders nested without end are removed without recursion."""
     deep_folder(folder, 1200)
@@ -205,8 +287,9 @@ def test_names_that_lead_outside(folder: Path, outside: Path, name: str) -> None
     (folder / "a").mkdir()
     (folder / "b").touch()
     (folder / "link").symlink_to(outside.parent)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError) as caught:
         open_artifact(str(folder), name)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOENT, name)
 
 
 def test_links_of_a_running_job(folder: Path, outside: Path) -> None:

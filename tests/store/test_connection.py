@@ -383,6 +383,7 @@ def test_settings_of_connections(store: Store) -> None:
     assert pragma("cache_size") < -1000
     store.db.tune_for_worker()
     assert pragma("cache_size") == -1000
+    assert sqlite3.adapters[type(None), sqlite3.PrepareProtocol](None) is None
     (found,) = store.db.connection().execute("SELECT ?", (None,))
     assert found == (None,)
 
