@@ -83,10 +83,6 @@ def test_large_values_are_files(served: Queue) -> None:
     assert {oct((folder / name).stat().st_mode) for name in os.listdir(folder)} == {"0o100600"}
     served.delete(*jobs)
     assert served.db.execute("SELECT count(*) FROM blobs WHERE body IS NULL").fetchone()[0] == count - 2
-    from queuectl_nb.store.blobs import remove_strays
-
-    assert remove_strays(served.store.db, time.time()) == 0  # younger than an hour
-    assert remove_strays(served.store.db, time.time() + 3601) == 2
     assert len(os.listdir(folder)) == count - 2
 
 
