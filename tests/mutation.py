@@ -45,6 +45,7 @@ TESTED_BY = {
     "attempt": ["attempt", "settle", "claims"],
     "attempt_history": ["attempt_history", "views", "stats"],
     "claims": ["claims", "release_claim", "limits"],
+    "backup": ["backup", "blobs"],
     "connection_pool": ["forks_and_copies", "connection"],
     "escape_sequences": ["escape_sequences", "failure"],
     "insert": ["insert", "keys", "dependencies", "blobs", "boot_time"],

@@ -87,7 +87,7 @@ def _check_target(db: Database, target: Path, *, force: bool) -> None:
 
 def _copy(db: Database, draft: str, target: Path) -> int:
     """Copy the database to the empty file ``draft``, which becomes ``target``; return the number of jobs."""
-    with db.read() as connection, closing(sqlite3.connect(_uri(draft), uri=True, isolation_level=None)) as copy:
+    with db.read() as connection, closing(sqlite3.connect(_uri(draft), uri=True)) as copy:
         jobs: int = sum(n for _, n in connection.execute(Q.counts))
         try:
             copy.execute("PRAGMA journal_mode = OFF")

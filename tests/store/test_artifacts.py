@@ -317,6 +317,32 @@ def test_remove_tree(folder: Path, outside: Path) -> None:
     remove_tree(str(folder))
 
 
+@pytest.mark.parametrize("mode", [0o000, 0o500])
+def test_remove_a_tree_that_is_closed(folder: Path, mode: int) -> None:
+    """An ordinary user can remove a folder whose subfolders, on several levels, the job has closed."""
+    folder.chmod(0o777)
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            os.chdir(folder)
+            if os.getuid() == 0:
+                os.setgid(65534)
+                os.setuid(65534)
+            deepest = Path("tree/a/b/c")
+            deepest.mkdir(parents=True)
+            for each in (deepest, *deepest.parents[:-1]):
+                (each / "file").touch()
+                (each / "empty").mkdir()
+                each.chmod(mode)
+            remove_tree("tree")
+            code = len(os.listdir())
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert os.listdir(folder) == []
+
+
 def test_a_folder_for_one_attempt_after_the_other(tmp_path: Path) -> None:
     """What an attempt has left gets a folder of its own, however short it was; an untouched folder stays."""
     shared = ArtifactFolder(tmp_path, "worker-1")
