@@ -11,8 +11,8 @@ this process, which has imported pytest, so that most mutants take less than a s
 change properties, other decorated functions and constants of a module; this one does.
 
 Changes that cannot be observed are left out: annotations, ``__all__``, arguments of decorators, what is imported for
-type checkers only, the case of SQL, and ``strict`` of ``zip``. The exit code is 1 if fewer than ``--target`` per cent
-of the mutants are killed.
+type checkers only, the case of SQL and of encodings, and ``strict`` of ``zip``. The exit code is 1 if fewer than
+``--target`` per cent of the mutants are killed.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ class Observable(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        """Ignore the case of SQL."""
-        if isinstance(node.value, str) and SQL.match(node.value):
+        """Ignore the case of SQL and of encodings."""
+        if isinstance(node.value, str) and (SQL.match(node.value) or node.value.lower() in {"ascii", "utf-8"}):
             node.value = node.value.upper()
         return node
 

@@ -136,6 +136,7 @@ def test_shared_and_removed(queue: Queue) -> None:
     assert blob_files(queue) == [other]
     os.utime(other, (time.time() - STRAY_AGE_S - 1,) * 2)
     assert find_strays(queue.store.db, time.time()) == [other.name]
+    assert remove_strays(queue.store.db, time.time(), 2 * STRAY_AGE_S) == 0
     assert remove_strays(queue.store.db, time.time()) == 1
     assert blob_files(queue) == []
 

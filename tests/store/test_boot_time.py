@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -179,3 +180,15 @@ def test_time_since_boot() -> None:
     assert first.seconds is not None
     assert second.seconds is not None
     assert 0 < first.seconds <= second.seconds <= time.clock_gettime(time.CLOCK_BOOTTIME)
+    if os.path.islink("/proc/self/ns/time"):
+        assert first.boot.split()[1:] == [os.readlink("/proc/self/ns/time")]
+
+
+def test_a_kernel_without_time_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The boot alone says whether times can be compared; without an id of it the wall clock counts."""
+    monkeypatch.setattr(boot_time, "_boot_id", boot_time._boot_id.__wrapped__)
+    boot = boot_time.read_boot_time().boot.partition(" ")[0]
+    monkeypatch.setattr(Path, "is_symlink", lambda _: False)
+    assert boot_time.read_boot_time().boot == boot
+    monkeypatch.setattr(Path, "read_text", lambda *_: os.stat("/proc/nowhere"))
+    assert boot_time.read_boot_time() == WALL_CLOCK_ONLY

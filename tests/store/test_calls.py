@@ -21,6 +21,7 @@ from queuectl_nb.store.calls import (
     StoredValue,
     executed_notebook,
     load_call,
+    load_stored,
     parse_reply,
     read_calls,
     replace_payloads,
@@ -105,6 +106,14 @@ def test_values_of_other_jobs(harness: Any) -> None:
     book.touch()
     assert executed_notebook(harness.store.db, "book") == book
     assert executed_notebook(harness.store.db, "json") is None
+
+
+@pytest.mark.parametrize("raised", [0, 1])
+def test_a_value_whose_file_is_gone(tmp_path: Path, raised: int) -> None:
+    """It says so, and still whether the call has raised."""
+    path = tmp_path / LARGE.sha256
+    expected = StoredValue(2, bool(raised), error=f"cannot be read: {path}: No such file or directory")
+    assert load_stored((2, raised, None, LARGE.sha256, None), str(tmp_path)) == expected
 
 
 def test_missing_values_of_other_jobs(harness: Any) -> None:
