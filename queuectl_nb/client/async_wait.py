@@ -7,7 +7,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, ClassVar
 
-from queuectl_nb.client.wait import StateChanges
+from queuectl_nb.client.wait import StateChanges, UnreportedJobs
 from queuectl_nb.engine import notifier
 from queuectl_nb.model.errors import NotFound
 from queuectl_nb.model.state import FINISHED_STATES
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.store import Store
 
@@ -28,8 +29,14 @@ CHECK_COST_FACTOR = 5
 """The interval is at least this many times the duration of a check."""
 
 
-async def wait_finished(store: Store, job_id: str) -> JobRecord:
+async def wait_finished(queue: Queue, job_id: str) -> JobRecord:
     """Return the job when it has finished; raise :class:`NotFound` if it does not exist or is deleted meanwhile."""
+    record = await _wait(queue.store, job_id)
+    UnreportedJobs.for_queue(queue).mark_reported([job_id])
+    return record
+
+
+async def _wait(store: Store, job_id: str) -> JobRecord:
     waiter = _LoopWaiter.find(store)
     if waiter is None:  # otherwise its next check reads this job with all others
         record = store.jobs.get(job_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, overload
 
+from queuectl_nb.client.card_display import CardDisplay
 from queuectl_nb.client.job import Job
 from queuectl_nb.model.errors import QueuectlError
 
@@ -25,7 +26,7 @@ __all__ = ["Batch", "describe_resumed"]
 _MAX_IDS_SHOWN = 3
 
 
-class Batch(Sequence[Job]):
+class Batch(CardDisplay, Sequence[Job]):
     """The jobs of one enqueue in the order of their rows, or of a selection, as a sequence.
 
     Store ``ids`` in the frame (``frame["job_id"] = batch.ids``) to let ``Queue.results`` find the jobs of its rows.
@@ -130,27 +131,7 @@ class Batch(Sequence[Job]):
         """Return what the enqueue has done, if it was resumed, for the card."""
         return [] if self.resumed is None else [describe_resumed(self.resumed)]
 
-    def _repr_mimebundle_(
-        self, include: object = None, exclude: object = None
-    ) -> tuple[dict[str, str], dict[str, Any]] | dict[str, str]:
-        """Return a static card; when a cell displays it, it becomes live (``client/display_hook.py``)."""
-        from queuectl_nb.client import display_hook
-        from queuectl_nb.render.output_cell import has_frontend
-
-        card = self._card(static=has_frontend())
-        if card is None:
-            return {"text/plain": repr(self)}
-        display_hook.install()
-        return {"text/html": card.html, "text/plain": card.text}, display_hook.make_mark(self)
-
-    def _repr_html_(self) -> str | None:
-        card = self._card()
-        return None if card is None else card.html
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        nested = len(getattr(printer, "stack", ())) > 1
-        card = None if nested else self._card()
-        printer.text(repr(self) if card is None else card.text)
+    _repr_pretty_ = CardDisplay._repr_pretty_  # IPython prefers __repr__ to an inherited one
 
     def _card(self, *, static: bool = False) -> Rendering | None:
         """Return the card, or None if the queue cannot be read; ``static`` says so on the card."""

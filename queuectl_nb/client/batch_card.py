@@ -181,10 +181,8 @@ class BatchCard(LiveCard):
                 self.changed_at = time.monotonic()
 
     def _read(self) -> Rendering:
-        from queuectl_nb.client.changes import ChangeWatcher
-
         if self._reader.unread:
-            self.version = ChangeWatcher(self.queue).version()  # before the states
+            self.version = self.queue.store.db.revision()  # before the states
         view = self._reader.view()
         self.written_at = time.monotonic()
         self.changed_at = self.changed_at or self.written_at

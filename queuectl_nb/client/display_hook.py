@@ -155,9 +155,9 @@ class _DisplayHook:
 def _make_card(owner: Owner, name: str, output: OutputCell, **place: str | None) -> LiveCard:
     from queuectl_nb.client.batch import Batch
     from queuectl_nb.client.batch_card import BatchCard
-    from queuectl_nb.client.queue import Queue
+    from queuectl_nb.client.queue_data import QueueData
 
-    if isinstance(owner, Queue):
+    if isinstance(owner, QueueData):
         return LiveCard(owner, name, output, **place)
     return BatchCard(owner, output, **place) if isinstance(owner, Batch) else PoolCard(owner, output, **place)
 

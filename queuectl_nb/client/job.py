@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.client.card_display import CardDisplay
 from queuectl_nb.client.logs import Logs
 from queuectl_nb.model.displayed_command import displayed_command
-from queuectl_nb.model.errors import BadEnvironment, JobFailed, NotFound, QueuectlError
-from queuectl_nb.model.job import JOB_FIELDS, JobRecord
+from queuectl_nb.model.errors import BadEnvironment, NotFound, QueuectlError
+from queuectl_nb.model.job import JOB_FIELDS, JobRecord, natural_key
 from queuectl_nb.model.state import State
 from queuectl_nb.model.validation import parse_choice, parse_int
 from queuectl_nb.store.spool import STREAMS
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "JobRemoved", "QueueRemoved"]
 
-ERROR_LINES = 10
-ERROR_BYTES = 64 * 1024
-"""Maximum size of these lines."""
 _ATTRIBUTES = frozenset((*JobRecord._fields, "is_finished"))
 
 
@@ -53,7 +50,7 @@ def _attribute_errors() -> Iterator[None]:
         raise QueueRemoved(*error.args) from None
 
 
-class Job:
+class Job(CardDisplay):
     """One job of a queue; awaitable.
 
     The JSON fields (``state``, ``attempts``, ``exit_code`` …) are attributes with their current values; times are epoch
@@ -120,16 +117,9 @@ class Job:
 
         The value is what the function returned; of a cell, that of its last expression; of a command, the JSON that it
         wrote to ``$QUEUECTL_RESULT``, or None; of a notebook, the path of the executed notebook, or None if it was not
-        kept.
-
-        Raises
-        ------
-        Exception
-            What the function raised, with the traceback from the job as ``__cause__``.
-        JobFailed
-            The job is dead for another reason, such as a timeout; ``JobCancelled`` if it is cancelled.
-        WaitTimeout
-            It did not finish within ``timeout`` seconds; it continues.
+        kept. Raises what the function raised, with the traceback from the job as ``__cause__``; ``JobFailed`` if the
+        job is dead for another reason, such as a timeout; ``JobCancelled`` if it is cancelled; ``WaitTimeout`` after
+        ``timeout`` seconds; the job then continues.
         """
         from queuectl_nb.client import value
 
@@ -205,19 +195,9 @@ class Job:
     def log(self, stream: str | None = None, *, attempt: int | None = None, tail: int | None = None) -> str:
         """Return the output of an attempt (default: the latest) as text; a notebook shows its end, with colours.
 
-        Parameters
-        ----------
-        stream
-            ``"stdout"`` or ``"stderr"``; default: both, one after the other.
-        attempt, tail
-            Number of the attempt, and number of last lines of each stream to return.
-
-        Raises
-        ------
-        BadInput
-            There is no such stream, a number is invalid, or the output is longer than 256 MiB.
-        NotFound
-            The job has no such attempt.
+        ``stream`` is ``"stdout"`` or ``"stderr"``, by default both, one after the other; ``tail`` is the number of last
+        lines of each to return. Raises ``NotFound`` if there is no such attempt, and ``BadInput`` for an invalid value,
+        or if the output is longer than 256 MiB.
         """
         if stream is not None:
             parse_choice("stream", stream, STREAMS)
@@ -270,12 +250,8 @@ class Job:
     def wait(self, timeout: float | str | None = None, *, check: bool = False) -> Job:
         """Wait until the job has finished and return it; a notebook shows its progress.
 
-        Parameters
-        ----------
-        timeout
-            Seconds after which ``WaitTimeout`` (a ``TimeoutError``) is raised; the job continues.
-        check
-            Raise ``JobFailed`` with the last lines of the log unless the job completed.
+        Raises ``WaitTimeout`` (a ``TimeoutError``) after ``timeout`` seconds; the job continues. With ``check``, raises
+        ``JobFailed`` with the last lines of the log unless the job completed.
         """
         self._queue.wait(self, timeout=timeout)
         self.refresh()
@@ -286,19 +262,15 @@ class Job:
     def check(self) -> None:
         """Raise :class:`JobFailed` with the error and the last lines of the log if the job is dead or cancelled."""
         if self.state in (State.DEAD, State.CANCELLED):
-            store = self._queue.store
-            attempts = store.reader.attempts_without_output(self.id)
-            ending = Logs(store).read_ending(attempts[-1], ERROR_BYTES) if attempts else b""
-            lines = ending.decode("utf-8", "replace").rstrip().split("\n")[-ERROR_LINES:] if ending else []
-            raise JobFailed("\n".join([f"job {self.id} is {self.state}: {self._current().error}", *lines]))
+            from queuectl_nb.client import value
+
+            raise value.read_failure(self, self._queue.store)
 
     def __await__(self) -> Generator[Any, None, Job]:
         """Wait without blocking the event loop; the result is the finished job."""
         from queuectl_nb.client import async_wait
-        from queuectl_nb.client.wait import UnreportedJobs
 
-        self._record = yield from async_wait.wait_finished(self._queue.store, self.id).__await__()
-        UnreportedJobs.for_queue(self._queue).mark_reported([self.id])
+        self._record = yield from async_wait.wait_finished(self._queue, self.id).__await__()
         return self
 
     def __eq__(self, other: object) -> bool:
@@ -307,7 +279,10 @@ class Job:
 
     def __lt__(self, other: object) -> bool:
         """Sort by file and id, with numbers in an id by their value."""
-        return _sort_key(self) < _sort_key(other) if isinstance(other, Job) else NotImplemented
+        if not isinstance(other, Job):
+            return NotImplemented
+        first, second = ((str(job.queue_path), natural_key(job.id), job.id) for job in (self, other))
+        return first < second
 
     def __hash__(self) -> int:
         """Return a hash that agrees with :meth:`__eq__`."""
@@ -322,28 +297,12 @@ class Job:
             return f"<Job {self.id}: {error}>"
         return f"<Job {record.id}: {record.state}, {displayed_command(record.command)[:60]!r}>"
 
-    def _repr_mimebundle_(
-        self, include: object = None, exclude: object = None
-    ) -> tuple[dict[str, str], dict[str, Any]] | dict[str, str]:
-        """Return a static card; when a cell displays it, it becomes live (``client/display_hook.py``)."""
-        from queuectl_nb.client import display_hook
-        from queuectl_nb.render.output_cell import has_frontend
+    _repr_pretty_ = CardDisplay._repr_pretty_  # IPython prefers __repr__ to an inherited one
 
-        card = self._card(static=has_frontend())
-        if card is None:
-            return {"text/plain": repr(self)}
-        display_hook.install()
-        data = {"text/html": card.html, "text/plain": card.text}
-        return data, display_hook.make_mark(self._queue, self.id)
+    def _mark(self) -> dict[str, Any]:
+        from queuectl_nb.client.display_hook import make_mark
 
-    def _repr_html_(self) -> str | None:
-        card = self._card()
-        return None if card is None else card.html
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        nested = len(getattr(printer, "stack", ())) > 1  # in a list or the like
-        card = None if nested else self._card()
-        printer.text(repr(self) if card is None else card.text)
+        return make_mark(self._queue, self.id)
 
     def _card(self, *, static: bool = False) -> Rendering | None:
         """Return the card, or None if the job was deleted or cannot be read; ``static`` says so on the card."""
@@ -357,8 +316,3 @@ class Job:
     def __reduce__(self) -> tuple[type[Job], tuple[Queue, str]]:
         """Pickle the queue and the id."""
         return Job, (self._queue, self.id)
-
-
-def _sort_key(job: Job) -> tuple[str, list[str | int], str]:
-    parts = re.split(r"(\d+)", job.id)
-    return str(job._queue.path), [int(part) if part.isdecimal() else part for part in parts], job.id  # noqa: SLF001

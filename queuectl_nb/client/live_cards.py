@@ -11,7 +11,6 @@ import time
 from contextvars import Context
 from typing import TYPE_CHECKING, Union
 
-from queuectl_nb.client.changes import ChangeWatcher
 from queuectl_nb.client.hints import WAITING_STATES
 from queuectl_nb.client.job_card import read_card
 from queuectl_nb.model.errors import Busy, NotFound, QueuectlError
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from queuectl_nb.client.batch import Batch
     from queuectl_nb.client.changes import Version
     from queuectl_nb.client.pool import WorkerPool
-    from queuectl_nb.client.queue import Queue
+    from queuectl_nb.client.queue_data import QueueData
     from queuectl_nb.render.card_parts import Rendering
     from queuectl_nb.render.output_cell import OutputCell
 
@@ -58,7 +57,7 @@ def poll_delay(since: float, maximum: float) -> float:
     return min(maximum, max(MIN_POLL_S, since / IDLE_DIVISOR))
 
 
-Owner = Union["Queue", "WorkerPool", "Batch"]
+Owner = Union["QueueData", "WorkerPool", "Batch"]
 
 
 def owner_key(owner: Owner) -> str:
@@ -72,7 +71,7 @@ class LiveCard:
     """The card of one job in one output."""
 
     def __init__(
-        self, queue: Queue, job_id: str, cell: OutputCell, *, request: str | None = None, cell_id: str | None = None
+        self, queue: QueueData, job_id: str, cell: OutputCell, *, request: str | None = None, cell_id: str | None = None
     ) -> None:
         """Show the job ``job_id`` of ``queue`` in ``cell``, an output of a request to run the cell ``cell_id``."""
         self.owner: Owner = queue
@@ -237,7 +236,7 @@ class LiveCardUpdater:
 
     def _run(self) -> None:
         """Update cards when they are due; return when there are none left."""
-        queues: dict[int, Queue] = {}
+        queues: dict[int, QueueData] = {}
         try:
             while cards := self._list_or_end():
                 queues |= {id(card.queue): card.queue for card in cards}
@@ -279,11 +278,11 @@ class LiveCardUpdater:
                 card.update()
 
 
-def _changed(queue: Queue, cards: list[LiveCard]) -> list[LiveCard]:
+def _changed(queue: QueueData, cards: list[LiveCard]) -> list[LiveCard]:
     """Return the cards whose job was written since they were last compared; end all if the queue cannot be read."""
     reader = queue.store.reader
     try:
-        version = ChangeWatcher(queue).version()
+        version = queue.store.db.revision()
         stale = [card for card in cards if card.version != version]
         compared = min((card.version for card in stale if card.version), default=None)
         written = None

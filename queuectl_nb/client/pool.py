@@ -16,6 +16,7 @@ from itertools import chain
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
+from queuectl_nb.client.card_display import CardDisplay
 from queuectl_nb.client.pool_events import UnreadEvents, error_of, parse_event
 from queuectl_nb.client.scale import find_pool, scale_pool
 from queuectl_nb.client.supervisor_process import start_supervisor
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from queuectl_nb.client.pool_events import Event
-    from queuectl_nb.client.queue import Queue
+    from queuectl_nb.client.queue_data import QueueData
     from queuectl_nb.engine.config import WorkerConfig
     from queuectl_nb.render.card_parts import Rendering
 
@@ -48,7 +49,7 @@ PER_JOB_EVENTS = (b'{"event":"started"', b'{"event":"finished"')
 """Beginnings of the lines that only a reader of events needs."""
 
 
-class WorkerPool:
+class WorkerPool(CardDisplay):
     """A supervisor process and its workers, started by :meth:`start`.
 
     The supervisor has a session of its own, so that an interrupt of the kernel or terminal does not reach it. Unless
@@ -62,7 +63,7 @@ class WorkerPool:
         The latest deaths and warnings, as text.
     """
 
-    def __init__(self, queue: Queue, config: WorkerConfig, on_event: Callable[[Event], None] | None = None) -> None:
+    def __init__(self, queue: QueueData, config: WorkerConfig, on_event: Callable[[Event], None] | None = None) -> None:
         """Prepare a pool on ``queue``; ``on_event`` is called in a thread with each event."""
         self._queue = queue
         self.config = config
@@ -271,8 +272,8 @@ class WorkerPool:
         kind = " detached" if self.detach else ""
         return f"<Pool {state}{kind}: {', '.join(self.names) or self.config.count} on {self.path}>"
 
-    def _card(self) -> Rendering:
-        """Return the workers as HTML, and the pool in a line of text."""
+    def _card(self, *, static: bool = False) -> Rendering:
+        """Return the workers as HTML, and the pool in a line of text; ``static`` makes no difference."""
         from queuectl_nb.render.card_parts import Rendering
         from queuectl_nb.render.cards import pool_card, short_path
 
@@ -283,18 +284,6 @@ class WorkerPool:
             workers = self.workers
         html = pool_card(title, state, workers, self.troubles).html
         return Rendering(html, repr(self).replace(str(self.path), short_path(self.path)))
-
-    def _repr_mimebundle_(
-        self, include: object = None, exclude: object = None
-    ) -> tuple[dict[str, str], dict[str, Any]]:
-        """Return a static card; when a cell displays it, it is updated until the pool has ended."""
-        from queuectl_nb.client import display_hook
-
-        display_hook.install()
-        return {"text/html": self._repr_html_()}, display_hook.make_mark(self, "")
-
-    def _repr_html_(self) -> str:
-        return self._card().html
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(self._card().text)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
 from queuectl_nb.client import arguments
 from queuectl_nb.client.arguments import to_python
+from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.enqueue import enqueue_specs, locate_errors, make_spec, make_specs
 from queuectl_nb.client.job import Job
 from queuectl_nb.client.queue_control import QueueControl
 from queuectl_nb.client.selection import Selection, choose_jobs, filter_of, selected_ids
 from queuectl_nb.client.wait import Wait
-from queuectl_nb.model.validation import parse_int, parse_name
 
 if TYPE_CHECKING:
     import os
@@ -22,13 +22,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from queuectl_nb.client.arguments import Jobs
-    from queuectl_nb.client.batch import Batch
     from queuectl_nb.client.executor import QueueExecutor
-    from queuectl_nb.client.pool import WorkerPool
     from queuectl_nb.client.task import Task
-    from queuectl_nb.client.wait import Progress
-    from queuectl_nb.model.state import State
 
 __all__ = ["Queue"]
 
@@ -170,7 +165,6 @@ class Queue(QueueControl):
         template names them as parameters; other columns are ignored. In dicts unknown keys are an error. Missing
         values (None, NaN, NaT; in dicts None, NaT and ``pd.NA``) count as not given.
         """
-        from queuectl_nb.client.batch import Batch
         from queuectl_nb.client.bulk_rows import is_frame, iter_fields
 
         single = isinstance(rows, list) and len(rows) == 1
@@ -247,8 +241,6 @@ class Queue(QueueControl):
 
         cloudpickle.register_pickle_by_value(module)
 
-    # ------------------------------------------------------------------ notebooks
-
     def enqueue_notebook(
         self,
         path: str | os.PathLike[str],
@@ -287,7 +279,6 @@ class Queue(QueueControl):
         ``parameters`` and ``options`` are for all rows. A column with the name of a field of the job, such as ``id``,
         is that field unless the notebook has a parameter of this name.
         """
-        from queuectl_nb.client.batch import Batch
         from queuectl_nb.client.notebook import make_notebook_specs
 
         specs = make_notebook_specs(self, path, rows, parameters, kernel=kernel, allow_unknown=allow_unknown, **options)
@@ -300,85 +291,4 @@ class Queue(QueueControl):
 
     def batch(self, **selection: Unpack[Selection]) -> Batch:
         """Return the jobs of a selection in enqueue order, such as those of a sweep: ``q.batch(tag="sweep")``."""
-        from queuectl_nb.client.batch import Batch
-
         return Batch(self, selected_ids(self.store, filter_of(choose_jobs((), selection))))
-
-    def wait(
-        self,
-        *jobs: Jobs,
-        timeout: float | str | None = None,
-        check: bool = False,
-        show: Callable[[Progress], object] | None = None,
-        **selection: Unpack[Selection],
-    ) -> dict[State, int]:
-        """Wait until the given or selected jobs, or all jobs, have finished; return the number of these by state.
-
-        Without jobs, the result counts the jobs that finish during the wait, and those that finished since this
-        process first enqueued or started workers after its previous wait for all jobs. Jobs that were waited for by
-        name, or cancelled here, are not counted again. A selection is that of the start of the wait.
-
-        A notebook shows the progress; with ``show`` this function is called instead, whenever the progress changes.
-
-        Raises ``WaitTimeout`` after ``timeout`` seconds and, with ``check``, ``JobFailed`` if a job did not complete.
-        """
-        from queuectl_nb.client import display
-
-        chosen = choose_jobs(jobs, selection)
-        ids = selected_ids(self.store, chosen) if chosen or jobs else None
-        waiting = Wait(self, ids, arguments.parse_timeout(timeout))
-        progress = display.run_with_progress(waiting) if show is None else waiting.run(show)
-        if check:
-            waiting.check(progress)
-        return {state: n for state, n in progress.finished.items() if n}
-
-    def start_workers(  # noqa: PLR0913 - the options of `worker start`
-        self,
-        count: int = 1,
-        *,
-        queues: Sequence[str] = (),
-        drain: bool = False,
-        detach: bool = False,
-        executor: str = "local",
-        client: Any = None,
-        scheduler: str | None = None,
-        resources: Mapping[str, float | str] | None = None,
-        on_event: Callable[[dict[str, Any]], None] | None = None,
-    ) -> WorkerPool:
-        """Start ``count`` worker processes and return their pool once they run.
-
-        The workers stop when this process ends, unless ``detach``. As a context manager the pool waits for running
-        jobs at the end of the block. With ``drain`` the workers stop when all jobs have finished. ``on_event`` is
-        called from another thread with each event.
-
-        With ``executor="dask"`` one process, the dispatcher, runs up to ``count`` jobs at a time on the cluster of
-        ``client`` or at the address ``scheduler``; without either, on a new cluster on this host. Only the address and
-        the TLS settings of ``client`` are used, so it may be closed. Each running job takes ``resources`` of dask.
-
-        Raises
-        ------
-        BadInput
-            ``count`` is not from 1 to 256 (dask: 5,000), or the options conflict.
-        BadEnvironment
-            dask is not installed, or its scheduler cannot be reached.
-        """
-        from queuectl_nb.client.pool import WorkerPool
-        from queuectl_nb.client.workers import MAX_IN_FLIGHT, MAX_WORKERS, parse_cluster
-        from queuectl_nb.engine.config import WorkerConfig
-
-        cluster = parse_cluster(executor, scheduler=scheduler, client=client, resources=resources)
-        count = parse_int("count", count, 1, MAX_IN_FLIGHT if cluster else MAX_WORKERS)
-        self.store.settings.read()  # raise for an invalid stored setting here, before a worker fails
-        config = WorkerConfig(
-            db=self.path,
-            count=count,
-            queues=tuple(parse_name("queue", each) for each in queues),
-            drain=drain,
-            detach=detach,
-            allow_network_fs=self.allow_network_fs,
-            dask=cluster,
-        )
-        pool = WorkerPool(self, config, on_event)
-        self._unreported.start(self.store)
-        pool.start()
-        return pool

@@ -1,4 +1,4 @@
-"""Changes of a queue: of its jobs, its settings and its workers."""
+"""Changes of a queue, of its jobs, settings and workers, and waits for its jobs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 from queuectl_nb.client import arguments, job_actions
 from queuectl_nb.client.job_actions import notify_idle_worker, notify_workers
 from queuectl_nb.client.queue_data import QueueData
-from queuectl_nb.client.selection import Selection, choose_dead_jobs, choose_jobs
-from queuectl_nb.model.validation import parse_limit, parse_name
+from queuectl_nb.client.selection import Selection, choose_dead_jobs, choose_jobs, selected_ids
+from queuectl_nb.client.wait import Wait
+from queuectl_nb.model.validation import parse_int, parse_limit, parse_name
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
     from pathlib import Path
 
     from queuectl_nb.client.arguments import Jobs
+    from queuectl_nb.client.pool import WorkerPool
+    from queuectl_nb.client.wait import Progress
     from queuectl_nb.model.settings import Value
+    from queuectl_nb.model.state import State
     from queuectl_nb.store.job_filter import Filter
 
 __all__ = ["QueueControl"]
@@ -112,6 +117,34 @@ class QueueControl(QueueData):
         self._unreported.mark_reported(ids)
         return ids
 
+    def wait(
+        self,
+        *jobs: Jobs,
+        timeout: float | str | None = None,
+        check: bool = False,
+        show: Callable[[Progress], object] | None = None,
+        **selection: Unpack[Selection],
+    ) -> dict[State, int]:
+        """Wait until the given or selected jobs, or all jobs, have finished; return the number of these by state.
+
+        Without jobs, the result counts the jobs that finish during the wait, and those that finished since this
+        process first enqueued or started workers after its previous wait for all jobs. Jobs that were waited for by
+        name, or cancelled here, are not counted again. A selection is that of the start of the wait.
+
+        A notebook shows the progress; with ``show`` this function is called instead, whenever the progress changes.
+
+        Raises ``WaitTimeout`` after ``timeout`` seconds and, with ``check``, ``JobFailed`` if a job did not complete.
+        """
+        from queuectl_nb.client import display
+
+        chosen = choose_jobs(jobs, selection)
+        ids = selected_ids(self.store, chosen) if chosen or jobs else None
+        waiting = Wait(self, ids, arguments.parse_timeout(timeout))
+        progress = display.run_with_progress(waiting) if show is None else waiting.run(show)
+        if check:
+            waiting.check(progress)
+        return {state: n for state, n in progress.finished.items() if n}
+
     def prune(
         self,
         older_than: float | str | timedelta | None = None,
@@ -183,6 +216,57 @@ class QueueControl(QueueData):
     def _notify_after(self, changed: tuple[str, Value]) -> tuple[str, Value]:
         notify_workers(self.store, (row.name for row in self.store.workers.list_all()))
         return changed
+
+    def start_workers(  # noqa: PLR0913 - the options of `worker start`
+        self,
+        count: int = 1,
+        *,
+        queues: Sequence[str] = (),
+        drain: bool = False,
+        detach: bool = False,
+        executor: str = "local",
+        client: Any = None,
+        scheduler: str | None = None,
+        resources: Mapping[str, float | str] | None = None,
+        on_event: Callable[[dict[str, Any]], None] | None = None,
+    ) -> WorkerPool:
+        """Start ``count`` worker processes and return their pool once they run.
+
+        The workers stop when this process ends, unless ``detach``. As a context manager the pool waits for running
+        jobs at the end of the block. With ``drain`` the workers stop when all jobs have finished. ``on_event`` is
+        called from another thread with each event.
+
+        With ``executor="dask"`` one process, the dispatcher, runs up to ``count`` jobs at a time on the cluster of
+        ``client`` or at the address ``scheduler``; without either, on a new cluster on this host. Only the address and
+        the TLS settings of ``client`` are used, so it may be closed. Each running job takes ``resources`` of dask.
+
+        Raises
+        ------
+        BadInput
+            ``count`` is not from 1 to 256 (dask: 5,000), or the options conflict.
+        BadEnvironment
+            dask is not installed, or its scheduler cannot be reached.
+        """
+        from queuectl_nb.client.pool import WorkerPool
+        from queuectl_nb.client.workers import MAX_IN_FLIGHT, MAX_WORKERS, parse_cluster
+        from queuectl_nb.engine.config import WorkerConfig
+
+        cluster = parse_cluster(executor, scheduler=scheduler, client=client, resources=resources)
+        count = parse_int("count", count, 1, MAX_IN_FLIGHT if cluster else MAX_WORKERS)
+        self.store.settings.read()  # raise for an invalid stored setting here, before a worker fails
+        config = WorkerConfig(
+            db=self.path,
+            count=count,
+            queues=tuple(parse_name("queue", each) for each in queues),
+            drain=drain,
+            detach=detach,
+            allow_network_fs=self.allow_network_fs,
+            dask=cluster,
+        )
+        pool = WorkerPool(self, config, on_event)
+        self._unreported.start(self.store)
+        pool.start()
+        return pool
 
     def stop_workers(self, *names: str, now: bool = False, timeout: float | str | None = None) -> list[str]:
         """Stop workers of this queue (default: all), wherever they run, and return their names.

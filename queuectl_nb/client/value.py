@@ -7,6 +7,7 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.child.blob import open_blob
+from queuectl_nb.client.logs import Logs
 from queuectl_nb.model.call import Kind
 from queuectl_nb.model.errors import JobFailed
 from queuectl_nb.model.state import State
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
     from queuectl_nb.store.calls import StoredValue
     from queuectl_nb.store.store import Store
 
-__all__ = ["JobCancelled", "RemoteTraceback", "read_exception", "read_result", "read_results"]
+__all__ = ["JobCancelled", "RemoteTraceback", "read_exception", "read_failure", "read_result", "read_results"]
+
+ERROR_LINES = 10
+ERROR_BYTES = 64 * 1024
+"""Maximum size of these lines."""
 
 
 class JobCancelled(JobFailed, CancelledError):
@@ -54,7 +59,7 @@ def read_result(job: Job, store: Store) -> Any:
 def read_exception(job: Job, store: Store) -> BaseException | None:
     """Return the exception of a finished job; None if it completed. Raise :class:`JobCancelled`."""
     if job.record.state is State.CANCELLED:
-        raise _failure(job)
+        raise _failure(job, store)
     if job.record.state is State.COMPLETED:
         return None
     return next((each.error for each in _read_outcomes(job, store)[0] if each.error is not None), None)
@@ -77,21 +82,21 @@ def _read_outcomes(job: Job, store: Store) -> tuple[list[_CallOutcome], bool]:
     completed = record.state is State.COMPLETED
     if record.kind in {Kind.COMMAND, Kind.NOTEBOOK}:
         if not completed:
-            return [_CallOutcome(error=_failure(job))], False
+            return [_CallOutcome(error=_failure(job, store))], False
         is_notebook = record.kind == Kind.NOTEBOOK
         return [_CallOutcome(executed_notebook(store.db, job.id) if is_notebook else record.result)], False
     calls = read_calls(store.db, job.id)
-    found = {each.call: _load(job, each) for each in calls.values}
-    missing = _CallOutcome(error=_failure(job)) if len(found) < calls.number else _CallOutcome()
+    found = {each.call: _load(job, store, each) for each in calls.values}
+    missing = _CallOutcome(error=_failure(job, store)) if len(found) < calls.number else _CallOutcome()
     return [found.get(call, missing) for call in range(calls.number)], calls.chunk
 
 
-def _load(job: Job, stored: StoredValue) -> _CallOutcome:
+def _load(job: Job, store: Store, stored: StoredValue) -> _CallOutcome:
     what = f"the {'exception' if stored.raised else 'value'} of job {job.id}"
     if stored.error is not None:
         return _CallOutcome(error=JobFailed(f"{what} {stored.error}"))
     if stored.pickle is None and stored.path is None:  # the exception cannot be pickled
-        return _CallOutcome(error=_failure(job))
+        return _CallOutcome(error=_failure(job, store))
     try:
         if stored.path is None:
             value = pickle.loads(stored.pickle or b"")  # noqa: S301 - stored by the same user
@@ -111,10 +116,18 @@ def _load(job: Job, stored: StoredValue) -> _CallOutcome:
     return _CallOutcome(error=exception)
 
 
-def _failure(job: Job) -> JobFailed:
-    """Return the error of a job that is dead or cancelled without an exception of its own."""
-    try:
-        job.check()
-    except JobFailed as error:
-        return JobCancelled(*error.args) if job.record.state is State.CANCELLED else error
-    return JobFailed(f"job {job.id} has no value: it was stored by another version")
+def read_failure(job: Job, store: Store) -> JobFailed:
+    """Return the error of a dead or cancelled job: its reason and the last lines of its log."""
+    attempts = store.reader.attempts_without_output(job.id)
+    ending = Logs(store).read_ending(attempts[-1], ERROR_BYTES) if attempts else b""
+    lines = ending.decode("utf-8", "replace").rstrip().split("\n")[-ERROR_LINES:] if ending else []
+    return JobFailed("\n".join([f"job {job.id} is {job.record.state}: {job.record.error}", *lines]))
+
+
+def _failure(job: Job, store: Store) -> JobFailed:
+    """Return the error of a job that has no value, and no exception of its own."""
+    state = job.record.state
+    if state not in {State.DEAD, State.CANCELLED}:
+        return JobFailed(f"job {job.id} has no value: it was stored by another version")
+    error = read_failure(job, store)
+    return JobCancelled(*error.args) if state is State.CANCELLED else error

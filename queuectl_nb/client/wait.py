@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from queuectl_nb.client.queue import Queue
     from queuectl_nb.client.queue_data import QueueData
     from queuectl_nb.store.store import Store
 
@@ -126,7 +125,7 @@ class Wait:
     Inside a job, a wait for all leaves out that job and the jobs that cannot start before it has completed.
     """
 
-    def __init__(self, queue: Queue, ids: Sequence[str] | None = None, timeout: float | None = None) -> None:
+    def __init__(self, queue: QueueData, ids: Sequence[str] | None = None, timeout: float | None = None) -> None:
         """Prepare the wait; raise :class:`NotFound` for an unknown id, :class:`BadInput` for that of the own job."""
         self.store = store = queue.store
         self.ids = None if ids is None else list(dict.fromkeys(ids))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ __all__ = [
     "SPEC_FIELDS",
     "JobRecord",
     "JobSpec",
+    "natural_key",
     "parse_fields",
 ]
 
@@ -117,6 +119,15 @@ def _env(value: object) -> dict[str, str]:
     else:
         raise BadInput(f"env must be K=V, not {validation.quoted(value)}")
     return dict(validation.parse_env_pair(key, each) for key, each in pairs)
+
+
+def natural_key(name: str) -> list[str | int]:
+    """Return a key that sorts names with the numbers in them by value.
+
+    >>> sorted(["job-10", "job-2"], key=natural_key)
+    ['job-2', 'job-10']
+    """
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 _PARSERS: Mapping[str, Any] = {

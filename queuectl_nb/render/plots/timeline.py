@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from queuectl_nb.model.job import natural_key
 from queuectl_nb.render.plots import axes
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Bars(NamedTuple):
 
 def timeline(spans: Spans, ax: Axes | None) -> Axes:
     """Draw the attempts of ``spans`` and return the axes."""
-    names = sorted(spans.workers, key=_natural_key)
+    names = sorted(spans.workers, key=natural_key)
     ax = axes.make_axes(ax, min(MAX_HEIGHT_IN, 1.0 + ROW_HEIGHT_IN * max(2, len(names))))
     if not spans.worker:
         return axes.draw_empty(ax, TITLE)
@@ -120,8 +120,3 @@ def _draw_fractions(ax: Axes, by_outcome: Mapping[str, Bars], row_count: int, ed
         low, high = (row + _HALF_BAR - 2 * _HALF_BAR * each[row, column] for each in (below, above))
         _draw_boxes(ax, name, (dates[column], dates[column + 1], low, high), hatched=False)
         below = above
-
-
-def _natural_key(name: str) -> list[tuple[int, str]]:
-    """Sort ``worker-2`` before ``worker-10``."""
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d{1,12})", name)]
