@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from docs.generate.schemas import schemas
-from docs.generate.shapes import COUNT, NAME, SECONDS, STATE, TEXT, TIME, WHOLE, closed
+from docs.generate.shapes import COUNT, NAME, SECONDS, STATE, TEXT, TIME, WHOLE, array, closed
 from queuectl_nb import __version__
 from queuectl_nb.model.displayed_command import MAX_LISTED_CHARS
 from queuectl_nb.model.error_groups import REASONS
@@ -21,172 +21,131 @@ if TYPE_CHECKING:
 __all__ = ["file", "openapi", "table"]
 
 SHAPES = ("job", "attempt", "worker", "status", "stats", "job-with-history")
+FLAG = {"type": "boolean"}
+NUMBER = {"type": "number"}
+FRACTION = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
 NULLABLE_TEXT = {"type": ["string", "null"]}
-COUNTS = {"type": "array", "items": COUNT}
+COUNTS = array(COUNT)
 SERIES = {
     "succeeded": {**COUNTS, "description": "successful attempts per bar"},
     "failed": {**COUNTS, "description": "failed and timed out attempts per bar; in throughput lost ones, too"},
 }
 DISPLAY = {**TEXT, "description": "the command as it was written: the source of a Python cell"}
+VALUES = array(NUMBER, "in lists: some values of the first metric, once the attempt has ended")
 
-VALUES = {
-    "type": "array",
-    "items": {"type": "number"},
-    "description": "in lists: some values of the first metric, once the attempt has ended",
-}
 
-OWN_SHAPES: Mapping[str, dict[str, Any]] = {
-    "jobs-page": closed(
-        {
-            "jobs": {"type": "array", "items": {"$ref": "job.schema.json"}, "description": "last updated first"},
-            "next": {**NULLABLE_TEXT, "description": "value of after for the next page; null on the last page"},
+def objects(description: str, **fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a list of objects with these fields."""
+    return array(closed(fields), description)
+
+
+def reference(name: str, field: str = "") -> dict[str, Any]:
+    """Return a reference to a schema, or to a field of it."""
+    return {"$ref": f"{name}.schema.json{field and '#/properties/'}{field}"}
+
+
+OWN_FIELDS: Mapping[str, dict[str, Any]] = {
+    "jobs-page": {
+        "jobs": array(reference("job"), "last updated first"),
+        "next": {**NULLABLE_TEXT, "description": "value of after for the next page; null on the last page"},
+    },
+    "errors": {
+        "errors": objects(
+            "the largest groups first",
+            key={**TEXT, "description": "selects the jobs of the group"},
+            count=COUNT,
+            reason={"enum": list(REASONS)},
+            message={**TEXT, "description": "the error of the example"},
+            first_at=TIME,
+            last_at=TIME,
+            example={**TEXT, "description": "the id of the job that failed last"},
+        ),
+        "more": {**FLAG, "description": "whether there are more groups"},
+    },
+    "log-piece": {
+        "text": {**TEXT, "description": "text from the offset on; invalid UTF-8 becomes U+FFFD"},
+        "offset": {**COUNT, "description": "byte offset of the next piece"},
+        "end": {**FLAG, "description": "true once the attempt has ended and all its output was returned"},
+    },
+    "artifacts": {
+        "attempt": {"type": ["integer", "null"], "description": "number of the attempt; null if none has any"},
+        "artifacts": array(closed({"name": TEXT, "size": COUNT, "modified_at": TIME}), f"at most {MAX_LISTED}"),
+        "total": {**COUNT, "description": "number of artifacts"},
+        "note": {**NULLABLE_TEXT, "description": "what was not kept, and why"},
+    },
+    "job-metrics": {
+        "progress": {**FRACTION, "description": "from 0 to 1"},
+        "series": objects(
+            "the numbers that the latest attempt has reported",
+            name=TEXT,
+            last={"type": ["number", "null"], "description": "the last value"},
+            values=array(NUMBER, "some of the values"),
+        ),
+    },
+    "outputs": {
+        "outputs": objects(
+            "what the latest attempt of a cell has displayed; empty for other kinds",
+            text={**NULLABLE_TEXT, "description": "its form as text"},
+            png={**NULLABLE_TEXT, "description": "the image as base64, if it is a PNG"},
+        )
+    },
+    "running": {
+        "jobs": {
+            "type": "object",
+            "additionalProperties": closed(
+                {"progress": FRACTION, "metrics": {"type": "object"}, "values": array(NUMBER)}
+            ),
+            "description": "progress, last metrics and some values of the first metric of running jobs, by id",
         }
-    ),
-    "errors": closed(
-        {
-            "errors": {
-                "type": "array",
-                "items": closed(
-                    {
-                        "key": {**TEXT, "description": "selects the jobs of the group"},
-                        "count": COUNT,
-                        "reason": {"enum": list(REASONS)},
-                        "message": {**TEXT, "description": "the error of the example"},
-                        "first_at": TIME,
-                        "last_at": TIME,
-                        "example": {**TEXT, "description": "the id of the job that failed last"},
-                    }
-                ),
-                "description": "the largest groups first",
-            },
-            "more": {"type": "boolean", "description": "whether there are more groups"},
-        }
-    ),
-    "log-piece": closed(
-        {
-            "text": {**TEXT, "description": "text from the offset on; invalid UTF-8 becomes U+FFFD"},
-            "offset": {**COUNT, "description": "byte offset of the next piece"},
-            "end": {
-                "type": "boolean",
-                "description": "true once the attempt has ended and all its output was returned",
-            },
-        }
-    ),
-    "artifacts": closed(
-        {
-            "attempt": {"type": ["integer", "null"], "description": "number of the attempt; null if none has any"},
-            "artifacts": {
-                "type": "array",
-                "items": closed({"name": TEXT, "size": COUNT, "modified_at": TIME}),
-                "description": f"at most {MAX_LISTED}",
-            },
-            "total": {**COUNT, "description": "number of artifacts"},
-            "note": {**NULLABLE_TEXT, "description": "what was not kept, and why"},
-        }
-    ),
-    "job-metrics": closed(
-        {
-            "progress": {"type": ["number", "null"], "minimum": 0, "maximum": 1, "description": "from 0 to 1"},
-            "series": {
-                "type": "array",
-                "items": closed(
-                    {
-                        "name": TEXT,
-                        "last": {"type": ["number", "null"], "description": "the last value"},
-                        "values": {"type": "array", "items": {"type": "number"}, "description": "some of the values"},
-                    }
-                ),
-                "description": "the numbers that the latest attempt has reported",
-            },
-        }
-    ),
-    "outputs": closed(
-        {
-            "outputs": {
-                "type": "array",
-                "items": closed(
-                    {
-                        "text": {"type": ["string", "null"], "description": "its form as text"},
-                        "png": {"type": ["string", "null"], "description": "the image as base64, if it is a PNG"},
-                    }
-                ),
-                "description": "what the latest attempt of a cell has displayed; empty for other kinds",
+    },
+    "overview": {
+        "version": {**COUNTS, "minItems": 2, "maxItems": 2, "description": "changes with every write"},
+        "at": {**SECONDS, "description": "time of the overview, in epoch seconds"},
+        "counts": reference("status", "counts"),
+        "paused": reference("status", "paused"),
+        "workers": reference("status", "workers"),
+        "eta_s": reference("status", "eta_s"),
+        "eta": {**TEXT, "description": "the estimated time left as one line; empty if nothing is left"},
+        "limits": array(
+            closed({"queue": NAME, "limit": WHOLE, "running": COUNT}),
+            "how many jobs of a queue may run at a time, and how many are running",
+        ),
+        "hints": array(TEXT, "why jobs wait although they could start"),
+        "throughput": closed(
+            {
+                "start": {**SECONDS, "description": "start of the first interval, in epoch seconds"},
+                "slice_s": {**SECONDS, "description": "length of an interval in seconds"},
+                **SERIES,
+                "stopped": {**COUNTS, "description": "attempts that were cancelled or returned to the queue"},
             }
-        }
-    ),
-    "running": closed(
-        {
-            "jobs": {
-                "type": "object",
-                "additionalProperties": closed(
-                    {
-                        "progress": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
-                        "metrics": {"type": "object"},
-                        "values": {"type": "array", "items": {"type": "number"}},
-                    }
-                ),
-                "description": "progress, last metrics and some values of the first metric of running jobs, by id",
-            }
-        }
-    ),
-    "overview": closed(
-        {
-            "version": {**COUNTS, "minItems": 2, "maxItems": 2, "description": "changes with every write"},
-            "at": {**SECONDS, "description": "time of the overview, in epoch seconds"},
-            "counts": {"$ref": "status.schema.json#/properties/counts"},
-            "paused": {"$ref": "status.schema.json#/properties/paused"},
-            "workers": {"$ref": "status.schema.json#/properties/workers"},
-            "eta_s": {"$ref": "status.schema.json#/properties/eta_s"},
-            "eta": {**TEXT, "description": "the estimated time left as one line; empty if nothing is left"},
-            "limits": {
-                "type": "array",
-                "items": closed({"queue": NAME, "limit": WHOLE, "running": COUNT}),
-                "description": "how many jobs of a queue may run at a time, and how many are running",
-            },
-            "hints": {"type": "array", "items": TEXT, "description": "why jobs wait although they could start"},
-            "throughput": closed(
+        ),
+    },
+    "charts": {
+        "throughput": {
+            "anyOf": [reference("overview", "throughput"), {"type": "null"}],
+            "description": "since the first attempt; null without finished attempts",
+        },
+        "run_time": {
+            **closed(
                 {
-                    "start": {**SECONDS, "description": "start of the first interval, in epoch seconds"},
-                    "slice_s": {**SECONDS, "description": "length of an interval in seconds"},
+                    "edges": array(SECONDS, "limits of the bars in seconds"),
+                    "ticks": objects("labels of the axis", position={**FRACTION, "type": "number"}, label=TEXT),
                     **SERIES,
-                    "stopped": {**COUNTS, "description": "attempts that were cancelled or returned to the queue"},
                 }
             ),
-        }
-    ),
-    "charts": closed(
-        {
-            "throughput": {
-                "anyOf": [{"$ref": "overview.schema.json#/properties/throughput"}, {"type": "null"}],
-                "description": "since the first attempt; null without finished attempts",
-            },
-            "run_time": {
-                **closed(
-                    {
-                        "edges": {"type": "array", "items": SECONDS, "description": "limits of the bars in seconds"},
-                        "ticks": {
-                            "type": "array",
-                            "items": closed(
-                                {"position": {"type": "number", "minimum": 0, "maximum": 1}, "label": TEXT}
-                            ),
-                            "description": "labels of the axis",
-                        },
-                        **SERIES,
-                    }
-                ),
-                "type": ["object", "null"],
-                "description": "attempts by run time; null without any that ran to an end",
-            },
-        }
-    ),
-    "error": closed({"error": {**TEXT, "description": "one line that names the problem and the valid values"}}),
+            "type": ["object", "null"],
+            "description": "attempts by run time; null without any that ran to an end",
+        },
+    },
+    "error": {"error": {**TEXT, "description": "one line that names the problem and the valid values"}},
 }
+"""The fields of bodies that the console does not have."""
 ARTIFACT_NAME = {"name": "name", "in": "path", "required": True, "schema": TEXT}
 JOB_ID = {"name": "job_id", "in": "path", "required": True, "schema": NAME}
 ARTIFACT_ATTEMPT = ({**WHOLE, "minimum": 1}, "number of the attempt (default: the latest that has any)")
 LIMIT = {**WHOLE, "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE}
 SELECTION: Mapping[str, tuple[dict[str, Any], str]] = {
-    "state": ({"type": "array", "items": STATE}, "only jobs in this state; repeatable"),
+    "state": (array(STATE), "only jobs in this state; repeatable"),
     "queue": (NAME, "only jobs in this queue"),
     "tag": (TEXT, "only jobs with this tag"),
     "error": (TEXT, "only jobs that failed for the reason with this key of `/api/errors`"),
@@ -215,70 +174,32 @@ QUERY: Mapping[str, Mapping[str, tuple[dict[str, Any], str]]] = {
         "offset": ({**COUNT, "default": 0}, "byte offset to start at"),
     },
 }
-BODIES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
-    "/api/status": ("Job counts, paused queues and workers", "application/json", {"$ref": "status.schema.json"}),
-    "/api/jobs": ("One page of jobs", "application/json", {"$ref": "jobs-page.schema.json"}),
-    "/api/errors": ("Why jobs failed, by reason", "application/json", {"$ref": "errors.schema.json"}),
-    "/api/jobs/{job_id}": (
-        "A job and its attempts",
-        "application/json",
-        {"$ref": "job-with-history.schema.json"},
-    ),
-    "/api/jobs/{job_id}/log": (
-        "Output of an attempt, in pieces",
-        "application/json",
-        {"$ref": "log-piece.schema.json"},
-    ),
-    "/api/jobs/{job_id}/outputs": (
-        "What a cell has displayed, as text and PNG",
-        "application/json",
-        {"$ref": "outputs.schema.json"},
-    ),
-    "/api/jobs/{job_id}/artifacts": (
-        "The files that an attempt has left",
-        "application/json",
-        {"$ref": "artifacts.schema.json"},
-    ),
-    "/api/jobs/{job_id}/artifacts/{name}": (
-        "One of these files, as a download",
-        "application/octet-stream",
-        {"type": "string", "format": "binary"},
-    ),
-    "/api/jobs/{job_id}/metrics": (
-        "Progress and metrics of the latest attempt",
-        "application/json",
-        {"$ref": "job-metrics.schema.json"},
-    ),
-    "/api/running": (
-        "Progress and metrics of all running jobs",
-        "application/json",
-        {"$ref": "running.schema.json"},
-    ),
-    "/api/stats": ("Statistics over all attempts", "application/json", {"$ref": "stats.schema.json"}),
-    "/api/charts": (
-        "Throughput over time and run times of all attempts",
-        "application/json",
-        {"$ref": "charts.schema.json"},
-    ),
-    "/api/workers": (
-        "All workers",
-        "application/json",
-        {"type": "array", "items": {"$ref": "worker.schema.json"}},
-    ),
-    "/api/overview": (
-        "Counts, workers and recent throughput",
-        "application/json",
-        {"$ref": "overview.schema.json"},
-    ),
-    "/api/events": (
-        "Server-sent events: 'overview' at once and after each change, 'heartbeat', 'trouble'",
-        "text/event-stream",
-        TEXT,
-    ),
-    "/api/openapi.json": ("OpenAPI 3.1 description of this API", "application/json", {"type": "object"}),
-    "/metrics": ("Metrics for Prometheus", "text/plain", TEXT),
+BODIES: Mapping[str, tuple[str, str | dict[str, Any]]] = {
+    "/api/status": ("Job counts, paused queues and workers", "status"),
+    "/api/jobs": ("One page of jobs", "jobs-page"),
+    "/api/errors": ("Why jobs failed, by reason", "errors"),
+    "/api/jobs/{job_id}": ("A job and its attempts", "job-with-history"),
+    "/api/jobs/{job_id}/log": ("Output of an attempt, in pieces", "log-piece"),
+    "/api/jobs/{job_id}/outputs": ("What a cell has displayed, as text and PNG", "outputs"),
+    "/api/jobs/{job_id}/artifacts": ("The files that an attempt has left", "artifacts"),
+    "/api/jobs/{job_id}/artifacts/{name}": ("One of these files, as a download", {**TEXT, "format": "binary"}),
+    "/api/jobs/{job_id}/metrics": ("Progress and metrics of the latest attempt", "job-metrics"),
+    "/api/running": ("Progress and metrics of all running jobs", "running"),
+    "/api/stats": ("Statistics over all attempts", "stats"),
+    "/api/charts": ("Throughput over time and run times of all attempts", "charts"),
+    "/api/workers": ("All workers", array(reference("worker"))),
+    "/api/overview": ("Counts, workers and recent throughput", "overview"),
+    "/api/events": ("Server-sent events: 'overview' at once and after each change, 'heartbeat', 'trouble'", TEXT),
+    "/api/openapi.json": ("OpenAPI 3.1 description of this API", {"type": "object"}),
+    "/metrics": ("Metrics for Prometheus", TEXT),
 }
-"""Path: summary, media type and schema of the body."""
+"""Path: summary, and schema of the body or its name."""
+MEDIA_TYPES = {
+    "/api/jobs/{job_id}/artifacts/{name}": "application/octet-stream",
+    "/api/events": "text/event-stream",
+    "/metrics": "text/plain",
+}
+"""Of the bodies that are not JSON."""
 ERRORS = {
     "400": "unknown or invalid query parameter",
     "403": "not authenticated, or foreign Host or Origin",
@@ -290,16 +211,14 @@ ERRORS = {
 def openapi() -> dict[str, Any]:
     """Return the OpenAPI description."""
     known = {name.removesuffix(".schema.json"): schema for name, schema in schemas().items()}
-    shapes = {name: known[name] for name in SHAPES} | dict(OWN_SHAPES)
+    shapes = {name: known[name] for name in SHAPES} | {name: closed(fields) for name, fields in OWN_FIELDS.items()}
     for name in ("job", "job-with-history"):
         properties = {**shapes[name]["properties"], "display": DISPLAY}
         required = [*shapes[name]["required"], "display"]
         properties |= {"values": VALUES} if name == "job" else {}
         shapes[name] = {**shapes[name], "properties": properties, "required": required}
-    bare = {
-        name: {key: value for key, value in schema.items() if key not in ("$id", "$schema")}
-        for name, schema in shapes.items()
-    }
+    for name, schema in shapes.items():
+        shapes[name] = {key: value for key, value in schema.items() if key not in ("$id", "$schema")}
     description: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
@@ -317,44 +236,37 @@ def openapi() -> dict[str, Any]:
                 "token": {"type": "apiKey", "in": "query", "name": "token"},
             },
             "responses": {
-                code: {"description": text, "content": {"application/json": {"schema": {"$ref": "error.schema.json"}}}}
+                code: {"description": text, "content": {"application/json": {"schema": reference("error")}}}
                 for code, text in ERRORS.items()
             },
-            "schemas": bare,
+            "schemas": shapes,
         },
     }
-    localized: dict[str, Any] = _localize_references(description)
-    return localized
+    return _localize_references(description)  # type: ignore[no-any-return]
 
 
 def _operation(path: str) -> dict[str, Any]:
-    summary, kind, schema = BODIES[path]
+    summary, body = BODIES[path]
+    kind, schema = MEDIA_TYPES.get(path, "application/json"), reference(body) if isinstance(body, str) else body
     parameters: list[dict[str, Any]] = [JOB_ID] if "{job_id}" in path else []
     parameters += [ARTIFACT_NAME] if "{name}" in path else []
-    for name, (shape, meaning) in QUERY.get(path, {}).items():
-        parameters.append({"name": name, "in": "query", "description": meaning, "schema": shape})
-    codes = [code for code in ERRORS if code != "404" or "{job_id}" in path]
+    query = QUERY.get(path, {}).items()
+    parameters += [{"name": name, "in": "query", "description": text, "schema": shape} for name, (shape, text) in query]
     responses: dict[str, Any] = {"200": {"description": summary, "content": {kind: {"schema": schema}}}}
     if path.endswith("/log"):
         size = {"description": "current size of the stream in bytes", "schema": COUNT}
         responses["200"]["headers"] = {"Log-Size": size}
     if kind == "application/json":
         responses["304"] = {"description": "not modified since the version named by If-None-Match"}
-    responses |= {code: {"$ref": f"#/components/responses/{code}"} for code in codes}
-    operation: dict[str, Any] = {"summary": summary, "operationId": _operation_id(path), "responses": responses}
+    codes = set(ERRORS) if "{job_id}" in path else set(ERRORS) - {"404"}
+    responses |= {code: {"$ref": f"#/components/responses/{code}"} for code in sorted(codes)}
+    operation = {"summary": summary, "operationId": _operation_id(path), "responses": responses}
     return operation | ({"parameters": parameters} if parameters else {})
 
 
 def _operation_id(path: str) -> str:
-    words = (
-        path.removeprefix("/api")
-        .replace("{job_id}", "one")
-        .replace("{name}", "one")
-        .replace(".", "_")
-        .strip("/")
-        .split("/")
-    )
-    return "_".join(words)
+    name = path.removeprefix("/api").replace("{job_id}", "one").replace("{name}", "one")
+    return name.replace(".", "_").strip("/").replace("/", "_")
 
 
 def _localize_references(value: Any) -> Any:
@@ -367,10 +279,8 @@ def _localize_references(value: Any) -> Any:
 
 
 def _local_reference(target: str) -> str:
-    if target.startswith("#"):
-        return target
     name, _, inner = target.partition(".schema.json")
-    return f"#/components/schemas/{name}{inner.removeprefix('#')}"
+    return f"#/components/schemas/{name}{inner.removeprefix('#')}" if name[0] != "#" else target
 
 
 def file() -> str:
@@ -381,7 +291,7 @@ def file() -> str:
 def table() -> str:
     """Return a table of the addresses with their parameters."""
     rows = ["| address | content | parameters |", "| --- | --- | --- |"]
-    for path, (summary, _, _) in BODIES.items():
+    for path, (summary, _) in BODIES.items():
         parameters = "; ".join(f"`{name}`: {meaning}" for name, (_, meaning) in QUERY.get(path, {}).items())
         response = re.sub(r"'(\w+)'", r"`\1`", summary)
         rows.append(f"| `{path}` | {response} | {parameters} |")

@@ -16,7 +16,7 @@ from queuectl_nb.render.json_shapes import WORKER_STATES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ATTEMPT", "EVENTS", "JOB", "SHAPES", "SPEC", "STATS", "STATUS", "WORKER", "Field", "closed"]
+__all__ = ["ATTEMPT", "EVENTS", "JOB", "SHAPES", "SPEC", "STATS", "STATUS", "WORKER", "Field", "array", "closed"]
 
 
 class Field(NamedTuple):
@@ -34,7 +34,6 @@ COUNT = {"type": "integer", "minimum": 0}
 SECONDS = {"type": "number", "minimum": 0}
 DURATION = {"type": ["number", "string"], "minimum": 0}
 TIME = {"type": "string", "format": "date-time", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"}
-NAMES = {"type": "array", "items": NAME}
 STATE = {"enum": [str(state) for state in State]}
 
 
@@ -48,6 +47,11 @@ def closed(properties: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def array(items: Mapping[str, Any], description: str = "") -> dict[str, Any]:
+    """Return the schema of a list."""
+    return {"type": "array", "items": items} | ({"description": description} if description else {})
+
+
 def null_or(schema: dict[str, Any]) -> dict[str, Any]:
     """Return a schema that also allows null."""
     if "enum" in schema:
@@ -55,6 +59,7 @@ def null_or(schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, "type": [schema["type"], "null"]}
 
 
+NAMES = array(NAME)
 COUNTS = closed({str(state): COUNT for state in State})
 QUANTILES = closed({"p50": null_or(SECONDS), "p95": null_or(SECONDS)})
 
@@ -145,8 +150,8 @@ SPEC = (
 
 STATUS = (
     Field("counts", COUNTS, "number of jobs by state, including states without jobs"),
-    Field("paused", {"type": "array", "items": TEXT}, 'paused queues; `["*"]` if all are paused'),
-    Field("workers", {"type": "array", "items": {"$ref": "worker.schema.json"}}, "list of workers"),
+    Field("paused", array(TEXT), 'paused queues; `["*"]` if all are paused'),
+    Field("workers", array({"$ref": "worker.schema.json"}), "list of workers"),
     Field(
         "eta_s",
         null_or(closed({name: {"type": "number", "minimum": 0} for name in ("low", "mid", "high")})),
@@ -182,7 +187,7 @@ EVENTS = {
     "pool_ready": (
         "the pool is running and its workers are registered",
         (
-            Field("workers", {"type": "array", "items": TEXT}, "names of the workers"),
+            Field("workers", array(TEXT), "names of the workers"),
             Field("pid", WHOLE, "process id of the supervisor"),
         ),
     ),
