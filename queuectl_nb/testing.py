@@ -208,7 +208,7 @@ def _run_due(queue: Queue, *, inline: bool) -> list[Job]:
             limit=1,
             settings=settings,
             now=time.time(),
-            rand=random.random(),  # noqa: S311 - jitter
+            rand=random.random(),
             boottime=read_boot_time(),
         )
         for attempt in ended:

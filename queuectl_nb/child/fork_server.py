@@ -62,10 +62,10 @@ def main(handle: int) -> None:
             kind, body, handles = message
             if kind == IMPORT:
                 path, sys.path[:] = sys.path[:], own_path
-                _preload(marshal.loads(body))  # noqa: S302 - written by the worker
+                _preload(marshal.loads(body))
                 sys.path[:] = path
             elif kind == RUNTIME:
-                runtime, names = marshal.loads(body)  # noqa: S302
+                runtime, names = marshal.loads(body)
                 error = process.prepare(runtime)
                 for name in names:
                     os.putenv(name, b"")  # jobs replace it, which copies less than adding it
@@ -194,7 +194,7 @@ def _run(begin: int, body: bytes, handles: Sequence[int], names: list[bytes], er
         os.dup2(handles[1], 2)
         os.close(handles[0])
         os.close(handles[1])
-        request: dict[str, Any] = marshal.loads(body)  # noqa: S302 - written by the worker
+        request: dict[str, Any] = marshal.loads(body)
         environ = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001 - os.environ encodes each item
         for name, value in zip(names, request["variables"], strict=True):
             environ[name] = value

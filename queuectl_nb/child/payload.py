@@ -37,11 +37,11 @@ class Arguments:
         """Return an argument from its pickle, which is text in the payload or a blob."""
         with io.BytesIO(a2b_base64(item)) if isinstance(item, str) else self._open(item["sha256"]) as file:
             special = self._jobs or self.namespace is not None
-            value = _Unpickler(file, self).load() if special else pickle.load(file)  # noqa: S301
+            value = _Unpickler(file, self).load() if special else pickle.load(file)
             if lines := file.read():
                 from queuectl_nb.child.source_lines import add_lines
 
-                add_lines(pickle.loads(lines))  # noqa: S301 - stored by the same user
+                add_lines(pickle.loads(lines))
         return value
 
     def blob(self, sha256: str) -> bytes:
@@ -88,7 +88,7 @@ class _Unpickler(pickle.Unpickler):
 
 def _load(source: bytes | str) -> Any:
     with _open(source) as file:
-        return pickle.load(file)  # noqa: S301 - stored by the same user
+        return pickle.load(file)
 
 
 def _open(source: bytes | str) -> AbstractContextManager[BinaryIO]:

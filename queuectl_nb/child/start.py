@@ -21,7 +21,7 @@ __all__ = ["main", "version_error"]
 def main(handle: int) -> None:
     """Run the job whose request is read from the descriptor ``handle``."""
     with os.fdopen(handle, "rb") as file:
-        request = marshal.load(file)  # noqa: S302 - written by the worker
+        request = marshal.load(file)
     runtime, folder = request["runtime"], os.path.dirname(os.path.abspath(__file__))
     error = version_error(runtime)
     if error is None:

@@ -37,7 +37,7 @@ def read_variable(job: Job, store: Store, name: str) -> Any:
     if found.pickle is None:
         raise NotFound(f"variable {name} of job {job.id} {found.error}")
     try:
-        return pickle.loads(found.pickle)  # noqa: S301 - stored by the same user
+        return pickle.loads(found.pickle)
     except Exception as error:
         msg = f"variable {name} of job {job.id} cannot be unpickled here: {error}"
         raise JobFailed(msg) from error

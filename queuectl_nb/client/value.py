@@ -99,10 +99,10 @@ def _load(job: Job, store: Store, stored: StoredValue) -> _CallOutcome:
         return _CallOutcome(error=_failure(job, store))
     try:
         if stored.path is None:
-            value = pickle.loads(stored.pickle or b"")  # noqa: S301 - stored by the same user
+            value = pickle.loads(stored.pickle or b"")
         else:
             with open_blob(stored.path) as file:  # a large value is not in memory twice
-                value = pickle.load(file)  # noqa: S301
+                value = pickle.load(file)
     except Exception as error:  # noqa: BLE001 - of the user's class
         if isinstance(error, OSError) and error.filename == stored.path is not None:
             return _CallOutcome(error=JobFailed(f"{what} cannot be read: {error.filename}: {error.strerror}"))

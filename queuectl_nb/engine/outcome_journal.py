@@ -96,7 +96,7 @@ def read_journal(worker_dir: Path, name: str) -> dict[str, tuple[Outcome, Ending
         if not size or zlib.crc32(line) != checksum:
             break
         try:
-            token, kind, arguments, facts, values, usage = marshal.loads(line)  # noqa: S302 - our own file, writable by this user only
+            token, kind, arguments, facts, values, usage = marshal.loads(line)
             known = dict(zip(Ending._fields[:_FIELDS], facts, strict=True))
             ending = Ending(**known, values=tuple(map(CallValue._make, values)), usage=Usage._make(usage))
             outcomes[token] = (OUTCOME_CLASSES[kind](*arguments), ending)

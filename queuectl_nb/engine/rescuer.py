@@ -189,7 +189,7 @@ class Rescuer:
     def _settle(self, worker: _LostWorker, lease: HeldLease, attempt_lock: AttemptLock) -> None:
         """Record the attempt as finished, unstarted or lost."""
         claims, settings, now = worker.claims, worker.settings, time.time()
-        rand = random.random()  # noqa: S311 - jitter
+        rand = random.random()
         facts: dict[str, Any] = {"settings": settings, "now": now, "rand": rand, "boottime": read_boot_time()}
         journaled = worker.journal.get(lease.token)
         dispatched = lease.token in worker.dispatched

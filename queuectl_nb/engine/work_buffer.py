@@ -235,7 +235,7 @@ class WorkBuffer:
                 started=started,
                 settings=settings,
                 now=time.time(),
-                rand=random.random(),  # noqa: S311 - jitter
+                rand=random.random(),
                 boottime=read_boot_time(),
             )
         except Busy:

@@ -53,7 +53,7 @@ def estimate(workload: Workload, seed: int = 0) -> Estimate:
     models = {work: RunTimes(work, ended, workload.running) for work, ended in workload.history.items()}
     size = len(blocks) + len(workload.running) + 1
     repetitions = max(MIN_REPETITIONS, min(MAX_REPETITIONS, SIMULATED_JOBS // size))
-    rng = random.Random(seed)  # noqa: S311 - no secret
+    rng = random.Random(seed)
     ends = []
     for _ in range(repetitions):
         for model in models.values():

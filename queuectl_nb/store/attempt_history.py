@@ -92,7 +92,7 @@ def attempt_durations(db: Database, *, by: str, since: float | None) -> Duration
         SELECT {key}, outcome, max(0, attempts.finished_at - attempts.started_at)
         FROM attempts JOIN jobs ON jobs.seq = attempts.job{extra}
         WHERE outcome IN ('succeeded', 'failed', 'timed_out') AND (:since IS NULL OR attempts.finished_at >= :since)
-    """  # noqa: S608 - all parts are this module's own
+    """
     with db.read() as connection:
         texts, (group, outcome), (seconds,) = _read_columns(connection.execute(sql, {"since": since}), 2, 1)
     return Durations(texts[0], texts[1], group, outcome, seconds)

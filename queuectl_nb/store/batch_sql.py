@@ -65,7 +65,7 @@ def _insert_statement(table: str, shared: tuple[str, ...], columns: tuple[str, .
     names = ", ".join((*shared, *columns))
     row = "(" + ", ".join("?" * len(columns)) + ")"
     chosen = ", ".join(["?"] * len(shared) + [f"column{number}" for number in range(1, len(columns) + 1)])
-    return f"INSERT INTO {table} ({names}) SELECT {chosen} FROM (VALUES {', '.join([row] * count)})"  # noqa: S608
+    return f"INSERT INTO {table} ({names}) SELECT {chosen} FROM (VALUES {', '.join([row] * count)})"
 
 
 @cache

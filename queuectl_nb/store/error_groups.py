@@ -34,11 +34,11 @@ def read_error_groups(db: Database, job_filter: Filter, limit: int | None = None
     condition, values = job_filter.condition("error_key IS NOT NULL")
     # reads the index jobs_errors only, unless the filter needs more
     groups = (
-        f"SELECT error_key, count(*), min(finished_at), max(finished_at) FROM jobs {condition}"  # noqa: S608 - ours
+        f"SELECT error_key, count(*), min(finished_at), max(finished_at) FROM jobs {condition}"
         " GROUP BY error_key ORDER BY 2 DESC, 4 DESC"
     )
     condition, _ = job_filter.condition("error_key = :key")
-    newest = f"SELECT seq FROM jobs {condition} ORDER BY finished_at DESC LIMIT 1"  # noqa: S608
+    newest = f"SELECT seq FROM jobs {condition} ORDER BY finished_at DESC LIMIT 1"
     found = []
     with db.read() as connection:
         for key, count, first_at, last_at in connection.execute(groups, values).fetchall()[:limit]:

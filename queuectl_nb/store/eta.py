@@ -111,7 +111,7 @@ def _selected_ids(connection: sqlite3.Connection, job_filter: Filter, ids: list[
     if job_filter.ids is not None:
         ids = list(set(ids).intersection(job_filter.ids))
     condition, values = replace(job_filter, ids=tuple(ids)).condition(state_column="+state")
-    return {name for (name,) in connection.execute(f"SELECT id FROM jobs {condition}", values)}  # noqa: S608 - own names
+    return {name for (name,) in connection.execute(f"SELECT id FROM jobs {condition}", values)}
 
 
 def _waiting(connection: sqlite3.Connection, job_filter: Filter | None, now: float) -> list[QueuedJob]:
@@ -123,8 +123,8 @@ def _waiting(connection: sqlite3.Connection, job_filter: Filter | None, now: flo
     step = max(1, total // SAMPLED_JOBS)
     sampled = "" if step == 1 else f" AND (seq * 2654435761 >> 12) % {step} = 0"
     states = ", ".join(f"'{state}'" for state in WAITING)
-    seqs = f"SELECT seq FROM jobs INDEXED BY jobs_state WHERE state IN ({states}){sampled}"  # noqa: S608 - own names
-    everything = connection.execute(f"SELECT {_COLUMNS} FROM jobs WHERE seq IN ({seqs})").fetchall()  # noqa: S608
+    seqs = f"SELECT seq FROM jobs INDEXED BY jobs_state WHERE state IN ({states}){sampled}"
+    everything = connection.execute(f"SELECT {_COLUMNS} FROM jobs WHERE seq IN ({seqs})").fetchall()
     weight = total / max(1, len(everything))
     if job_filter is None:
         return [_queued(row, now, selected=True, weight=weight) for row in everything]
@@ -145,9 +145,9 @@ def _selected(connection: sqlite3.Connection, job_filter: Filter) -> tuple[list[
         state_column, weight = "+state", max(1, len(job_filter.ids) // SAMPLED_JOBS)
         job_filter = replace(job_filter, ids=job_filter.ids[::weight])
     condition, values = job_filter.in_states(wanted).condition(state_column=state_column)
-    seqs = [seq for (seq,) in connection.execute(f"SELECT seq FROM jobs {condition} ORDER BY seq", values)]  # noqa: S608
+    seqs = [seq for (seq,) in connection.execute(f"SELECT seq FROM jobs {condition} ORDER BY seq", values)]
     step = max(1, len(seqs) // SAMPLED_JOBS)
-    sql = f"SELECT {_COLUMNS} FROM jobs WHERE seq IN (SELECT value FROM json_each(?))"  # noqa: S608
+    sql = f"SELECT {_COLUMNS} FROM jobs WHERE seq IN (SELECT value FROM json_each(?))"
     return connection.execute(sql, [json.dumps(seqs[::step])]).fetchall(), weight * step
 
 

@@ -77,7 +77,7 @@ def _fail_running_jobs(db: Database, connection: sqlite3.Connection) -> None:
 
     now = time.time()
     ended = [EndedAttempt(HeldLease(*row), Copied(), Ending(now)) for row in connection.execute(Q.held_leases)]
-    record_ended(connection, ended, SettingsTable(db).read_valid(), now, random.random())  # noqa: S311 - jitter
+    record_ended(connection, ended, SettingsTable(db).read_valid(), now, random.random())
     connection.execute(Q.remove_all_workers)
 
 

@@ -104,7 +104,7 @@ class JobColumns:
             return
         # rows are stored in enqueue order: read the table, not the index on states
         condition, values = self._filter.condition(state_column="+state")
-        sql = f"SELECT {columns} FROM jobs {condition} ORDER BY seq"  # noqa: S608 - our own names
+        sql = f"SELECT {columns} FROM jobs {condition} ORDER BY seq"
         with self._reader.db.read() as connection:
             cursor = connection.execute(sql, values)
             while rows := cursor.fetchmany(CHUNK_ROWS):

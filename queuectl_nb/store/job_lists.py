@@ -69,7 +69,7 @@ class JobOrder:
         :class:`QueryStopped`.
         """
         condition, values = job_filter.condition()
-        sql = f"SELECT seq FROM jobs {condition} {job_filter.order_by()}"  # noqa: S608 - checked names
+        sql = f"SELECT seq FROM jobs {condition} {job_filter.order_by()}"
         seqs: array[int] = array("q")
         with self._db.read() as connection:
             connection.set_progress_handler(lambda: int(should_stop()), PROGRESS_INSTRUCTIONS)
@@ -138,6 +138,6 @@ def _read_rows(
     db: Database, columns: str, seqs: Sequence[int], condition: str, values: Mapping[str, object]
 ) -> list[tuple[Any, ...]]:
     """Return columns of the jobs with these ``seq`` that fulfil the condition, in that order."""
-    sql = f"SELECT {columns} FROM jobs {condition}"  # noqa: S608 - our own terms
+    sql = f"SELECT {columns} FROM jobs {condition}"
     found = {row[0]: row for row in db.query(sql, {**values, "seqs": json.dumps(list(seqs))})}
     return [*filter(None, map(found.get, seqs))]

@@ -50,7 +50,7 @@ class Reader:
         condition, values = job_filter.condition()
         limit = "" if job_filter.limit is None else "LIMIT :limit"
         values["limit"] = job_filter.limit
-        sql = f"SELECT {columns} FROM jobs {condition} {job_filter.order_by()} {limit}"  # noqa: S608 - checked names
+        sql = f"SELECT {columns} FROM jobs {condition} {job_filter.order_by()} {limit}"
         return self.db.query(sql, values)
 
     def _newest(self, job_filter: Filter, columns: str, limit: int) -> list[tuple[Any, ...]]:
@@ -67,15 +67,14 @@ class Reader:
             found.sort(reverse=True)
             chosen = json.dumps([seq for _, seq in found[:limit]])
             return connection.execute(
-                f"SELECT {columns} FROM jobs WHERE seq IN (SELECT value FROM json_each(?))"  # noqa: S608
-                " ORDER BY rev DESC, seq DESC",
+                f"SELECT {columns} FROM jobs WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY rev DESC, seq DESC",
                 (chosen,),
             ).fetchall()
 
     def ids(self, job_filter: Filter) -> list[str]:
         """Return the ids of the jobs of a filter in enqueue order."""
         condition, values = job_filter.condition(state_column="+state")
-        return [job_id for (job_id,) in self.db.query(f"SELECT id FROM jobs {condition} ORDER BY seq", values)]  # noqa: S608
+        return [job_id for (job_id,) in self.db.query(f"SELECT id FROM jobs {condition} ORDER BY seq", values)]
 
     def count(self, job_filter: Filter) -> int:
         """Return the number of jobs of a filter, ignoring its limit."""
@@ -85,7 +84,7 @@ class Reader:
         ):
             counts = self.counts()
             return sum(counts[State(each)] for each in job_filter.state or State)
-        ((found,),) = self.db.query(f"SELECT count(*) FROM jobs {condition}", values)  # noqa: S608
+        ((found,),) = self.db.query(f"SELECT count(*) FROM jobs {condition}", values)
         return int(found)
 
     def counts(self) -> dict[State, int]:
@@ -129,7 +128,7 @@ class Reader:
         # if many jobs match, walk the index on ids until there are enough; the plus rules out the index on states
         state = "state" if sum(counts[each] for each in states) < MAX_SORTED_IDS else "+state"
         marks = ", ".join("?" * len(states))
-        sql = f"SELECT id FROM jobs WHERE id >= ? AND id < ? AND {state} IN ({marks}) ORDER BY id LIMIT ?"  # noqa: S608
+        sql = f"SELECT id FROM jobs WHERE id >= ? AND id < ? AND {state} IN ({marks}) ORDER BY id LIMIT ?"
         return [job_id for (job_id,) in self.db.query(sql, (prefix, prefix + "\U0010ffff", *states, limit))]
 
     # ------------------------------------------------------------------ since a revision (wait)
@@ -169,7 +168,7 @@ class Reader:
     def attempt_rows(self, columns: str) -> list[tuple[Any, ...]]:
         """Return columns of all attempts and their jobs as raw rows, in enqueue order."""
         sql = (
-            f"SELECT {columns} FROM attempts JOIN jobs ON jobs.seq = attempts.job"  # noqa: S608
+            f"SELECT {columns} FROM attempts JOIN jobs ON jobs.seq = attempts.job"
             " ORDER BY attempts.job, attempts.number"
         )
         return self.db.query(sql)
@@ -181,7 +180,7 @@ class Reader:
         """
         which = "" if ids is None else "WHERE id IN (SELECT value FROM json_each(:ids))"
         sql = (
-            "SELECT id, command, state, started_at, finished_at, (SELECT max_rss_bytes FROM attempts"  # noqa: S608
+            "SELECT id, command, state, started_at, finished_at, (SELECT max_rss_bytes FROM attempts"
             f" WHERE job = jobs.seq AND number = jobs.starts), result FROM jobs {which} ORDER BY seq"
         )
         return self.db.query(sql, {"ids": json.dumps(ids)})
@@ -200,6 +199,6 @@ def _newest_of_state(
     found: list[tuple[int, int]] = []
     for span in spans:
         condition = " AND ".join(["state = :state", *span, *others])
-        sql = f"SELECT rev, seq FROM jobs WHERE {condition} ORDER BY rev DESC, seq DESC LIMIT :limit"  # noqa: S608
+        sql = f"SELECT rev, seq FROM jobs WHERE {condition} ORDER BY rev DESC, seq DESC LIMIT :limit"
         found += connection.execute(sql, {**values, "limit": limit - len(found)}).fetchall()
     return found

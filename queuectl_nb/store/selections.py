@@ -42,7 +42,7 @@ def select_jobs(db: Database, job_filter: Filter, action: str) -> list[JobRef]:
     if not allowed:
         return []
     condition, values = job_filter.in_states(allowed).condition()
-    sql = f"SELECT seq, id, state, worker, after <> '[]' FROM jobs {condition} ORDER BY rev, seq"  # noqa: S608 - own names
+    sql = f"SELECT seq, id, state, worker, after <> '[]' FROM jobs {condition} ORDER BY rev, seq"
     return [
         JobRef(seq, name, State(state), worker, bool(after))
         for seq, name, state, worker, after in db.query(sql, values)

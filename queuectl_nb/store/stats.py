@@ -113,14 +113,14 @@ def _largest_names(db: Database, key: str, extra: str, limit: int, since: float 
     parts = [(array("q"), array("q"), array("d")) for _ in range(PARTS)]
     seqs = array("q")
     with db.read() as connection:
-        sql = f"SELECT DISTINCT {key} FROM jobs{extra} {where} LIMIT :most"  # noqa: S608 - this module's own
+        sql = f"SELECT DISTINCT {key} FROM jobs{extra} {where} LIMIT :most"
         names = [name for (name,) in connection.execute(sql, values)]
         if len(names) <= limit:
             return names, len(names)
         sql = f"""
             SELECT jobs.seq, {key}, CASE WHEN {_OWN_END} AND attempts.finished_at >= :since THEN {_RAN} ELSE 0 END
             FROM jobs{extra} LEFT JOIN attempts ON attempts.job = jobs.seq {where}
-        """  # noqa: S608 - all parts are this module's own
+        """
         adders = [(codes.append, rows.append, times.append) for codes, rows, times in parts]
         for row, (seq, name, ran) in enumerate(connection.execute(sql, values)):
             code = hash(name)
@@ -139,7 +139,7 @@ def _largest_names(db: Database, key: str, extra: str, limit: int, since: float 
             number += len(totals)
             found = ((total, -first[code], code) for code, total in totals.items())
             largest = nlargest(limit, chain(largest, found))
-        sql = f"SELECT {key} FROM jobs{extra} WHERE jobs.seq = ?"  # noqa: S608 - all parts are this module's own
+        sql = f"SELECT {key} FROM jobs{extra} WHERE jobs.seq = ?"
         found_names = [
             next(name for (name,) in connection.execute(sql, (seqs[-row],)) if hash(name) == code)
             for _, row, code in largest
@@ -152,7 +152,7 @@ def _read_groups(
 ) -> defaultdict[str, _Group]:
     """Read the groups of these names (None: all)."""
     source = "attempts" if key == "''" else f"attempts JOIN jobs ON jobs.seq = attempts.job{extra}"
-    terms = [] if names is None else [f"{key} IN (SELECT value FROM json_each(:names))"]  # noqa: S608 - this module's own
+    terms = [] if names is None else [f"{key} IN (SELECT value FROM json_each(:names))"]
     recent = terms if since is None else [*terms, _RECENT]
     values = {"since": since, "names": json.dumps(names)}
     groups: defaultdict[str, _Group] = defaultdict(_Group)
@@ -166,14 +166,14 @@ def _read_groups(
                 CASE WHEN pid IS NOT NULL AND attempts.finished_at IS NOT NULL THEN {_WAITED} END,
                 user_cpu_s + system_cpu_s, max_rss_bytes, attempts.started_at, attempts.finished_at
             FROM {source} {_where(recent)}
-        """  # noqa: S608 - all parts are this module's own
+        """
         cursor = connection.execute(sql, values)
         while rows := cursor.fetchmany(FETCH_ROWS):
             rows.sort(key=_name)
             for name, part in groupby(rows, _name):
                 groups[name].add(list(part))
         if since is not None:
-            sql = f"SELECT {key}, count(DISTINCT job) FROM {source} {_where(recent)} GROUP BY 1"  # noqa: S608
+            sql = f"SELECT {key}, count(DISTINCT job) FROM {source} {_where(recent)} GROUP BY 1"
             for name, jobs in connection.execute(sql, values):
                 groups[name].jobs = jobs
     return groups
@@ -188,9 +188,9 @@ def _where(terms: Sequence[str]) -> str:
 
 def _count_jobs(key: str, extra: str, since: float | None, terms: Sequence[str]) -> str:
     if since is None and key in ("''", "jobs.queue"):
-        return f"SELECT {key}, state, sum(n) FROM tally AS jobs {_where(terms)} GROUP BY 1, 2 HAVING sum(n)"  # noqa: S608
+        return f"SELECT {key}, state, sum(n) FROM tally AS jobs {_where(terms)} GROUP BY 1, 2 HAVING sum(n)"
     changed = [] if since is None else ["updated_at >= :since"]
-    return f"SELECT {key}, state, count(*) FROM jobs{extra} {_where([*terms, *changed])} GROUP BY 1, 2"  # noqa: S608
+    return f"SELECT {key}, state, count(*) FROM jobs{extra} {_where([*terms, *changed])} GROUP BY 1, 2"
 
 
 class _Group:

@@ -87,7 +87,7 @@ def test_numpy_and_pandas_values(queue: Queue) -> None:
     assert (first.priority, first.timeout, first.tags, first.max_retries) == (3, 2.5, ("x", "y"), 7)
     assert first.run_at - first.created_at == pytest.approx(60)
     assert (second.run_at, second.timeout) == (datetime(2100, 1, 1, tzinfo=UTC).timestamp(), 120)
-    assert third.run_at == datetime(2100, 1, 1).timestamp()  # noqa: DTZ001 - local, as text without a zone
+    assert third.run_at == datetime(2100, 1, 1).timestamp()
     assert fourth.run_at == fourth.created_at
     assert {job.cwd for job in records(queue)} == {"/"}
 

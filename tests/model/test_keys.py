@@ -60,7 +60,7 @@ NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
         (pd.NaT, pd.Timestamp("NaT")),
         (pd.Timestamp(NOON), NOON),
         (pd.Timedelta(minutes=1), timedelta(minutes=1)),
-        (np.datetime64("2026-11-30T12:00:00.5", "ns"), datetime(2026, 11, 30, 12, 0, 0, 500_000)),  # noqa: DTZ001
+        (np.datetime64("2026-11-30T12:00:00.5", "ns"), datetime(2026, 11, 30, 12, 0, 0, 500_000)),
         (np.datetime64("2026-11-30T12", "ns"), pd.Timestamp("2026-11-30T12")),
         (np.datetime64("1969-12-31T12:00:00.000000001", "ns"), pd.Timestamp("1969-12-31T12:00:00.000000001")),
         (np.timedelta64(-1, "ns"), pd.Timedelta(-1, unit="ns")),
@@ -87,7 +87,7 @@ def test_equal(first: Any, second: Any) -> None:
         ("a", Path("a"), b"a", ["a"]),
         (["a", "b"], ["a,b"], ["a", ["b"]], ["ab"], ["a", "b", ""], [["a"], "b"]),
         ({"a": 1}, {"a": 2}, {"b": 1}, {("a", 1): None}),
-        (date(2026, 11, 30), datetime(2026, 11, 30), NOON, "2026-11-30"),  # noqa: DTZ001
+        (date(2026, 11, 30), datetime(2026, 11, 30), NOON, "2026-11-30"),
         (NOON, NOON.replace(tzinfo=None)),
         (Colour.RED, Colour.BLUE, 1),
         (Point(1.0), Point(1.0, 2.0), {"x": 1.0, "y": 0.0}),

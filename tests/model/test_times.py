@@ -20,17 +20,17 @@ from tests.model.refusal import refusal
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ("03:00", datetime(2027, 3, 2, 3)),  # noqa: DTZ001 - local time
-        ("3:00", datetime(2027, 3, 2, 3)),  # noqa: DTZ001
-        ("08:00", datetime(2027, 3, 2, 8)),  # noqa: DTZ001
-        ("08:00:01", datetime(2027, 3, 1, 8, 0, 1)),  # noqa: DTZ001
-        ("23:59", datetime(2027, 3, 1, 23, 59)),  # noqa: DTZ001
+        ("03:00", datetime(2027, 3, 2, 3)),
+        ("3:00", datetime(2027, 3, 2, 3)),
+        ("08:00", datetime(2027, 3, 2, 8)),
+        ("08:00:01", datetime(2027, 3, 1, 8, 0, 1)),
+        ("23:59", datetime(2027, 3, 1, 23, 59)),
         *((value, value) for value in ("25:00", "03:60", "2027-03-01", "", 3, None)),
     ],
 )
 def test_next_time_of_day(value: object, expected: object) -> None:
     """A time of day is the next one after now, today or tomorrow; what is none is left alone."""
-    assert times.next_time_of_day(value, datetime(2027, 3, 1, 8)) == expected  # noqa: DTZ001
+    assert times.next_time_of_day(value, datetime(2027, 3, 1, 8)) == expected
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_times(value: object, stamp: float) -> None:
 
 def test_naive_times_are_local() -> None:
     """Naive texts and datetimes are local time."""
-    local = datetime(2027, 3, 1, 8)  # noqa: DTZ001 - naive on purpose
+    local = datetime(2027, 3, 1, 8)
     assert times.parse_time("run_at", "2027-03-01T08:00:00") == local.timestamp()
     assert times.parse_time("run_at", local) == local.timestamp()
 
@@ -64,7 +64,7 @@ def test_naive_times_are_local() -> None:
         *("", "tomorrow", "2027-13-01", "2027-02-30T00:00:00Z", "10:00", "1803888000", "\uff12027-01-01", "x" * 100),
         *(1_803_888_000, None, True, b"2027-03-01", ["2027-03-01"]),
         *("1969-12-31T23:59:59Z", "0001-01-01T00:00:00", "0001-01-01T00:00:00+23:59"),
-        *(datetime(1, 1, 1), pd.NaT),  # noqa: DTZ001 - naive on purpose
+        *(datetime(1, 1, 1), pd.NaT),
     ],
     ids=ascii,
 )

@@ -74,7 +74,7 @@ def make_connect(scheduler: str | None, security: str | None, count: int) -> Cal
         timeout = min(CONNECT_TIMEOUT_S, parse_timedelta(dask.config.get("distributed.comm.timeouts.connect")))
         common: Mapping[str, Any] = {"asynchronous": True, "timeout": timeout, "set_as_default": False}
         if scheduler is not None:
-            tls = pickle.loads(base64.b64decode(security)) if security else None  # noqa: S301 - from our parent
+            tls = pickle.loads(base64.b64decode(security)) if security else None
             async with Client(scheduler, security=tls, **common) as client:
                 yield client
             return
