@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, overload
 
 from queuectl_nb.client.card_display import CardDisplay
 from queuectl_nb.client.job import Job
-from queuectl_nb.model.errors import QueuectlError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -133,15 +132,11 @@ class Batch(CardDisplay, Sequence[Job]):
 
     _repr_pretty_ = CardDisplay._repr_pretty_  # IPython prefers __repr__ to an inherited one
 
-    def _card(self, *, static: bool = False) -> Rendering | None:
-        """Return the card, or None if the queue cannot be read; ``static`` says so on the card."""
+    def _read_card(self, *, static: bool) -> Rendering:
         from queuectl_nb.client.batch_card import BatchReader
         from queuectl_nb.render.batch_card import batch_card
 
-        try:
-            return batch_card(BatchReader(self).view()._replace(facts=self._facts()), static=static)
-        except QueuectlError:
-            return None
+        return batch_card(BatchReader(self).view()._replace(facts=self._facts()), static=static)
 
 
 def describe_resumed(resumed: Resumed) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.model.errors import QueuectlError
+
 if TYPE_CHECKING:
     from queuectl_nb.render.card_parts import Rendering
 
@@ -13,9 +15,16 @@ __all__ = ["CardDisplay"]
 class CardDisplay:
     """Base of classes that a notebook shows as a card, and IPython in a terminal as the text of the card."""
 
-    def _card(self, *, static: bool = False) -> Rendering | None:
-        """Return the card, or None if it cannot be read; ``static`` makes the card say that it is not updated."""
+    def _read_card(self, *, static: bool) -> Rendering:
+        """Return the card; ``static`` makes it say that it is not updated."""
         raise NotImplementedError
+
+    def _card(self, *, static: bool = False) -> Rendering | None:
+        """Return the card, or None if it cannot be read: the job or the queue was deleted."""
+        try:
+            return self._read_card(static=static)
+        except QueuectlError:
+            return None
 
     def _mark(self) -> dict[str, Any]:
         """Return the metadata by which the card becomes live (``client/display_hook.py``)."""

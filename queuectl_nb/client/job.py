@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.card_display import CardDisplay
@@ -17,7 +16,7 @@ from queuectl_nb.model.validation import parse_choice, parse_int
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     import pandas as pd
@@ -44,10 +43,8 @@ def _attribute_errors() -> Iterator[None]:
     """Raise :class:`NotFound` and :class:`BadEnvironment` as errors that are also an ``AttributeError``."""
     try:
         yield
-    except NotFound as error:
-        raise JobRemoved(*error.args) from None
-    except BadEnvironment as error:
-        raise QueueRemoved(*error.args) from None
+    except (NotFound, BadEnvironment) as error:
+        raise (JobRemoved if isinstance(error, NotFound) else QueueRemoved)(*error.args) from None
 
 
 class Job(CardDisplay):
@@ -75,23 +72,18 @@ class Job(CardDisplay):
         return self._current()
 
     def _current(self) -> JobRecord:
-        """Return the current record; it is read again if anything was committed (a check takes 10 µs)."""
+        """Return the current record; read again if the job runs, or anything was committed (a check takes 10 µs)."""
         record = self._record
         try:
             with _attribute_errors():
                 # the version belongs to the connection, and so to the thread
                 changes = (threading.get_ident(), *self._queue.store.db.change_counters())
-                if record is None or changes != self._version:
+                if record is None or record.state is State.PROCESSING or changes != self._version:
                     record = self._read()
                     self._version = changes
         except (NotFound, BadEnvironment):
             if record is None or not record.is_finished:
                 raise
-        if record.state is State.PROCESSING:
-            from queuectl_nb.store.metrics import add_live
-
-            with suppress(QueuectlError):  # the file may be gone
-                (record,) = add_live(self._queue.store.db, [record])
         return record
 
     def refresh(self) -> Job:
@@ -146,8 +138,7 @@ class Job(CardDisplay):
 
         return cell_outputs.read_variable(self, self._queue.store, name)
 
-    __iter__ = None
-    """It has items, and is no sequence."""
+    __iter__ = None  # it has items, and is no sequence
 
     def variables(self) -> pd.DataFrame:
         """Return the variables that the cell has assigned: type, size of the pickle in bytes, and why it has none.
@@ -169,7 +160,6 @@ class Job(CardDisplay):
             self._queue.wait(self, timeout=timeout, show=lambda _: None)
 
     def __getattr__(self, name: str) -> Any:
-        """Return a field of the current record."""
         if name.startswith("_"):
             raise AttributeError(name)
         if name not in _ATTRIBUTES:  # before the job is read: it may be gone
@@ -177,7 +167,6 @@ class Job(CardDisplay):
         return getattr(self._current(), name)
 
     def __dir__(self) -> list[str]:
-        """List the fields of the record for completion."""
         return sorted({*super().__dir__(), *JOB_FIELDS})
 
     def to_dict(self) -> dict[str, Any]:
@@ -201,10 +190,9 @@ class Job(CardDisplay):
         """
         if stream is not None:
             parse_choice("stream", stream, STREAMS)
-        number = None if attempt is None else parse_int("attempt", attempt, 1)
         lines = None if tail is None else parse_int("tail", tail, 0)
         logs = Logs(self._queue.store)
-        found = logs.attempt(self.id, number)
+        found = logs.attempt(self.id, None if attempt is None else parse_int("attempt", attempt, 1))
         from queuectl_nb.render.log_text import LogText
 
         return LogText("" if found is None else logs.read_text(found, [stream] if stream else STREAMS, lines))
@@ -285,7 +273,6 @@ class Job(CardDisplay):
         return first < second
 
     def __hash__(self) -> int:
-        """Return a hash that agrees with :meth:`__eq__`."""
         return hash((self.id, self._queue.path))
 
     def __repr__(self) -> str:
@@ -304,15 +291,10 @@ class Job(CardDisplay):
 
         return make_mark(self._queue, self.id)
 
-    def _card(self, *, static: bool = False) -> Rendering | None:
-        """Return the card, or None if the job was deleted or cannot be read; ``static`` says so on the card."""
+    def _read_card(self, *, static: bool) -> Rendering:
         from queuectl_nb.client.job_card import read_card
 
-        try:
-            return read_card(self._queue.store, self._read(), static=static)
-        except QueuectlError:
-            return None
+        return read_card(self._queue.store, self._read(), static=static)
 
     def __reduce__(self) -> tuple[type[Job], tuple[Queue, str]]:
-        """Pickle the queue and the id."""
         return Job, (self._queue, self.id)

@@ -162,7 +162,7 @@ class PoolCard(LiveCard):
     def _read(self) -> Rendering:
         self.running = self._pool.alive
         self.written_at = time.monotonic()
-        return self._pool._card()  # noqa: SLF001 - of this package
+        return self._pool._read_card()  # noqa: SLF001 - of this package
 
     def redraw_delay(self, clock: float, minimum: float) -> float:
         """Return the seconds until the card is due."""

@@ -272,7 +272,7 @@ class WorkerPool(CardDisplay):
         kind = " detached" if self.detach else ""
         return f"<Pool {state}{kind}: {', '.join(self.names) or self.config.count} on {self.path}>"
 
-    def _card(self, *, static: bool = False) -> Rendering:
+    def _read_card(self, *, static: bool = False) -> Rendering:
         """Return the workers as HTML, and the pool in a line of text; ``static`` makes no difference."""
         from queuectl_nb.render.card_parts import Rendering
         from queuectl_nb.render.cards import pool_card, short_path
@@ -286,4 +286,4 @@ class WorkerPool(CardDisplay):
         return Rendering(html, repr(self).replace(str(self.path), short_path(self.path)))
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(self._card().text)
+        printer.text(self._read_card().text)
