@@ -30,8 +30,6 @@ EXAMPLES = (
     "queuectl enqueue --id job-1 --timeout 3600 -- python train.py",
     'queuectl enqueue \'{"id": "job-2", "command": "python test.py", "after": ["job-1"]}\'',
 )
-
-
 MAX_USAGE_LENGTH = 200
 """Maximum length of a command line in an error message."""
 
@@ -141,29 +139,29 @@ def command(  # noqa: PLR0913 - the ways to give a job
     queue = context.queue(create=True)
     for name in {"after", "after_any"}.intersection(fields):
         fields[name] = find_ids(queue, fields[name])
+    if "shell" in fields and (call is not None or context.cell is not None):
+        raise BadInput(f"--shell is for commands, not for {'Python cells' if call is None else '--call'}")
     if (spec := notebook_spec(queue, notebook, {**defaults, **fields})) is not None:
-        return _enqueue_one(queue, spec, context.program, modes)
-    if call is not None:
+        pass
+    elif call is not None:
         spec = _call_spec(queue, call, call_args, call_kwargs, {**defaults, **fields})
-        return _enqueue_one(queue, spec, context.program, modes)
-    if context.cell is not None:
+    elif context.cell is not None:
         from queuectl_nb.client.cell import make_cell_spec
 
-        if "shell" in fields:
-            raise BadInput("--shell is for commands, not for Python cells")
         spec = make_cell_spec(queue.path, context.cell, {**defaults, **fields})
-        return _enqueue_one(queue, spec, context.program, modes)
-    if call_args or call_kwargs:
+    elif call_args or call_kwargs:
         raise BadInput("--args and --kwargs are for --call MODULE:FUNCTION")
-    if source is not None:
+    elif source is not None:
         return _enqueue_lines(queue, source, fields, context.program, modes)
-    if words is not None:
-        fields["command"] = _join_words(words)
-    elif arguments:
-        from queuectl_nb.commands.json_input import parse_object
+    else:
+        if words is not None:
+            fields["command"] = _join_words(words)
+        elif arguments:
+            from queuectl_nb.commands.json_input import parse_object
 
-        fields = _merge_options(parse_object(arguments[0], "the job"), fields)
-    return _enqueue_one(queue, make_spec({**defaults, **fields}), context.program, modes)
+            fields = _merge_options(parse_object(arguments[0], "the job"), fields)
+        spec = make_spec({**defaults, **fields})
+    return _enqueue_one(queue, spec, context.program, modes)
 
 
 def _call_spec(
@@ -174,8 +172,6 @@ def _call_spec(
     from queuectl_nb.client.task import make_call_spec
     from queuectl_nb.commands.json_input import parse_json
 
-    if "shell" in fields:
-        raise BadInput("--shell is for commands, not for --call")
     arguments = parse_json(call_args or "[]", "--args", list, "array")
     keywords = parse_json(call_kwargs or "{}", "--kwargs", dict, "object")
     calls = [Call(arguments, keywords)]
@@ -196,17 +192,15 @@ def _require_one_source(
         **{option: value is not None for option, value in others.items()},
     }
     chosen = [name for name, given in sources.items() if given]
-    msg = ""
     if len(chosen) != 1:
         found = f"not {' and '.join(chosen)}" if chosen else "none was given"
         ways = "--command C, -- ARG..., a JSON object, --from FILE, --call M:F, or --notebook FILE"
-        msg = f"give the job in one way: {ways}; {found}"
-    elif len(arguments) > 1:
-        msg = "give one JSON object; use --from FILE for several jobs"
-    elif others["--from"] is not None and (given := [name for name in ("id", "key") if name in fields]):
-        msg = f"--{given[0]} cannot be combined with --from; put the {given[0]}s into the lines"
-    if msg:
-        raise BadInput(msg)
+        raise BadInput(f"give the job in one way: {ways}; {found}")
+    if len(arguments) > 1:
+        raise BadInput("give one JSON object; use --from FILE for several jobs")
+    for name in ("id", "key"):
+        if name in fields and others["--from"] is not None:
+            raise BadInput(f"--{name} cannot be combined with --from; put the {name}s into the lines")
 
 
 def _join_words(words: Sequence[str]) -> str:

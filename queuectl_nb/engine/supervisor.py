@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -23,7 +22,7 @@ from queuectl_nb.engine.notifier import unregister_worker
 from queuectl_nb.engine.poller import Poller
 from queuectl_nb.engine.pool_size import PoolSize
 from queuectl_nb.engine.rescuer import Rescued, Rescuer
-from queuectl_nb.engine.worker_process import KILL_MARGIN_S, WorkerProcess
+from queuectl_nb.engine.worker_process import KILL_MARGIN_S, WorkerProcess, reap
 from queuectl_nb.engine.worker_record import read_record
 from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, QueuectlError
 
@@ -54,7 +53,7 @@ class Supervisor:
         self.workers: list[WorkerProcess] = []
         self.unrecorded_pids: dict[str, int] = {}
         """Of workers whose rows do not have them yet, by name."""
-        self.rescuer = Rescuer(store, self._reap)
+        self.rescuer = Rescuer(store, lambda: reap(self.workers))
         self.settings = store.settings.read()
         self.freeze_detector = heartbeat.FreezeDetector(store.worker_dir)
         self.stop: str | None = None
@@ -86,7 +85,7 @@ class Supervisor:
         while not all(worker.ended for worker in self.workers):
             due_at = min(self.maintenance_at, *(worker.due_at for worker in self.workers))
             self._read_control(self.poller.wait(max(0.0, due_at - time.monotonic())))
-            self._reap()
+            reap(self.workers)
             self._handle_exits()
             self._run_maintenance()
             self.events.flush()
@@ -159,27 +158,6 @@ class Supervisor:
             self.store.workers.mark_running(self.unrecorded_pids, time.time())
             self.unrecorded_pids = {}
 
-    def _reap(self) -> None:
-        """Reap adopted orphans; workers are reaped through their Popen objects."""
-        if not hasattr(os, "waitid"):  # macOS, where orphans are not adopted
-            for worker in self.workers:
-                if isinstance(worker.process, subprocess.Popen):
-                    worker.process.poll()
-            return
-        processes = {worker.process.pid: worker.process for worker in self.workers if worker.process is not None}
-        while True:
-            try:
-                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                return
-            if ended is None:
-                return
-            process = processes.pop(ended.si_pid, None)
-            if process is None:
-                os.waitpid(ended.si_pid, 0)
-            else:
-                process.wait()
-
     def _handle_exits(self) -> None:
         """Settle for workers that have ended and restart or retire them; kill those that do not stop in time."""
         now = time.monotonic()
@@ -227,7 +205,7 @@ class Supervisor:
         if not process_tree.kill_until_gone(
             lambda: descendants(me, exclude=alive) or descendants(me, exclude=alive, scan=True),
             KILL_MARGIN_S,
-            self._reap,
+            lambda: reap(self.workers),
         ):
             return False
         try:

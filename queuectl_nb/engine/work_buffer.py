@@ -56,31 +56,7 @@ BUSY_WARNING_AFTER_S = 3.0
 
 
 class WorkBuffer:
-    """Leases and results of one worker between transactions.
-
-    Attributes
-    ----------
-    claimed
-        Leases that have not started.
-    to_release
-        Leases to release unstarted.
-    results
-        Ended attempts that are not recorded yet.
-    prefetch
-        Number of jobs to claim in the next transaction; grows while jobs are short.
-    contended
-        Whether the last transaction had to wait long for others.
-    hop
-        Number of the notification that this worker was woken by, 0 if none.
-    next_due
-        When the next scheduled job is due, if known.
-    claimed_at
-        Monotonic time of the last claim.
-    retry_at
-        Monotonic time before which no transaction is started.
-    blocked
-        Whether the last transaction failed; its results are only in the journal then.
-    """
+    """Leases and results of one worker between transactions."""
 
     def __init__(self, store: Store, claims: Claims, journal: OutcomeJournal, events: WorkerEvents) -> None:
         """Claim and settle through ``claims``; ``journal`` keeps results until they are recorded."""
@@ -89,17 +65,27 @@ class WorkBuffer:
         self.journal = journal
         self.events = events
         self.claimed: deque[Lease] = deque()
+        """Leases that have not started."""
         self.to_release: list[Lease] = []
+        """Leases to release unstarted."""
         self.results: list[EndedAttempt] = []
+        """Ended attempts that are not recorded yet."""
         self.prefetch = 1
+        """Number of jobs to claim in the next transaction; grows while jobs are short."""
         self.contended = False
+        """Whether the last transaction had to wait long for others."""
         self.hop = 0
+        """Number of the notification that this worker was woken by, 0 if none."""
         self._waiting = 0
         """Number of waiting jobs after the last claim."""
         self.next_due: NextDue | None = None
+        """When the next scheduled job is due, if known."""
         self.claimed_at = 0.0
+        """Monotonic time of the last claim."""
         self.retry_at = 0.0
+        """Monotonic time before which no transaction is started."""
         self.blocked = False
+        """Whether the last transaction failed; its results are only in the journal then."""
         self._spooled: dict[str, frozenset[str]] = {}
         """Streams whose files stay, by token; only attempts that have files."""
         self._work_fifo = notifier.work_fifo(store.db.spool)

@@ -20,13 +20,14 @@ from queuectl_nb.store.boot_time import read_boot_time
 from queuectl_nb.store.os_errors import os_reason
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Self
 
     from queuectl_nb.engine.config import WorkerConfig
     from queuectl_nb.engine.events import Events
     from queuectl_nb.store.store import Store
 
-__all__ = ["ENTRY_POINT", "KILL_MARGIN_S", "LEAVE_MARGIN_S", "WorkerProcess", "command_line"]
+__all__ = ["ENTRY_POINT", "KILL_MARGIN_S", "LEAVE_MARGIN_S", "WorkerProcess", "command_line", "reap"]
 
 ENTRY_POINT = os.path.join(os.path.dirname(__file__), "__main__.py")
 STABLE_AFTER_S = 10.0
@@ -219,3 +220,19 @@ class WorkerProcess:
         delay = 0.0 if self._deaths == 1 else min(MAX_RESTART_DELAY_S, 0.1 * 2 ** (self._deaths - 2))
         self.restart_at = time.monotonic() + delay
         events.emit("worker_died", worker=self.name, why=why, restart_in=delay)
+
+
+def reap(workers: Iterable[WorkerProcess]) -> None:
+    """Reap the exited processes of workers, through their Popen objects, and adopted orphans."""
+    processes = {worker.process.pid: worker.process for worker in workers if worker.process is not None}
+    if not hasattr(os, "waitid"):  # macOS, where orphans are not adopted
+        for process in processes.values():
+            if isinstance(process, subprocess.Popen):
+                process.poll()
+        return
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+            if ended.si_pid in processes:
+                processes.pop(ended.si_pid).wait()
+            else:
+                os.waitpid(ended.si_pid, 0)

@@ -135,12 +135,11 @@ def check_location(path: Path, *, allow_network_fs: bool) -> bool:
         found = None
     except OSError as error:
         raise BadEnvironment(f"{path} cannot be opened: {os_reason(error)}") from error
-    if found is None:
-        if not os.path.isdir(real.parent):
-            msg = f"there is no directory {real.parent} for the queue; create it, or choose another file with --db"
-            raise BadEnvironment(msg)
-    else:
+    if found is not None:
         _check_queue_file(path, real, found)
+    elif not os.path.isdir(real.parent):
+        msg = f"there is no directory {real.parent} for the queue; create it, or choose another file with --db"
+        raise BadEnvironment(msg)
     kind = network_fs_type(real)
     if kind is not None and not allow_network_fs:
         raise BadEnvironment(

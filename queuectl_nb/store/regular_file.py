@@ -7,7 +7,7 @@ import fcntl
 import os
 import stat
 
-__all__ = ["REPLACED_ERRNOS", "open_locked", "open_regular"]
+__all__ = ["REPLACED_ERRNOS", "last_write", "open_locked", "open_regular"]
 
 REPLACED_ERRNOS = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EINVAL})
 """Error numbers of :func:`open_regular` for a path that is not a regular file of its own."""
@@ -43,6 +43,15 @@ def open_locked(path: str | os.PathLike[str], flags: int) -> int:
         os.close(handle)
         raise
     return handle
+
+
+def last_write(path: str) -> tuple[int, int]:
+    """Return the modification time (nanoseconds) and size of a regular file; zeros if there is none."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return 0, 0
+    return (found.st_mtime_ns, found.st_size) if stat.S_ISREG(found.st_mode) else (0, 0)
 
 
 def _check(found: os.stat_result, path: str | os.PathLike[str], *, writing: bool) -> None:

@@ -11,14 +11,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.store.artifacts import SUFFIX, artifact_dir, list_artifacts
 from queuectl_nb.store.metrics import read_metrics
 from queuectl_nb.store.output import next_data_offset, next_hole_offset, read_result
-from queuectl_nb.store.regular_file import REPLACED_ERRNOS, open_locked, open_regular
+from queuectl_nb.store.regular_file import REPLACED_ERRNOS, last_write, open_locked, open_regular
 from queuectl_nb.store.remove_tree import remove_tree
 
 if TYPE_CHECKING:
@@ -162,11 +161,7 @@ class Spool:
 
     def last_write(self, token: str, stream: str) -> tuple[int, int]:
         """Return the modification time (nanoseconds) and size of a stream; zeros without a file."""
-        try:
-            found = os.lstat(f"{self._folder}/{token}.{stream}")
-        except FileNotFoundError:
-            return 0, 0
-        return (found.st_mtime_ns, found.st_size) if stat.S_ISREG(found.st_mode) else (0, 0)
+        return last_write(f"{self._folder}/{token}.{stream}")
 
     def read(self, token: str, stream: str, offset: int, count: int) -> tuple[int, bytes] | None:
         """Return up to ``count`` bytes of a stream from ``offset``, and the offset at which they start.

@@ -204,13 +204,10 @@ class Agent:
 
     def _report(self, attempt: _Attempt, end: Ended | Unstarted) -> None:
         """Emit the end of an attempt and keep it until the dispatcher acknowledges it."""
-        size = 0
-        if isinstance(end, Ended):
-            size = len(end.result or "") + sum(len(data) for _, data in end.output.values())
-            size += len(end.reply or "") + sum(map(len, end.blobs.values()))
+        is_large = isinstance(end, Ended) and end.size > MAX_EVENT_BYTES
         with self._changed:
             attempt.end = end
-            self._emit(end if size <= MAX_EVENT_BYTES else ResultsReady())
+            self._emit(ResultsReady() if is_large else end)
 
     def _emit(self, body: Any) -> None:
         self._send_event(Event(self.dispatcher_id, self._status(), body))

@@ -127,6 +127,12 @@ class Ended:
     artifact_note: str | None = None
     """Which artifacts were not kept, and why."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of output and results that the message carries."""
+        parts = [self.result or "", self.reply or "", *(data for _, data in self.output.values()), *self.blobs.values()]
+        return sum(map(len, parts))
+
 
 class Unstarted(NamedTuple):
     """An attempt never started on this agent and never will."""

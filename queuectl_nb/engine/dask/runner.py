@@ -11,7 +11,6 @@ import contextlib
 import os
 import signal
 import socket
-import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +33,7 @@ from queuectl_nb.model.settings import Settings
 from queuectl_nb.store.blobs import blob_dir
 from queuectl_nb.store.calls import parse_reply
 from queuectl_nb.store.output import punch_middle, read_range
+from queuectl_nb.store.regular_file import last_write
 from queuectl_nb.store.spool import Spool
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class Runner:
         kept = self.executor.artifacts.take(token, run.started_at, self.settings.artifact_limit)
         artifacts = pack(f"{self.spool.folder}", token, kept)
         paths = {**_streams(run), ARCHIVE: f"{self.spool.path(token, ARCHIVE)}"}
-        sizes = {stream: _size(path) for stream, path in paths.items()}
+        sizes = {stream: last_write(path)[1] for stream, path in paths.items()}
         output: dict[str, tuple[int, bytes]] = {}
         if sum(sizes.values()) > MAX_END_OUTPUT_BYTES or max(sizes.values()) > self.settings.spool_limit:
             run.move_to_own_files()
@@ -251,7 +251,7 @@ class _OutputReporter:
             return
         self.next_report_at = now + REPORT_INTERVAL_S
         paths = _streams(self._run)
-        sizes, output = {stream: _size(path) for stream, path in paths.items()}, {}
+        sizes, output = {stream: last_write(path)[1] for stream, path in paths.items()}, {}
         for stream, size in sizes.items():
             reported = self._reported[stream]
             # larger output may have a hole, which only a reader of the file can skip
@@ -267,15 +267,6 @@ class _OutputReporter:
         if now >= self._trim_at:
             self._trim_at = now + TRIM_INTERVAL_S
             punch_middle(paths.values(), spool_limit)
-
-
-def _size(path: str) -> int:
-    """Return the size of an output file; 0 if the job removed or replaced it."""
-    try:
-        found = os.lstat(path)
-    except FileNotFoundError:
-        return 0
-    return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
 def run_runner(config: dict[str, Any]) -> int:

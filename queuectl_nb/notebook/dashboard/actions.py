@@ -88,12 +88,12 @@ class Actions:
             raise BadInput("several pools are running; select a worker of the one to scale")
         return f"Scaled to {', '.join(self._queue.scale_workers(count, worker))}."
 
-    def stop_workers(self, names: Sequence[str]) -> str:
-        """Stop these workers, or all, after their current job."""
+    def stop_workers(self, worker: str | None) -> str:
+        """Stop a worker, or all, after their current jobs."""
         try:
-            stopped = self._queue.stop_workers(*names, timeout=STOP_TIMEOUT_S)
+            stopped = self._queue.stop_workers(*filter(None, [worker]), timeout=STOP_TIMEOUT_S)
         except WaitTimeout:
-            return f"{', '.join(names) or 'The workers'} will stop after the current job."
+            return f"{worker or 'The workers'} will stop after the current job."
         return f"{', '.join(stopped)} stopped." if stopped else "No worker was running."
 
     def enqueue(self, fields: Mapping[str, object]) -> str:

@@ -20,7 +20,7 @@ from queuectl_nb.notebook.dashboard.actions import Actions
 from queuectl_nb.notebook.dashboard.feed import DashboardFeed
 from queuectl_nb.notebook.dashboard.targets import Targets
 from queuectl_nb.notebook.dashboard.viewers import UNKNOWN_VIEW, Viewers
-from queuectl_nb.notebook.dashboard.widgets import ALL_STATES, ALL_WORKERS, LAST_UPDATED
+from queuectl_nb.notebook.dashboard.widgets import ALL_STATES, LAST_UPDATED
 from queuectl_nb.render.cards import queue_card
 from queuectl_nb.render.output_cell import kernel_shell
 from queuectl_nb.store.job_filter import Filter
@@ -141,8 +141,8 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         toolbar.resume.on_click(lambda _: self._act(self.actions.resume, toolbar.selected_queue))
         panel = self.worker_panel
         panel.start.on_click(lambda _: self._act(self.actions.start_workers, panel.count.value))
-        panel.scale.on_click(lambda _: self._act(self._scale, panel.count.value))
-        panel.stop.on_click(lambda _: self._act(self.actions.stop_workers, self._workers_to_stop()))
+        panel.scale.on_click(lambda _: self._act(self.actions.scale_workers, panel.count.value, panel.selected_worker))
+        panel.stop.on_click(lambda _: self._act(self.actions.stop_workers, panel.selected_worker))
         self.form.submit.on_click(lambda _: self._enqueue())
         for field in self.form.fields.values():
             field.on_msg(self._on_field_message)
@@ -228,15 +228,8 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.targets.selected.pop(view, None)
         self.feed.logs.pop(view, None)
 
-    def _act(self, action: Callable[[Any], str], value: Any) -> None:
-        self.actions.start(lambda: action(value))
-
-    def _scale(self, count: int) -> str:
-        return self.actions.scale_workers(count, next(iter(self._workers_to_stop()), None))
-
-    def _workers_to_stop(self) -> list[str]:
-        selected = self.worker_panel.selected.value
-        return [] if selected == ALL_WORKERS else [selected]
+    def _act(self, action: Callable[..., str], *values: Any) -> None:
+        self.actions.start(lambda: action(*values))
 
     def _on_field_message(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
         if message.get("event") == "submit":  # the Enter key

@@ -189,6 +189,11 @@ class WorkerPanel:
         _set_options(self.selected, names)
         self.stop.disabled = self.scale.disabled = len(names) == 1
 
+    @property
+    def selected_worker(self) -> str | None:
+        """The worker that the buttons act on; None: all."""
+        return None if self.selected.value == ALL_WORKERS else self.selected.value
+
 
 class Toolbar:
     """Search, queue and order of the table, and the actions on selected jobs and on the queue."""
