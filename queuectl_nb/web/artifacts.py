@@ -11,7 +11,6 @@ from tornado.web import authenticated
 
 from queuectl_nb.client.artifacts import find_artifacts, open_named
 from queuectl_nb.model.times import format_time
-from queuectl_nb.render.formats import json_text
 from queuectl_nb.web import query_params
 from queuectl_nb.web.base_handler import JsonHandler
 
@@ -19,14 +18,14 @@ if TYPE_CHECKING:
     from queuectl_nb.client.changes import ChangeWatcher
     from queuectl_nb.client.queue import Queue
 
-__all__ = ["MAX_LISTED", "ArtifactFile", "ArtifactList"]
+__all__ = ["MAX_LISTED", "ArtifactFile", "artifact_list"]
 
 MAX_LISTED = 1000
 """Artifacts in a list; ``total`` counts all of them."""
 CHUNK_BYTES = 1 << 20
 
 
-def _artifact_list(queue: Queue, job_id: str, query: dict[str, Any]) -> dict[str, Any]:
+def artifact_list(queue: Queue, job_id: str, query: dict[str, Any]) -> dict[str, Any]:
     """Return the artifacts of an attempt, by default of the newest one that has any."""
     found = find_artifacts(queue.store, job_id, query["attempt"])
     files = [
@@ -34,18 +33,6 @@ def _artifact_list(queue: Queue, job_id: str, query: dict[str, Any]) -> dict[str
         for each in found.files[:MAX_LISTED]
     ]
     return {"attempt": found.number, "artifacts": files, "total": len(found.files), "note": found.note}
-
-
-class ArtifactList(JsonHandler):
-    """``/api/jobs/ID/artifacts``."""
-
-    params = query_params.ARTIFACT_PARAMS
-
-    @authenticated
-    async def get(self, job_id: str) -> None:
-        """Send the names of the artifacts."""
-        query = self.parse_query()
-        self.finish(await self.reader.read(lambda watcher: json_text(_artifact_list(watcher.queue, job_id, query))))
 
 
 class ArtifactFile(JsonHandler):

@@ -10,74 +10,34 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tornado.escape import xhtml_escape
 from tornado.iostream import StreamClosedError
-from tornado.web import HTTPError, RequestHandler, StaticFileHandler, authenticated
+from tornado.web import HTTPError, authenticated
 
 from queuectl_nb.client.workers import list_workers, read_status
 from queuectl_nb.render.formats import json_text
 from queuectl_nb.render.js_bundle import FRONTEND, SHARED
 from queuectl_nb.web import query_params, serializers
-from queuectl_nb.web.artifacts import ArtifactFile, ArtifactList
+from queuectl_nb.web.artifacts import ArtifactFile, artifact_list
 from queuectl_nb.web.base_handler import BaseHandler, JsonHandler
 from queuectl_nb.web.charts import charts
 from queuectl_nb.web.event_feed import Subscriber
-from queuectl_nb.web.job_metrics import JobMetrics, running
 from queuectl_nb.web.metrics import exposition
-from queuectl_nb.web.outputs import Outputs
+from queuectl_nb.web.page_handlers import Page, Static
 from queuectl_nb.web.queue_reader import revision_etag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from queuectl_nb.client.changes import ChangeWatcher
+    from queuectl_nb.client.queue import Queue
     from queuectl_nb.web.queue_reader import QueueReader
 
-__all__ = ["ROUTES", "NotFoundHandler", "Page", "Static", "routes"]
+__all__ = ["ROUTES", "NotFoundHandler", "routes"]
 
-CONTENT_TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
 RECONNECT_MS = 2000
 """Delay before a browser reconnects to the event feed."""
 SEND_BUFFER_BYTES = 64 * 1024
 """Kernel buffer per client of the event feed; small because a slow client has no use for outdated events."""
-
-
-class Page(BaseHandler):
-    """The page; the only route that redirects to a login page, where there is one."""
-
-    get_login_url = RequestHandler.get_login_url
-
-    @authenticated
-    def get(self) -> None:
-        """Send the page."""
-        self.set_header("Content-Type", "text/html; charset=utf-8")
-        page = (FRONTEND / "web" / "page.html").read_text("utf-8")
-        self.finish(page.replace("XSRF_TOKEN", xhtml_escape(self.page_xsrf_token)))
-
-
-class Static(BaseHandler, StaticFileHandler):
-    """Scripts, styles and images; folders are not listed."""
-
-    def initialize(self, reader: Any, path: str) -> None:  # type: ignore[override]
-        """Serve the files below ``path``."""
-        BaseHandler.initialize(self, reader)
-        StaticFileHandler.initialize(self, path)
-
-    head = BaseHandler.head  # type: ignore[assignment]
-
-    async def get(self, path: str, include_body: bool = True) -> None:
-        """Send a file."""
-        await StaticFileHandler.get(self, path, include_body)
-
-    def parse_url_path(self, url_path: str) -> str:
-        """Return the file name; refuse a NUL, which no file name may contain."""
-        if "\0" in url_path:
-            raise HTTPError(HTTPStatus.NOT_FOUND)
-        return super().parse_url_path(url_path)
-
-    def get_content_type(self) -> str:
-        """Return the type by extension; ``mimetypes`` depends on the tables of the machine."""
-        return CONTENT_TYPES.get(Path(self.absolute_path or "").suffix, "application/octet-stream")
 
 
 class _Computed(JsonHandler):
@@ -176,6 +136,37 @@ class _OneJob(JsonHandler):
         self.finish("]}")
 
 
+class _OfJob(JsonHandler):
+    """Base of the routes below ``/api/jobs/ID`` that send one JSON object."""
+
+    body: Callable[[Queue, str, dict[str, Any]], Any]
+
+    @authenticated
+    async def get(self, job_id: str) -> None:
+        """Send what ``body`` returns for a job and the query parameters."""
+        query = self.parse_query()
+        self.finish(await self.reader.read(lambda watcher: json_text(self.body(watcher.queue, job_id, query))))
+
+
+class _Outputs(_OfJob):
+    """``/api/jobs/ID/outputs``."""
+
+    body = staticmethod(serializers.outputs)
+
+
+class _JobMetrics(_OfJob):
+    """``/api/jobs/ID/metrics``."""
+
+    body = staticmethod(serializers.job_metrics)
+
+
+class _ArtifactList(_OfJob):
+    """``/api/jobs/ID/artifacts``."""
+
+    params = query_params.ARTIFACT_PARAMS
+    body = staticmethod(artifact_list)
+
+
 class _JobLog(JsonHandler):
     """``/api/jobs/ID/log``."""
 
@@ -271,10 +262,10 @@ ROUTES: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
     ("/api/errors", _Errors, {}),
     (f"/api/jobs/{JOB_ID}", _OneJob, {}),
     (f"/api/jobs/{JOB_ID}/log", _JobLog, {}),
-    (f"/api/jobs/{JOB_ID}/outputs", Outputs, {}),
-    (f"/api/jobs/{JOB_ID}/metrics", JobMetrics, {}),
-    ("/api/running", _Computed, {"compute": lambda watcher: running(watcher.queue)}),
-    (f"/api/jobs/{JOB_ID}/artifacts", ArtifactList, {}),
+    (f"/api/jobs/{JOB_ID}/outputs", _Outputs, {}),
+    (f"/api/jobs/{JOB_ID}/metrics", _JobMetrics, {}),
+    ("/api/running", _Computed, {"compute": lambda watcher: serializers.running(watcher.queue)}),
+    (f"/api/jobs/{JOB_ID}/artifacts", _ArtifactList, {}),
     (f"/api/jobs/{JOB_ID}/artifacts/(?P<name>.+)", ArtifactFile, {}),
     ("/api/stats", _Computed, {"compute": lambda watcher: serializers.stats(watcher.queue), "slow": True}),
     ("/api/charts", _Computed, {"compute": lambda watcher: charts(watcher.queue), "slow": True}),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import codecs
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.logs import Logs
-from queuectl_nb.client.metrics import finished_values
+from queuectl_nb.client.metrics import finished_values, latest_metrics, running_metrics
 from queuectl_nb.model.displayed_command import MAX_LISTED_CHARS, displayed_command, listed_command
 from queuectl_nb.model.failure import cut
 from queuectl_nb.render.json_shapes import attempt_json, edits_json, error_group_json, job_json, stats_json
+from queuectl_nb.store.cells import read_displays
 from queuectl_nb.store.edit import read_edits
 from queuectl_nb.store.error_groups import read_error_groups
 from queuectl_nb.store.job_filter import Filter
@@ -17,12 +20,14 @@ from queuectl_nb.store.stats import total_stats
 from queuectl_nb.web.query_params import parse_selection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.job import JobRecord
 
-__all__ = ["errors", "history", "job", "job_with_edits", "jobs", "log", "stats"]
+__all__ = ["errors", "history", "job", "job_metrics", "job_with_edits", "jobs", "log", "outputs", "running", "stats"]
+
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def jobs(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:
@@ -102,3 +107,35 @@ def log(queue: Queue, job_id: str, query: dict[str, Any]) -> tuple[dict[str, Any
 def stats(queue: Queue) -> dict[str, Any]:
     """Return the body of ``stats --json``."""
     return stats_json(total_stats(queue.store.db))
+
+
+def job_metrics(queue: Queue, job_id: str, _: dict[str, Any]) -> dict[str, Any]:
+    """Return progress and metrics of the latest attempt."""
+    found = latest_metrics(queue.store, job_id)
+    return {"progress": found.progress, "series": [each._asdict() for each in found.series]}
+
+
+def running(queue: Queue) -> dict[str, Any]:
+    """Return progress and last metrics of the running jobs that have reported any, by id."""
+    return {"jobs": {job_id: each._asdict() for job_id, each in running_metrics(queue.store).items()}}
+
+
+def outputs(queue: Queue, job_id: str, _: dict[str, Any]) -> dict[str, Any]:
+    """Return what a cell has displayed in its latest attempt, as text and PNG only, so that none of it is markup."""
+    queue.store.jobs.get(job_id)  # raises if there is none
+    return {"outputs": [_output(each) for each in read_displays(queue.store.db, job_id)]}
+
+
+def _output(output: Mapping[str, Any]) -> dict[str, str | None]:
+    data = output.get("data") or {}
+    text = output.get("text", data.get("text/plain"))
+    return {"text": None if text is None else str(text), "png": _png(data.get("image/png"))}
+
+
+def _png(body: object) -> str | None:
+    """Return an image as base64, if it is one."""
+    try:
+        image = base64.b64decode(str(body or ""), validate=False)
+    except (binascii.Error, ValueError):
+        return None
+    return base64.b64encode(image).decode("ascii") if image.startswith(_PNG) else None
