@@ -196,6 +196,24 @@ def test_claims_of_a_worker(harness: Any) -> None:
     assert Claims(harness.store.db, "worker-2", "").held_leases() == []
 
 
+def test_leases_of_a_dead_worker_are_taken_over(harness: Any) -> None:
+    """The valid ones are held by the new worker, with what their end needs; the others are left out."""
+    harness.add("a", queue="gpu", priority=7, max_retries=4, timeout=60)
+    harness.add("b", "c")
+    first, settled, other = harness.claim(3, "dead")
+    harness.settle(settled)
+    claims = harness.claims("new")
+    assert claims.take_over([first.token, settled.token, "f" * 32]) == [
+        first._replace(command="", cwd="", env={}, recorded_env={}, shell=None)
+    ]
+    assert [lease.job_id for lease in claims.held_leases()] == ["a"]
+    assert [lease.job_id for lease in harness.claims("dead").held_leases()] == ["c"]
+    assert [claims.owns(each) for each in (first, settled, other)] == [True, False, True]
+    assert not claims.owns(first._replace(token=other.token))
+    harness.settle(first)
+    assert harness.state("a") == "completed"
+
+
 def test_a_drain_inside_a_job_does_not_wait_for_it(harness: Any) -> None:
     """The job that waits for the worker and its dependents do not count; paused ones did not count anyway."""
     harness.add("outer", queue="x")
