@@ -13,9 +13,12 @@ import psutil
 import pytest
 
 from queuectl_nb.client import Queue
+from queuectl_nb.client.artifacts import find_artifacts
 from queuectl_nb.client.workers import list_workers
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.state import State
+from tests.client.cells import enqueue_cell
+from tests.client.test_notebook import write
 from tests.engine.dask_processes import DaskCluster, free_port, start_cluster
 from tests.engine.harness import WorkerHarness, alive, job_processes, read_pid, until, within
 
@@ -115,6 +118,52 @@ def test_dask_worker_killed_mid_job(served: WorkerHarness, cluster: DaskCluster,
     assert lost.error.startswith("lost: dask worker tcp://127.0.0.1:")
     assert "may_overlap" not in lost.error, "its processes were proven gone"
     cluster.start_worker()
+
+
+PYTHON = """
+import os, time
+def runs(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+path = PATH
+assert not os.path.exists(path) or not any(map(runs, open(path).read().split())), "OVERLAP"
+with open(path, "a") as file:
+    file.write(f"{os.getpid()}\\n")
+open(f"{os.environ['QUEUECTL_ARTIFACTS']}/part", "w").close()
+while os.environ["QUEUECTL_ATTEMPT"] == "1":
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.timeout(300)
+def test_dask_worker_killed_during_python_jobs(served: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
+    """Function, cell and notebook run again, once nothing of them is left; what they had as artifacts is lost."""
+    queue = served.queue
+    code = {kind: PYTHON.replace("PATH", repr(f"{tmp_path}/{kind}")) for kind in ("function", "cell", "notebook")}
+    notebook = write(tmp_path / "x.ipynb", "n = 1", code["notebook"])
+    jobs = {
+        "function": queue.submit(exec, code["function"]),
+        "cell": enqueue_cell(queue, code["cell"]),
+        "notebook": queue.enqueue_notebook(notebook),
+    }
+    first = {kind: read_pid(tmp_path / kind) for kind in jobs}
+    above = {parent.pid for pid in first.values() for parent in psutil.Process(pid).parents()}
+    victims = [worker for worker in cluster.workers if worker.pid in above]
+    for worker in victims:
+        cluster.start_worker()
+        worker.kill()
+        worker.wait(60)
+    for kind, job in jobs.items():
+        job.wait(timeout=120)
+        assert [each.outcome for each in job.history] == ["lost", "succeeded"], (kind, job.error)
+        assert not alive(first[kind])
+        assert len((tmp_path / kind).read_text().split()) == 2
+        kept = [[file.name for file in find_artifacts(queue.store, job.id, number).files] for number in (1, 2)]
+        assert (kept[0], "part" in kept[1]) == ([], True)
+    cluster.wait_for_workers(3)
 
 
 def test_short_jobs_while_dask_workers_die(served: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
