@@ -47,6 +47,7 @@ TESTED_BY = {
     "claims": ["claims", "release_claim", "limits", "settle", "edit"],
     "backup": ["backup", "blobs"],
     "connection_pool": ["forks_and_copies", "connection"],
+    "dependencies": ["dependencies", "boot_time"],
     "escape_sequences": ["escape_sequences", "failure"],
     "insert": ["insert", "keys", "dependencies", "blobs", "boot_time"],
     "interrupts": ["connection"],
@@ -80,7 +81,9 @@ PRELOADED = ("_hypothesis_pytestplugin", "hypothesis", "numpy", "psutil", "pytes
 
 
 SQL = re.compile(
-    r"\s*(SELECT|INSERT|UPDATE|DELETE|PRAGMA|BEGIN|COMMIT|ROLLBACK|VACUUM|WITH|UNION|ATTACH) ?", re.IGNORECASE
+    r"\s*(SELECT|INSERT|UPDATE|DELETE|PRAGMA|BEGIN|COMMIT|ROLLBACK|VACUUM|WITH|UNION|ATTACH) ?"
+    r"|.*\b(IS (NOT )?NULL|ORDER BY|WHERE|EXISTS)\b",
+    re.IGNORECASE | re.DOTALL,
 )
 
 
