@@ -82,7 +82,7 @@ PRELOADED = ("_hypothesis_pytestplugin", "hypothesis", "numpy", "psutil", "pytes
 
 SQL = re.compile(
     r"\s*(SELECT|INSERT|UPDATE|DELETE|PRAGMA|BEGIN|COMMIT|ROLLBACK|VACUUM|WITH|UNION|ATTACH) ?"
-    r"|.*\b(IS (NOT )?NULL|ORDER BY|WHERE|EXISTS)\b",
+    r"|.*\b(IS (NOT )?NULL|GROUP BY|ORDER BY|WHERE|EXISTS|BETWEEN)\b",
     re.IGNORECASE | re.DOTALL,
 )
 
