@@ -53,9 +53,7 @@ def read_growth(db: Database, settings: Settings, now: float) -> Growth:
             "spool_limit": settings.spool_limit,
         }
         (sampled,) = connection.execute(Q.sampled_output, values).fetchone()
-    rate = (sampled or 0) * step / max(now - began, MIN_WINDOW_S)
-    if not rate:
-        return Growth(0.0, math.inf)
+    rate = sampled * step / max(now - began, MIN_WINDOW_S)
     full_in_s = (free_disk_space(db) + read_space(db).free) / rate
     grows_for_s = settings.retention * DAY - (now - oldest) if settings.retention else math.inf
     return Growth(rate, full_in_s if full_in_s < grows_for_s else math.inf)

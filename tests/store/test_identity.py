@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 from contextlib import closing
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -146,6 +147,18 @@ def test_the_birth_time_is_that_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "two").touch()
     assert (birth_time(tmp_path / "two") or 0) >= born
     assert birth_time(tmp_path / "gone") is None
+
+
+@pytest.mark.parametrize(
+    ("found", "born"), [(SimpleNamespace(st_birthtime=1.5), 1_500_000_000), (SimpleNamespace(), None)]
+)
+def test_the_birth_time_on_other_systems(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, found: object, born: int | None
+) -> None:
+    """It is part of what ``stat`` returns, or unknown."""
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.setattr(os, "stat", lambda _: found)
+    assert birth_time(tmp_path / "file") == born
 
 
 def test_an_invalid_setting_does_not_keep_a_copy_from_being_used(harness: Any, tmp_path: Path) -> None:
