@@ -48,17 +48,33 @@ def test_main_thread(served: Queue) -> None:
     assert (native_id, name) == (pid, "MainThread")
 
 
-@pytest.mark.parametrize("preload", ["with_thread", "polars", "math"])
-def test_no_fork_with_threads(served: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preload: str) -> None:
-    """With a module that leaves threads, each job is a new interpreter."""
-    (tmp_path / "with_thread.py").write_text(
-        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
-    )
+@pytest.mark.parametrize(
+    ("preload", "source", "forks"),
+    [
+        (
+            "with_thread",
+            "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()",
+            False,
+        ),
+        ("torch", "class cuda:\n    is_initialized = staticmethod(lambda: True)", False),
+        ("torch", "class cuda:\n    is_initialized = staticmethod(lambda: False)", True),
+        ("polars", "", False),
+        ("math", "", True),
+    ],
+    ids=["thread", "GPU in use", "GPU not in use", "pool of threads", "nothing"],
+)
+def test_no_fork_with_threads_or_a_gpu(
+    served: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preload: str, source: str, *, forks: bool
+) -> None:
+    """With a module that leaves threads or uses a GPU, each job is a new interpreter."""
+    (tmp_path / f"{preload}.py").write_text(source)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     served.set("preload", preload)
     try:
-        until(lambda: served.submit(is_forked).result(TIMEOUT_S) == (preload == "math"))
-        assert served.submit(is_forked).result(TIMEOUT_S) == (preload == "math")
+        until(lambda: served.submit(is_forked).result(TIMEOUT_S) == forks)
+        assert served.submit(is_forked).result(TIMEOUT_S) == forks
+        loaded = served.submit(lambda name: name in __import__("sys").modules, preload).result(TIMEOUT_S)
+        assert loaded == (forks or preload == "math")
     finally:
         served.set("preload", "auto")
 
