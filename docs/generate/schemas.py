@@ -31,6 +31,11 @@ def schemas() -> dict[str, dict[str, Any]]:
     shown["required"].append("history")
     pairs = {"type": "object", "additionalProperties": {"type": "array", "minItems": 2, "maxItems": 2}}
     changes = _object([Field("at", TIME, "time of the edit"), Field("changes", pairs, "old and new value by field")])
+    shown["properties"]["after_any"] = {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "the jobs in after of which any end will do; absent if there are none",
+    }
     shown["properties"]["edits"] = {
         "type": "array",
         "items": changes,

@@ -74,8 +74,11 @@ class Batch(CardDisplay, Sequence[Job]):
         return self._queue.wait(self, timeout=timeout, check=check)
 
     def jobs(self) -> pd.DataFrame:
-        """Return the jobs as a DataFrame in their order; see ``Queue.jobs``."""
-        return self._queue.jobs(ids=self.ids)
+        """Return the jobs as a DataFrame in their order, without deleted ones; see ``Queue.jobs``."""
+        from queuectl_nb.render.frames import frames
+
+        found = frames.jobs(self._queue.store.reader, self._filter())
+        return found.loc[[job_id for job_id in self.ids if job_id in found.index]]
 
     def eta(self) -> Eta:
         """Return the estimated time until the jobs have finished; see ``Queue.eta``."""

@@ -50,7 +50,8 @@ def read_card(store: Store, record: JobRecord, *, static: bool = False) -> Rende
         last = {name: value for name, value, _ in reported}
         facts += [f"cell {last['cell']} of {last['cells']}"] if {"cell", "cells"} <= last.keys() else []
         reported = [each for each in reported if each[0] not in {"cell", "cells"}]
-    notes = {"facts": facts, "hints": hints, "artifacts": artifacts}
+    any_end = store.reader.any_end_of(record)
+    notes = {"facts": facts, "hints": hints, "artifacts": artifacts, "any_end": any_end}
     return job_card(record, history, status, output, reported, static=static, cell=cell, notebook=notebook, **notes)
 
 

@@ -27,6 +27,8 @@ class Done:
         Returns what the magic returns; None where the lines say everything.
     notes
         Returns warnings and hints, for stderr.
+    announce
+        Whether a notebook shows the lines although there is a value, since they say more.
     """
 
     def __init__(
@@ -36,11 +38,13 @@ class Done:
         value: Callable[[], Any] = lambda: None,
         *,
         notes: Callable[[], Sequence[str]] = tuple,
+        announce: bool = False,
     ) -> None:
         self.lines = lines
         self.data = data
         self.value = value
         self.notes = notes
+        self.announce = announce
 
 
 def jobs_data(queue: Queue, ids: Sequence[str]) -> list[dict[str, Any]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.context import Context
-from queuectl_nb.commands.selection import change_options, choose, lines_of
+from queuectl_nb.commands.selection import change_options, choose, summary
+
+if TYPE_CHECKING:
+    from queuectl_nb.commands.ack import Done
 
 __all__ = ["command"]
 
@@ -24,5 +26,4 @@ def command(context: Context, ids: Sequence[str], *, dry_run: bool, **selection:
     chosen = choose(queue, ids, selection, required=True)
     frame = queue.jobs(ids=queue.delete(*chosen.ids, dry_run=True, **chosen.selection)) if context.wants_value else None
     ids = queue.delete(*chosen.ids, dry_run=dry_run, **chosen.selection)
-    lines = lines_of(ids, "deleted", each=bool(chosen.ids), dry_run=dry_run)
-    return Done(lines, lambda: ids, lambda: frame)
+    return summary(ids, "deleted", chosen, lambda: ids, lambda: frame, dry_run=dry_run)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import command_group, queuectl_command
 from queuectl_nb.commands.list import list_jobs
-from queuectl_nb.commands.selection import Chosen, change_options, changed, choose, lines_of
+from queuectl_nb.commands.selection import NO_MATCH, change_options, changed, choose, summary
 from queuectl_nb.model.state import State
 from queuectl_nb.store.job_filter import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import pandas as pd
+
+    from queuectl_nb.commands.ack import Done
     from queuectl_nb.commands.context import Context
     from queuectl_nb.commands.results import Listing
 
@@ -47,7 +50,8 @@ def retry(context: Context, ids: Sequence[str], *, everything: bool, dry_run: bo
     queue = context.queue()
     chosen = choose(queue, ids, selection)
     ids = queue.retry_dead(*chosen.ids, all=everything, dry_run=dry_run, **chosen.selection)
-    return changed(queue, ids, _lines(ids, "moved back to queue for retry", chosen, dry_run=dry_run))
+    empty = NO_MATCH if chosen.selection else EMPTY
+    return changed(queue, ids, "moved back to queue for retry", chosen, dry_run=dry_run, empty=empty)
 
 
 @queuectl_command("purge", examples=["queuectl dlq purge job-1", "queuectl dlq purge --all"])
@@ -61,14 +65,14 @@ def purge(context: Context, ids: Sequence[str], *, everything: bool, dry_run: bo
     chosen = choose(queue, ids, selection)
     dead = queue.jobs(state=State.DEAD) if context.wants_value else None
     gone = queue.purge_dead(*chosen.ids, all=everything, dry_run=dry_run, **chosen.selection)
-    lines = _lines(gone, "removed from the DLQ", chosen, dry_run=dry_run)
-    return Done(lines, lambda: gone, lambda: None if dead is None else dead.loc[gone])
+    empty = NO_MATCH if chosen.selection else EMPTY
+    value = partial(_rows, dead, gone)
+    return summary(gone, "removed from the DLQ", chosen, lambda: gone, value, dry_run=dry_run, empty=empty)
 
 
-def _lines(ids: Sequence[str], done: str, chosen: Chosen, *, dry_run: bool) -> list[str]:
-    if not chosen.selection:
-        return lines_of(ids, done, each=True, dry_run=dry_run, empty=EMPTY)
-    return lines_of(ids, done, each=False, dry_run=dry_run)
+def _rows(frame: pd.DataFrame | None, ids: Sequence[str]) -> pd.DataFrame | None:
+    """Return the rows of these jobs; those that died after the frame was read have none."""
+    return None if frame is None else frame[frame.index.isin(ids)]
 
 
 command = command_group("dlq", "Manage the dead letter queue.", list_, retry, purge)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuectl_nb.commands.app import queuectl_command
-from queuectl_nb.commands.params import QUEUE, TextParam, find_ids, job_id_type
-from queuectl_nb.commands.selection import OPTIONS, change_options, changed, choose, lines_of
+from queuectl_nb.commands.params import QUEUE, TAG, TextParam, find_ids, job_id_type
+from queuectl_nb.commands.selection import OPTIONS, change_options, changed, choose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ EXAMPLES = (
 SELECTION = {
     "state": OPTIONS["state"],
     "in_queue": click.option("--in-queue", type=QUEUE, help="Only jobs of this queue."),
-    "with_tag": click.option("--with-tag", type=TextParam("TAG"), help="Only jobs with this tag."),
+    "with_tag": click.option("--with-tag", type=TAG, help="Only jobs with this tag."),
     "error": OPTIONS["error"],
     "search": OPTIONS["search"],
 }
@@ -44,9 +44,7 @@ _LISTS = ("tags", "after", "after_any")
 )
 @click.option("--max-retries", type=TextParam("N"), help="New number of attempts in all; also of running jobs.")
 @click.option("-q", "--queue", type=QUEUE, help="Move to this queue.")
-@click.option(
-    "--tag", "tags", type=TextParam("TAG"), multiple=True, help='Replace the tags; repeatable, "" removes all.'
-)
+@click.option("--tag", "tags", type=TAG, multiple=True, help='Replace the tags; repeatable, "" removes all.')
 @click.option(
     "--after", type=job_id_type(), multiple=True, help='Replace what must complete first; repeatable, "" removes all.'
 )
@@ -70,4 +68,4 @@ def command(context: Context, /, *, ids: Sequence[str], dry_run: bool, **options
     for name in {"after", "after_any"}.intersection(changes):
         changes[name] = find_ids(queue, changes[name])
     ids = queue.edit(*chosen.ids, dry_run=dry_run, **chosen.selection, **changes)
-    return changed(queue, ids, lines_of(ids, "edited", each=bool(chosen.ids), dry_run=dry_run))
+    return changed(queue, ids, "edited", chosen, dry_run=dry_run)

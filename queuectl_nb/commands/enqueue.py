@@ -12,7 +12,7 @@ import click
 from queuectl_nb.commands.ack import Done, jobs_data
 from queuectl_nb.commands.app import ExampleCommand, queuectl_command
 from queuectl_nb.commands.notebook import NOTEBOOK_OPTIONS, add_notebook_options, notebook_spec
-from queuectl_nb.commands.params import DIRECTORY, FILE, QUEUE, TextParam, decode_word, find_ids, job_id_type
+from queuectl_nb.commands.params import DIRECTORY, FILE, QUEUE, TAG, TextParam, decode_word, find_ids, job_id_type
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.validation import quoted
 
@@ -97,7 +97,7 @@ class EnqueueCommand(ExampleCommand):
 )
 @click.option("--max-retries", type=TextParam("N"), help="Number of attempts in all (default: the setting).")
 @click.option("-q", "--queue", type=QUEUE, help="Queue to add the job to (default: default).")
-@click.option("--tag", "tags", type=TextParam("TAG"), multiple=True, help="Tag of the job; repeatable.")
+@click.option("--tag", "tags", type=TAG, multiple=True, help="Tag of the job; repeatable.")
 @click.option("--after", type=job_id_type(), multiple=True, help="Job that must complete first; repeatable.")
 @click.option(
     "--after-any", type=job_id_type(), multiple=True, help="Job that must finish first, in any way; repeatable."

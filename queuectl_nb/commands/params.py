@@ -27,6 +27,7 @@ __all__ = [
     "FILE",
     "QUEUE",
     "STATE",
+    "TAG",
     "Choice",
     "Parsed",
     "Path",
@@ -175,6 +176,7 @@ def _complete_id(queue: Queue, word: str) -> str:
 
 STATE = Choice("state", State, "STATE")
 QUEUE = TextParam("QUEUE", read=lambda queue, _incomplete: queue.store.reader.queue_names())
+TAG = TextParam("TAG", read=lambda queue, _incomplete: queue.store.reader.complete_tags())
 FILE = Path("file")
 DIRECTORY = Path("dir")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.commands.app import queuectl_command
-from queuectl_nb.commands.selection import change_options, changed, choose, lines_of
+from queuectl_nb.commands.selection import change_options, changed, choose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,4 +27,4 @@ def command(context: Context, ids: Sequence[str], *, dry_run: bool, **selection:
     queue = context.queue()
     chosen = choose(queue, ids, selection, required=True)
     ids = queue.retry(*chosen.ids, dry_run=dry_run, **chosen.selection)
-    return changed(queue, ids, lines_of(ids, "moved back to queue for retry", each=bool(chosen.ids), dry_run=dry_run))
+    return changed(queue, ids, "moved back to queue for retry", chosen, dry_run=dry_run)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import click
 
 from queuectl_nb.commands.ack import Done, jobs_data
-from queuectl_nb.commands.params import QUEUE, STATE, TextParam, find_ids, job_id_type
+from queuectl_nb.commands.params import MAX_CANDIDATES, QUEUE, STATE, TAG, TextParam, find_ids, job_id_type
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.state import ALLOWED_STATES, State
 
@@ -17,16 +18,28 @@ if TYPE_CHECKING:
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.client.selection import Selection
 
-__all__ = ["OPTIONS", "Chosen", "change_options", "changed", "choose", "lines_of", "selection_options"]
+__all__ = ["NO_MATCH", "OPTIONS", "Chosen", "change_options", "changed", "choose", "selection_options", "summary"]
+
+NO_MATCH = "No jobs match."
+
+
+def _error_keys(queue: Queue) -> list[str]:
+    from queuectl_nb.store.error_groups import read_error_groups
+    from queuectl_nb.store.job_filter import Filter
+
+    return [group.key for group in read_error_groups(queue.store.db, Filter(), MAX_CANDIDATES)]
+
 
 OPTIONS = {
     "state": click.option(
         "--state", type=STATE, multiple=True, help="Only jobs in this state; repeatable. See 'queuectl help states'."
     ),
     "queue": click.option("-q", "--queue", type=QUEUE, help="Only jobs of this queue."),
-    "tag": click.option("--tag", type=TextParam("TAG"), help="Only jobs with this tag."),
+    "tag": click.option("--tag", type=TAG, help="Only jobs with this tag."),
     "error": click.option(
-        "--error", type=TextParam("KEY"), help="Only jobs that failed for this reason; see 'queuectl errors'."
+        "--error",
+        type=TextParam("KEY", read=lambda queue, _incomplete: _error_keys(queue)),
+        help="Only jobs that failed for this reason; see 'queuectl errors'.",
     ),
     "search": click.option("--search", type=TextParam("TEXT"), help="Only jobs with this text in their id or command."),
 }
@@ -76,15 +89,29 @@ def _option_names(selection: Iterable[str]) -> str:
     return ", ".join(f"--{name.replace('_', '-')}" for name in selection)
 
 
-def changed(queue: Queue, ids: Sequence[str], lines: Sequence[str]) -> Done:
-    """Return the result of a change to jobs."""
-    return Done(lines, lambda: jobs_data(queue, ids), lambda: queue.jobs(ids=ids))
+def changed(  # noqa: PLR0913 - the same
+    queue: Queue, ids: Sequence[str], done: str, chosen: Chosen, *, dry_run: bool, empty: str = NO_MATCH
+) -> Done:
+    """Return the result of what was ``done`` to jobs, such as ``cancelled``."""
+    data = partial(jobs_data, queue, ids)
+    return summary(ids, done, chosen, data, lambda: queue.jobs(ids=ids), dry_run=dry_run, empty=empty)
 
 
-def lines_of(ids: Sequence[str], done: str, *, each: bool, dry_run: bool, empty: str = "No jobs match.") -> list[str]:
-    """Return what was ``done`` to jobs (such as ``cancelled``) : a line per job if ``each``, or their number."""
-    if not ids:
-        return [empty]
-    if each and not dry_run:
-        return [f"Job {job_id} {done}." for job_id in ids]
-    return [f"{len(ids)} job{'s'[: len(ids) > 1]} {'would be ' if dry_run else ''}{done}."]
+def summary(  # noqa: PLR0913 - what differs between the commands
+    ids: Sequence[str],
+    done: str,
+    chosen: Chosen,
+    data: Callable[[], Any],
+    value: Callable[[], Any],
+    *,
+    dry_run: bool,
+    empty: str = NO_MATCH,
+) -> Done:
+    """Return the result with a line for each job, or of a selection and of a dry run with the number of jobs."""
+    number = dry_run or bool(chosen.selection)
+    lines = [empty]
+    if ids and number:
+        lines = [f"{len(ids)} job{'s'[: len(ids) > 1]} {'would be ' if dry_run else ''}{done}."]
+    elif ids:
+        lines = [f"Job {job_id} {done}." for job_id in ids]
+    return Done(lines, data, value, announce=number)

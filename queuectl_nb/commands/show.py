@@ -14,7 +14,7 @@ from queuectl_nb.commands.results import Detail, Table
 from queuectl_nb.model.call import Kind
 from queuectl_nb.model.displayed_command import displayed_command
 from queuectl_nb.model.times import format_time
-from queuectl_nb.render.json_shapes import attempt_json, edits_json, job_json
+from queuectl_nb.render.json_shapes import attempt_json, dependency_texts, extra_json, job_json
 from queuectl_nb.render.local_time import local_time, zone_name
 from queuectl_nb.render.progress import format_size
 from queuectl_nb.store.spool import STREAMS
@@ -34,15 +34,15 @@ def command(context: Context, job_id: str) -> Detail:
     found = queue.job(job_id)
     job = job_json(found.record)
     history = [attempt_json(attempt) for attempt in found.history]
-    edits = edits_json(found.edits)
+    any_end = queue.store.reader.any_end_of(found.record)
+    extra = extra_json(any_end, found.edits)
 
     def blocks() -> Iterator[str | Table]:
         yield f"Job: {job_id} (times: {zone_name()})"
         facts = {**job, "shell": found.record.shell}
-        if job["after"] and (any_end := queue.store.reader.any_end_of(job_id)):
-            facts["after"] = [f"any end of {each}" if each in any_end else each for each in job["after"]]
+        facts["after"] = dependency_texts(job["after"], any_end)
         yield Table((), _rows({key: value for key, value in facts.items() if key != "id"}))
-        for edit in edits.get("edits", ()):
+        for edit in extra.get("edits", ()):
             yield f"\nEdited {local_time(edit['at'])}:"
             yield Table((), [(key, _format_change(key, *change)) for key, change in edit["changes"].items()])
         for attempt in history:
@@ -51,7 +51,7 @@ def command(context: Context, job_id: str) -> Detail:
 
     return Detail(
         blocks,
-        data=lambda: {**job, "history": history, **edits},
+        data=lambda: {**job, "history": history, **extra},
         value=lambda: found,
         records=lambda: [job],
     )

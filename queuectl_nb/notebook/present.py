@@ -59,11 +59,11 @@ def _show_plot(result: results.Plotted) -> None:
 
 
 def _show_done(result: results.Done) -> object:
-    """Return jobs or a DataFrame; print the message if there is no value or no job was affected."""
+    """Return jobs or a DataFrame; print the message where that says less, or no job was affected."""
     value = result.value()
     if not isinstance(value, Job):  # its card shows the same
         _write_notes(result.notes())
-    if value is None or (hasattr(value, "empty") and value.empty):
+    if result.announce or value is None or (hasattr(value, "empty") and value.empty):
         _write(result.lines)
     return value
 

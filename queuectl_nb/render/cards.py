@@ -19,6 +19,7 @@ from queuectl_nb.render.ansi import strip_colours, to_html
 from queuectl_nb.render.card_parts import Html, Rendering, bar, block, card, fill, frame, heading, table
 from queuectl_nb.render.cell_outputs import CellFacts, remove_texts, render_displays
 from queuectl_nb.render.formats import json_text
+from queuectl_nb.render.json_shapes import dependency_texts
 from queuectl_nb.render.log_header import EMPTY
 from queuectl_nb.render.progress import OutputProgress, format_duration
 from queuectl_nb.render.sparkline import sparkline, sparkline_svg
@@ -66,17 +67,18 @@ def job_card(  # noqa: PLR0913 - what a card shows
     cell: CellFacts | None = None,
     artifacts: Sequence[str] = (),
     notebook: Path | None = None,
+    any_end: Sequence[str] = (),
 ) -> Rendering:
     """Return a job with its attempts, the status of the running one, and output and metrics of the latest.
 
     ``metrics`` are name, last value and some values of each. ``static`` says on the card that it is not updated;
     ``hints`` say why it does not start, ``artifacts`` what files it has left, ``notebook`` where the executed notebook
-    is. The parts have a fixed order, so that it changes little.
+    is, ``any_end`` of which jobs in ``after`` any end will do. The parts have a fixed order, so that it changes little.
     """
     facts = [*([] if job.kind == Kind.COMMAND else [job.kind]), _attempt_count(job), *facts]
     delayed = str(job.state) in ("pending", "failed") and (job.run_at or 0) > job.updated_at
     facts += [f"due {format_time(job.run_at)}"] if delayed else []
-    facts += [f"after {', '.join(job.after)}"] if job.after else []
+    facts += [f"after {', '.join(dependency_texts(job.after, any_end))}"] if job.after else []
     facts += [f"on {job.worker}"] if job.worker and str(job.state) == "processing" else []
     facts += [f"as of {format_time(time.time())}, not updated"] if static and not job.is_finished else []
     parts = [status.line() if status else heading("; ".join([_summary(attempts), *hints]))]

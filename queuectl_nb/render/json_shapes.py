@@ -24,8 +24,9 @@ __all__ = [
     "WORKER_STATES",
     "attempt_json",
     "decode_stream",
-    "edits_json",
+    "dependency_texts",
     "error_group_json",
+    "extra_json",
     "flatten",
     "job_json",
     "json_number",
@@ -70,9 +71,15 @@ def attempt_json(attempt: AttemptRecord) -> dict[str, Any]:
     return shape
 
 
-def edits_json(edits: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the fields that a job with its history has besides, if it was edited."""
-    return {"edits": [{**edit, "at": format_time(edit["at"])} for edit in edits]} if edits else {}
+def dependency_texts(after: Sequence[str], any_end: Sequence[str]) -> list[str]:
+    """Return the jobs that another one waits for as text, where any end will do for some of them."""
+    return [f"any end of {each}" if each in any_end else each for each in after]
+
+
+def extra_json(any_end: Sequence[str], edits: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the fields that a job with its history has besides, if it waits for any end of others or was edited."""
+    after_any = {"after_any": any_end} if any_end else {}
+    return after_any | ({"edits": [{**edit, "at": format_time(edit["at"])} for edit in edits]} if edits else {})
 
 
 def error_group_json(group: FailedJobs) -> dict[str, Any]:

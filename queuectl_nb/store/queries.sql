@@ -380,6 +380,9 @@ SELECT id FROM jobs WHERE seq = :seq AND state = 'blocked';
 SELECT other.id FROM dependents JOIN jobs AS other ON other.seq = dependents.other
 WHERE dependents.job = (SELECT seq FROM jobs WHERE id = :id) AND any_end;
 
+-- name: recent_tags
+SELECT DISTINCT value FROM jobs, json_each(jobs.tags) WHERE seq > (SELECT max(seq) FROM jobs) - :limit ORDER BY value;
+
 -- name: unblock_jobs
 -- Those that wait for no other job.
 UPDATE jobs SET

@@ -96,9 +96,10 @@ class Reader:
         """Return how many unfinished jobs cannot finish before this job: itself and its direct and other dependents."""
         return len(self.db.query(Q.waiting_for, {"id": job_id}))
 
-    def any_end_of(self, job_id: str) -> set[str]:
+    def any_end_of(self, job: JobRecord) -> list[str]:
         """Return the jobs in ``after`` of which any end will do (``after_any``)."""
-        return {name for (name,) in self.db.query(Q.any_end_of, {"id": job_id})}
+        found = {name for (name,) in self.db.query(Q.any_end_of, {"id": job.id})} if job.after else set()
+        return [name for name in job.after if name in found]
 
     def count_enqueued(self) -> int:
         """Return how many jobs were ever enqueued, including deleted ones."""
@@ -130,6 +131,10 @@ class Reader:
         marks = ", ".join("?" * len(states))
         sql = f"SELECT id FROM jobs WHERE id >= ? AND id < ? AND {state} IN ({marks}) ORDER BY id LIMIT ?"
         return [job_id for (job_id,) in self.db.query(sql, (prefix, prefix + "\U0010ffff", *states, limit))]
+
+    def complete_tags(self) -> list[str]:
+        """Return the tags of the last enqueued jobs, sorted, for completion."""
+        return [tag for (tag,) in self.db.query(Q.recent_tags, {"limit": MAX_SORTED_IDS})]
 
     # ------------------------------------------------------------------ since a revision (wait)
 

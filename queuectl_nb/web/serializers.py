@@ -11,7 +11,7 @@ from queuectl_nb.client.logs import Logs
 from queuectl_nb.client.metrics import finished_values, latest_metrics, running_metrics
 from queuectl_nb.model.displayed_command import MAX_LISTED_CHARS, displayed_command, listed_command
 from queuectl_nb.model.failure import cut
-from queuectl_nb.render.json_shapes import attempt_json, edits_json, error_group_json, job_json, stats_json
+from queuectl_nb.render.json_shapes import attempt_json, error_group_json, extra_json, job_json, stats_json
 from queuectl_nb.store.cells import read_displays
 from queuectl_nb.store.edit import read_edits
 from queuectl_nb.store.error_groups import read_error_groups
@@ -66,7 +66,8 @@ def job(record: JobRecord) -> dict[str, Any]:
 
 def job_with_edits(queue: Queue, job_id: str) -> dict[str, Any]:
     """Return a job as JSON, and what was edited."""
-    return job(queue.store.jobs.get(job_id)) | edits_json(read_edits(queue.store.db, job_id))
+    record = queue.store.jobs.get(job_id)
+    return job(record) | extra_json(queue.store.reader.any_end_of(record), read_edits(queue.store.db, job_id))
 
 
 def _short_job(record: JobRecord) -> dict[str, Any]:

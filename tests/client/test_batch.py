@@ -64,6 +64,12 @@ def test_next_wait_for_all(queue: Queue, batch: Batch, manual_worker: ManualWork
     assert queue.wait() == {"completed": 2}
 
 
+def test_deleted_jobs(queue: Queue, batch: Batch) -> None:
+    """Deleted jobs have no row."""
+    queue.delete(batch.ids[0])
+    assert list(batch.jobs().index) == batch.ids[1:]
+
+
 def test_empty(queue: Queue) -> None:
     """Nothing is done with no jobs."""
     batch = queue.batch(tag="none")

@@ -240,7 +240,7 @@ def test_completion(completions: Callable[..., list[str]], manual_worker: Manual
 
 
 def test_completion_by_state(completions: Callable[..., list[str]], manual_worker: ManualWorker) -> None:
-    """A verb offers the jobs in the states it accepts."""
+    """A verb offers the jobs in the states it accepts, and the reasons for which jobs failed."""
     manual_worker.add("job-dead", max_retries=1)
     manual_worker.exhaust("job-dead")
     manual_worker.add("job-open")
@@ -248,6 +248,8 @@ def test_completion_by_state(completions: Callable[..., list[str]], manual_worke
     assert completions("cancel", "job") == ["job-open"]
     assert completions("wait", "job") == ["job-open"]
     assert completions("retry", "job") == ["job-dead"]
+    (key,) = manual_worker.queue.errors().index
+    assert completions("retry", "--error", key[:3]) == [key]
 
 
 def test_completion_without_a_queue(completions: Callable[..., list[str]], tmp_path: Path) -> None:

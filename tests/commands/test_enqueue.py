@@ -119,6 +119,9 @@ def test_json_object(run: Callable[..., Ran], queue: Queue, tmp_path: Path) -> N
     assert job["run_at"] == "2030-01-01T00:00:00.000Z"
     assert job["after"] == ["before", "earlier"]
     assert "before, any end of earlier" in run("show", "a").stdout
+    assert json.loads(run("show", "a", "--json").stdout)["after_any"] == ["earlier"]
+    assert "after before, any end of earlier" in str(queue.job("a")._repr_html_())
+    assert "after_any" not in json.loads(run("show", "before", "--json").stdout)
 
 
 def test_json_with_options(run: Callable[..., Ran], queue: Queue) -> None:

@@ -37,12 +37,15 @@ def complete(shell: Any, line: str) -> list[str]:
         ("%%bg --id a --queue sl", "%%bg --id a --queue slow"),
         ("%%bg --input my_", "%%bg --input my_rate"),
         ("%%bg --after job=", "%%bg --after job=a:1"),
+        ("%queuectl edit --with", "%queuectl edit --with-tag"),
+        ("%queuectl edit --with-tag nig", "%queuectl edit --with-tag night"),
+        ("%queuectl cancel --tag nig", "%queuectl cancel --tag night"),
     ],
 )
 def test_completion(shell: Any, line: str, completed: str) -> None:
-    """Commands, options, states, settings, ids, queues and variables are completed."""
+    """Commands, options, states, settings, ids, queues, tags and variables are completed."""
     shell.user_ns["my_rate"] = 1
-    shell.run_line_magic("queuectl", "enqueue --id job=a:1 --queue slow --command true")
+    shell.run_line_magic("queuectl", "enqueue --id job=a:1 --queue slow --tag night --command true")
     assert completed in complete(shell, line)
 
 

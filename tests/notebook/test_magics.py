@@ -56,6 +56,21 @@ def test_enqueue_returns_the_job(cell: Cell) -> None:
     assert changed.state["a"] == "cancelled"
 
 
+@pytest.mark.parametrize(
+    "verb", ["edit --with-tag x --priority 3", "cancel --tag x", "retry --tag x", "delete --tag x"]
+)
+def test_number_of_jobs(cell: Cell, capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    """Verbs on a selection, and dry runs, which return the same frame, print how many jobs were or would be changed."""
+    for name in ("a", "b"):
+        cell(f"%queuectl enqueue --id {name} --tag x -- true")
+    if verb.startswith("retry"):
+        cell("%queuectl cancel a b")
+    capsys.readouterr()
+    for option, expected in (("--dry-run", "2 jobs would be "), ("", "2 jobs ")):
+        assert set(cell(f"%queuectl {verb} {option}").index) == {"a", "b"}
+        assert capsys.readouterr().out.startswith(expected)
+
+
 def test_enqueue_a_notebook(cell: Cell, tmp_path: Path) -> None:
     """A notebook is enqueued with parameters, also from variables of the notebook."""
     path = write(tmp_path / "report.ipynb", "region = 'EU'\ndays = 7")

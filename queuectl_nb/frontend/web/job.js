@@ -171,9 +171,13 @@ export class JobPanel {
     if (job.worker) facts.push(["worker", visible(job.worker)]);
     if (job.timeout !== null) facts.push(["timeout", job.timeout ? duration(job.timeout) : "none"]);
     if (job.tags.length) facts.push(["tags", job.tags.map(visible).join(", ")]);
-    if (job.after.length) facts.push(["after", el("span", {}, ...job.after.flatMap((id, index) => [index ? ", " : "", this.link(id)]))]);
+    if (job.after.length) facts.push(["after", el("span", {}, ...job.after.flatMap((id, index) => this.dependency(job, id, index)))]);
     facts.push(["directory", visible(job.cwd)]);
     return facts;
+  }
+
+  dependency({ after_any: anyEnd = [] }, id, index) {
+    return [index ? ", " : "", anyEnd.includes(id) ? "any end of " : "", this.link(id)];
   }
 
   link(id) {
