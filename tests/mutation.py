@@ -56,7 +56,7 @@ TESTED_BY = {
     "queries": ["claims", "query_plans"],
     "remove_tree": ["artifacts"],
     "run_times": ["run_times", "eta"],
-    "job_filter": ["reader", "job_lists"],
+    "job_filter": ["job_filter", "reader", "job_lists"],
     "migrations": ["schema"],
     "output": ["output", "result"],
     "regular_file": ["regular_file", "spool"],
@@ -258,6 +258,7 @@ class Runner:
             signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
             os.chdir(self.root)
             os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # nbval alone takes a second
+            sys.dont_write_bytecode = False  # otherwise each mutant compiles everything
             sys.path[:] = [str(self.root), *(each for each in sys.path if each not in {"", str(ROOT)})]
             for name in list(sys.modules):
                 if name.partition(".")[0] in {"tests", "queuectl_nb"}:
