@@ -37,9 +37,10 @@ def test_in_states() -> None:
 @pytest.mark.parametrize("name", ["state", "queue", "tag", "search", "error"])
 def test_empty_options(name: str) -> None:
     """An empty value was computed by somebody who meant no job, not all of them."""
-    for empty in ("", [], ()):
+    options: list[dict[str, Any]] = [{name: ""}, {name: []}, {name: ()}]
+    for each in options:
         with pytest.raises(BadInput) as caught:
-            Filter.from_options(**{name: empty})  # type: ignore[arg-type]
+            Filter.from_options(**each)
         assert str(caught.value) == f"{name} is empty; leave it out to select any"
 
 
