@@ -18,6 +18,7 @@ from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.model.state import State
 from queuectl_nb.store.boot_time import read_boot_time
 from queuectl_nb.store.claims import EndedAttempt, StartedAttempt
+from queuectl_nb.store.settle import explain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -105,6 +106,11 @@ class WorkBuffer:
         self.results.append(EndedAttempt(lease, outcome, ending))
         if spooled is not None:
             self._spooled[lease.token] = spooled
+
+    def explain_newest(self) -> None:
+        """Read from its output why the newest attempt failed; :meth:`flush` does so for those that are left."""
+        if self.results:
+            self.results[-1] = explain(self.results[-1])
 
     def release_claimed(self, leases: Iterable[Lease] = ()) -> None:
         """Release ``leases`` and all claimed ones unstarted."""
@@ -211,6 +217,7 @@ class WorkBuffer:
         """
         began = time.monotonic()
         self.blocked = True
+        self.results = [explain(each) for each in self.results]  # before the write lock is taken
         self.store.db.lock_timeout_s = lock_timeout_s
         try:
             version = self.store.db.data_version()  # before the transaction: later commits show as a change

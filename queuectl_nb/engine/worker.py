@@ -64,6 +64,8 @@ class Worker:
                 self._collect(self.monitor)
             if self.monitor is None and not self.control.stop:
                 self._start_next()
+                if self.monitor is not None:  # while the next job runs
+                    self.buffer.explain_newest()
             if self._flush_due():
                 recorded = not self.buffer.flushed
                 self._flush()

@@ -105,8 +105,17 @@ def _own_frame(text: str) -> str:
     """
     end = len(text)
     while (start := text.rfind('File "', 0, end)) >= 0:
-        frame = _FRAME.match(text, start)
-        if frame is not None and not _LIBRARY.search(frame["file"]):
-            return f"{frame['file'].rpartition('/')[2]}:{frame['function']}"
+        stop = text.find("\n", start, end)
+        if frame := _read_frame(text[start : end if stop < 0 else stop]):
+            return frame
         end = start
     return ""
+
+
+@lru_cache(maxsize=256)
+def _read_frame(line: str) -> str:
+    """Return file and function of a frame; empty if it is in a library."""
+    frame = _FRAME.match(line)
+    if frame is None or _LIBRARY.search(frame["file"]):
+        return ""
+    return f"{frame['file'].rpartition('/')[2]}:{frame['function']}"

@@ -12,12 +12,14 @@ from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
 
-__all__ = ["CURSOR", "Filter"]
+__all__ = ["CURSOR", "WITH_ERROR", "Filter"]
 
 CONTAINS = r"(id LIKE :pattern ESCAPE '\' OR command LIKE :pattern ESCAPE '\')"
 """Three times as fast as :data:`CONTAINS_LONG`, but SQLite limits the length of patterns. Both ignore ASCII case."""
 CONTAINS_LONG = "(instr(lower(id), lower(:text)) OR instr(lower(command), lower(:text)))"
 MAX_PATTERN_LENGTH = 10_000
+WITH_ERROR = (State.FAILED, State.DEAD)
+"""The states of jobs that have an error key."""
 _ESCAPED = re.compile(r"[%_\\]")
 CURSOR = "(rev, seq) < (:rev, :seq)"
 
@@ -108,7 +110,8 @@ class Filter:
         if self.search is not None:
             terms.append(CONTAINS if len(self.search) < MAX_PATTERN_LENGTH else CONTAINS_LONG)
         if self.error is not None:
-            terms.append("error_key = :error")
+            names = ", ".join(f"'{state}'" for state in WITH_ERROR)
+            terms.append(f"error_key = :error AND {'state' if self.ids is None else '+state'} IN ({names})")
         if self.after is not None:
             terms.append(CURSOR)
         if self.ids is not None:

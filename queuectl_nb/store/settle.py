@@ -33,6 +33,7 @@ __all__ = [
     "HeldLease",
     "StartedAttempt",
     "attempt_update",
+    "explain",
     "job_update",
     "record_ended",
     "record_start",
@@ -96,7 +97,7 @@ def record_ended(  # noqa: PLR0913 - what the transitions depend on
     """
     if not ended:
         return [], 0
-    ended = [_explain(each) if each.outcome.error else each for each in ended]
+    ended = [explain(each) for each in ended]
     seqs = json.dumps([each.lease.seq for each in ended])
     held = {token: facts for token, *facts in connection.execute(Q.held_jobs, (seqs,))}
     policies = {max_retries: settings.retry_policy(max_retries) for _, max_retries, _ in held.values()}
@@ -127,11 +128,14 @@ def record_ended(  # noqa: PLR0913 - what the transitions depend on
     return transitions, unblocked
 
 
-def _explain(each: EndedAttempt) -> EndedAttempt:
-    """Add why an attempt failed."""
-    message = read_message(each.outcome, each.ending)
-    error = describe(each.outcome, message)
-    return each if error is None else each._replace(error=error, group=group_of(each.outcome, message, error))
+def explain(each: EndedAttempt) -> EndedAttempt:
+    """Add why an attempt failed; a worker does so before the transaction, while its next job runs."""
+    lease, outcome, ending, error, _ = each
+    if error is not None or outcome.error is None:
+        return each
+    message = read_message(outcome, ending)
+    error = describe(outcome, message)
+    return each if error is None else EndedAttempt(lease, outcome, ending, error, group_of(outcome, message, error))
 
 
 def _decide(

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from queuectl_nb import Queue
 from queuectl_nb.engine import heartbeat, notifier
 from queuectl_nb.engine.events import Events
 from queuectl_nb.engine.outcome_journal import OutcomeJournal, read_journal
 from queuectl_nb.engine.poller import Poller
+from queuectl_nb.engine.work_buffer import WorkBuffer
 from queuectl_nb.engine.worker_record import Origin, RecordWriter, WorkerRecord, read_record
 from queuectl_nb.model.attempt import Ending, Usage
-from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.model.outcome import (
     Cancelled,
     Exited,
@@ -37,6 +39,31 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from queuectl_nb.model.outcome import Outcome
+    from queuectl_nb.store.settle import EndedAttempt
+
+
+def test_errors_are_read_before_the_transaction(tmp_path: Path) -> None:
+    """A worker does not hold the write lock of the queue while it reads why attempts failed."""
+    seen: list[EndedAttempt] = []
+
+    def refuse(*, ended: list[EndedAttempt], **_: object) -> None:
+        seen.extend(ended)
+        raise Busy("locked")
+
+    queue = Queue(tmp_path / "queue.db")
+    claims: Any = SimpleNamespace(settle_and_claim=refuse)
+    events: Any = None
+    journal = OutcomeJournal(tmp_path, "worker-1")
+    buffer = WorkBuffer(queue.store, claims, journal, events)
+    for text in ("first", "second"):
+        lease: Any = SimpleNamespace(token=text)
+        buffer.add_result(lease, Exited(1), Ending(0.0, stderr=text))
+    buffer.explain_newest()
+    assert [each.error for each in buffer.results] == [None, "exit code 1: second"]
+    assert not buffer.flush(queue.settings, 0)
+    assert [each.error for each in seen] == ["exit code 1: first", "exit code 1: second"]
+    assert all(each.group is not None and each.group.reason == "exit" for each in seen)
+    queue.close()
 
 
 def test_notify_without_reader_does_nothing(tmp_path: Path) -> None:

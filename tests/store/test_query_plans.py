@@ -15,6 +15,7 @@ from queuectl_nb.model.state import FINISHED_STATES, State
 from queuectl_nb.store.attempt_history import count_outcomes
 from queuectl_nb.store.batch_sql import PLACEHOLDER, expand
 from queuectl_nb.store.boot_time import WALL_CLOCK_ONLY
+from queuectl_nb.store.error_groups import read_error_groups
 from queuectl_nb.store.job_filter import Filter
 from queuectl_nb.store.job_lists import JobOrder
 from queuectl_nb.store.queries import load
@@ -200,6 +201,20 @@ def test_newest_page_is_not_sorted(harness: Any) -> None:
     with harness.store.db.read() as connection:
         (page,) = {sql for sql in seen if sql.startswith("SELECT rev, seq FROM jobs WHERE state = 'pending'")}
         assert _plan(connection, page) == ["SEARCH jobs USING COVERING INDEX jobs_state (state=?)"]
+
+
+def test_errors_are_found_by_state(harness: Any) -> None:
+    """Errors are grouped and selected among the failed and dead jobs only, or among the given ones."""
+    harness.add("a")
+    harness.run("a", Exited(1))
+    plans = {None: "jobs USING INDEX jobs_state (state=?", ("a",): "jobs USING INDEX sqlite_autoindex_jobs"}
+    for ids, plan in plans.items():
+        for job_filter in (Filter(ids=ids), Filter(ids=ids, error="x")):
+            seen = _traced(harness, partial(read_error_groups, harness.store.db, job_filter))
+            with harness.store.db.read() as connection:
+                steps = {_plan(connection, sql)[0] for sql in seen if " error_key " in sql}
+            assert steps
+            assert all(plan in step for step in steps), steps
 
 
 def test_cursor_within_one_revision(harness: Any) -> None:

@@ -74,8 +74,6 @@ CREATE TABLE jobs (
     CHECK (error_key IS NULL OR state IN ('failed', 'dead'))
 );
 CREATE UNIQUE INDEX jobs_key ON jobs (key) WHERE key IS NOT NULL;
--- failures by reason
-CREATE INDEX jobs_errors ON jobs (error_key, finished_at) WHERE error_key IS NOT NULL;
 -- the claim: the best ready job of a queue is the first entry
 CREATE INDEX jobs_ready ON jobs (queue, priority DESC, seq) WHERE ready = 1;
 -- promotion: what is due next is the first entry
