@@ -55,7 +55,6 @@ class Page:
         self.dashboard = dashboard
         self.sent = 0
         self.rows: list[dict[str, Any]] = []
-        dashboard.viewers._cell_started_at = None
         ipywidgets.Widget._send = lambda _, message, buffers=None: self.receive(message)  # noqa: ARG005
 
     def receive(self, message: dict[str, Any]) -> None:
@@ -143,7 +142,7 @@ def search(page: Page, dashboard: Dashboard, wanted: Filter) -> tuple[float, flo
     before = len(page.rows)
     longest, last = 0.0, time.perf_counter()
     began = last
-    facts = {name: getattr(wanted, name) for name in ("text", "sort", "reverse")}
+    facts = {name: getattr(wanted, name) for name in ("search", "sort", "reverse")}
     dashboard._set_filter(**facts)
     sent_at = began
     while not any(not message["searching"] and message["keys"] is not None for message in page.rows[before:]):
@@ -179,7 +178,7 @@ def report(arguments: argparse.Namespace) -> Iterator[measure.Row]:
         for name, wanted in (
             ("sorted by command", Filter(sort="command")),
             ("sorted by finished_at, descending", Filter(sort="finished_at", reverse=True)),
-            ("searched for 'SEED 7'", Filter(text="SEED 7")),
+            ("searched for 'SEED 7'", Filter(search="SEED 7")),
         ):
             seconds, longest = search(page, dashboard, wanted)
             detail = f"other threads blocked for at most {longest * 1000:.0f} ms"

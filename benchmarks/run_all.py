@@ -47,7 +47,7 @@ BENCHMARKS = {
     dispatcher: ["--jobs", "2000", "--in-flight", "100"],
     dashboard: ["--jobs", "20000", "--rounds", "2"],
     live_cards: ["--cards", "100", "--seconds", "3"],
-    lab_page: ["--cards", "20", "--running", "5", "--seconds", "3"],
+    lab_page: ["--cards", "20", "--running", "5", "--batch", "300", "--seconds", "3"],
     web_page: ["--jobs", "100000", "--samples", "10"],
     web_clients: ["--jobs", "1000", "--clients", "50", "--rounds", "1"],
 }
