@@ -13,7 +13,7 @@ from queuectl_nb.store.artifacts import Artifact, artifact_attempts, artifact_di
 from queuectl_nb.store.os_errors import os_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from queuectl_nb.store.store import Store
 
@@ -24,7 +24,6 @@ __all__ = [
     "open_named",
     "paths_by_name",
     "read_artifacts",
-    "read_chunks",
 ]
 
 MAX_NAMED = 5
@@ -111,10 +110,3 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
-
-
-def read_chunks(handle: int, size: int = 1 << 20) -> Iterator[bytes]:
-    """Yield the content of an open file, and close it."""
-    with os.fdopen(handle, "rb", buffering=0) as file:
-        while data := file.read(size):
-            yield data

@@ -13,7 +13,6 @@ import uuid
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.client import card_buttons
 from queuectl_nb.client.live_cards import LiveCard, PoolCard, card_updater, owner_key
 from queuectl_nb.render.card_parts import style_element
 from queuectl_nb.render.output_cell import OutputCell, kernel_shell, shared_style
@@ -25,6 +24,8 @@ __all__ = ["install", "make_mark"]
 
 MARK = "queuectl"
 """Key in the metadata of the HTML."""
+BUTTONS = "queuectl.card"
+"""Target of the comm that JupyterLab opens for each press of a button on a card (``remoteEntry.js``)."""
 
 _owners: weakref.WeakValueDictionary[str, Owner] = weakref.WeakValueDictionary()
 """The queues, pools and batches of marked cards."""
@@ -49,7 +50,7 @@ def install() -> None:
     shell.display_pub.register_hook(hook)
     _register_for_results(shell.displayhook, hook)
     if threading.current_thread() is threading.main_thread():
-        card_buttons.connect(shell.kernel)
+        _accept_presses(shell.kernel)
         shell.events.register("pre_run_cell", hook.cell_started)
 
 
@@ -169,3 +170,23 @@ def _in_output_widget(request: str | None) -> bool:
         return False
     found = list(widget._instances.values())  # noqa: SLF001 - Widget.widgets is deprecated
     return any(isinstance(each, output.Output) and each.msg_id == request for each in found)
+
+
+def _accept_presses(kernel: Any) -> None:
+    """Let a kernel accept presses of buttons."""
+    from queuectl_nb.client.subshells import separate_target
+
+    kernel.comm_manager.register_target(BUTTONS, _press)
+    separate_target(kernel, BUTTONS)
+
+
+def _press(comm: Any, message: dict[str, Any]) -> None:
+    """Start the action of a button, and answer whether its card is live; the action shows its result on the card."""
+    from queuectl_nb.client.batch_card import BatchCard
+
+    data = message["content"]["data"]
+    found = card_updater.get(data["card"])
+    card = found if isinstance(found, BatchCard) and data["action"] in BatchCard.ACTIONS else None
+    comm.close({"accepted": card is not None})
+    if card is not None:
+        card.act(data["action"], data.get("error") or None)

@@ -10,7 +10,7 @@ from queuectl_nb.client.logs import Logs
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.validation import parse_int, quoted
 from queuectl_nb.render.ansi import AnsiFilter, strip_colours
-from queuectl_nb.store.output_rows import iter_outputs
+from queuectl_nb.store.job_lists import iter_outputs
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:

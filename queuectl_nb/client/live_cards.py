@@ -27,14 +27,7 @@ if TYPE_CHECKING:
     from queuectl_nb.render.card_parts import Rendering
     from queuectl_nb.render.output_cell import OutputCell
 
-__all__ = [
-    "LiveCard",
-    "LiveCardUpdater",
-    "PoolCard",
-    "card_updater",
-    "owner_key",
-    "poll_delay",
-]
+__all__ = ["LiveCard", "LiveCardUpdater", "PoolCard", "card_updater", "owner_key", "poll_delay"]
 
 MIN_POLL_S, MAX_POLL_S = 0.25, 2.0
 """Minimum and maximum interval between two checks."""

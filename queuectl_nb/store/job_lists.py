@@ -1,15 +1,16 @@
-"""Long job lists: the order of all matching jobs as an array for paging, and streaming in chunks."""
+"""Long job lists: the order of all matching jobs as an array for paging, and jobs and their output in chunks."""
 
 from __future__ import annotations
 
 import json
 from array import array
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.store import rows
 from queuectl_nb.store.metrics import add_live, live_values
+from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,13 +25,17 @@ __all__ = [
     "LINE_FIELDS",
     "JobOrder",
     "QueryStopped",
+    "StoredOutput",
     "iter_jobs",
     "iter_line_chunks",
+    "iter_outputs",
     "iter_row_chunks",
 ]
 
 CHUNK_ROWS = 1_000
 """Rows fetched at once; other threads run in between."""
+OUTPUT_CHUNK_JOBS = 200
+"""Jobs whose output is read in one transaction."""
 _AT = "seq IN (SELECT value FROM json_each(:seqs))"
 LINE_FIELDS = (
     *(("id",), ("command",), ("state", "priority", "attempts", "max_retries"), ("timeout",)),
@@ -141,3 +146,20 @@ def _read_rows(
     sql = f"SELECT {columns} FROM jobs {condition}"
     found = {row[0]: row for row in db.query(sql, {**values, "seqs": json.dumps(list(seqs))})}
     return [*filter(None, map(found.get, seqs))]
+
+
+class StoredOutput(NamedTuple):
+    """The output of an attempt; a stream is None if it is not, or not completely, in the database."""
+
+    job_id: str
+    number: int
+    streams: Mapping[str, str | bytes | None]
+
+
+def iter_outputs(db: Database, job_filter: Filter, *, all_attempts: bool) -> Iterator[StoredOutput]:
+    """Yield the output of the latest attempt, or of all attempts, of each job of a filter, in enqueue order."""
+    seqs = sorted(JobOrder(db).read_order(job_filter))
+    for start in range(0, len(seqs), OUTPUT_CHUNK_JOBS):
+        values = {"seqs": json.dumps(seqs[start : start + OUTPUT_CHUNK_JOBS]), "all": all_attempts}
+        for job_id, number, stdout, stderr in db.query(Q.outputs_of_jobs, values):
+            yield StoredOutput(job_id, number, {"stdout": stdout, "stderr": stderr})

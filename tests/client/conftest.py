@@ -1,4 +1,4 @@
-"""A queue with workers, for the tests of functions."""
+"""A queue with workers, and outputs in which cards are displayed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from queuectl_nb.client.live_cards import LiveCardUpdater
+from queuectl_nb.render.output_cell import OutputCell
 from queuectl_nb.testing import temporary_queue
 
 if TYPE_CHECKING:
@@ -21,3 +23,30 @@ def served() -> Iterator[Queue]:
         queue.set("backoff_max", 0)
         with queue.start_workers(2):
             yield queue
+
+
+class Page(OutputCell):
+    """An output cell that records what was written."""
+
+    def __init__(self) -> None:
+        super().__init__(publisher=None, shown=True)
+        self.texts: list[str] = []
+        self.htmls: list[str] = []
+
+    def write(self, html: str, text: str) -> None:
+        """Record the content."""
+        self.htmls.append(html)
+        self.texts.append(text)
+
+
+@pytest.fixture
+def page() -> Page:
+    """Return an output cell."""
+    return Page()
+
+
+@pytest.fixture
+def cards(monkeypatch: pytest.MonkeyPatch) -> LiveCardUpdater:
+    """Return an updater whose thread does nothing: a test updates the cards itself."""
+    monkeypatch.setattr(LiveCardUpdater, "_run", lambda _self: None)
+    return LiveCardUpdater()

@@ -5,33 +5,21 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import pytest
 from IPython.lib.pretty import pretty
 
-from queuectl_nb.client import batch_card, card_buttons
+from queuectl_nb.client import batch_card, display_hook
 from queuectl_nb.client.batch_card import BatchCard
 from queuectl_nb.client.live_cards import LiveCardUpdater, card_updater
 from queuectl_nb.model.outcome import Exited
-from tests.client.test_live_cards import Page
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
+    import pytest
+
     from queuectl_nb.client import Queue
     from queuectl_nb.client.batch import Batch
+    from tests.client.conftest import Page
     from tests.commands.manual_worker import ManualWorker
-
-
-@pytest.fixture
-def page() -> Page:
-    """Return an output cell."""
-    return Page()
-
-
-@pytest.fixture
-def cards(monkeypatch: pytest.MonkeyPatch) -> LiveCardUpdater:
-    """Return an updater whose thread does nothing: tests call ``refresh``."""
-    monkeypatch.setattr(LiveCardUpdater, "_run", lambda _self: None)
-    return LiveCardUpdater()
 
 
 def show(batch: Batch, page: Page, cards: LiveCardUpdater) -> BatchCard:
@@ -141,7 +129,7 @@ def test_buttons(queue: Queue, manual_worker: ManualWorker, page: Page, cards: L
 
     def press(action: str, error: str = "", name: str = page.display_id) -> None:
         data = {"card": name, "action": action, "error": error}
-        card_buttons._press(Comm(), {"content": {"data": data}})
+        display_hook._press(Comm(), {"content": {"data": data}})
 
     try:
         press("retry", key)

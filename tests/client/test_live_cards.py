@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from queuectl_nb.client.live_cards import (
     MAX_POLL_S,
     MAX_REDRAW_S,
@@ -16,26 +14,14 @@ from queuectl_nb.client.live_cards import (
     poll_delay,
 )
 from queuectl_nb.model.errors import Busy
-from queuectl_nb.render.output_cell import OutputCell
+from tests.client.conftest import Page
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
+    import pytest
+
     from queuectl_nb.client import Queue
     from tests.commands.manual_worker import ManualWorker
-
-
-class Page(OutputCell):
-    """An output cell that records what was written."""
-
-    def __init__(self) -> None:
-        super().__init__(publisher=None, shown=True)
-        self.texts: list[str] = []
-        self.htmls: list[str] = []
-
-    def write(self, html: str, text: str) -> None:
-        """Record the content."""
-        self.htmls.append(html)
-        self.texts.append(text)
 
 
 def show(queue: Queue, job_id: str, page: Page, cards: LiveCardUpdater | None = None) -> LiveCard:
@@ -45,19 +31,6 @@ def show(queue: Queue, job_id: str, page: Page, cards: LiveCardUpdater | None = 
     if cards is not None:
         cards.add(card)
     return card
-
-
-@pytest.fixture
-def page() -> Page:
-    """Return an output cell."""
-    return Page()
-
-
-@pytest.fixture
-def cards(monkeypatch: pytest.MonkeyPatch) -> LiveCardUpdater:
-    """Return an updater whose thread does nothing: tests call ``_update``."""
-    monkeypatch.setattr(LiveCardUpdater, "_run", lambda _self: None)
-    return LiveCardUpdater()
 
 
 def test_writes(queue: Queue, manual_worker: ManualWorker, page: Page, cards: LiveCardUpdater) -> None:

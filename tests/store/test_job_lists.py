@@ -10,7 +10,7 @@ import pytest
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.store import job_lists
 from queuectl_nb.store.job_filter import Filter
-from queuectl_nb.store.job_lists import JobOrder, QueryStopped, iter_jobs, iter_line_chunks
+from queuectl_nb.store.job_lists import JobOrder, QueryStopped, StoredOutput, iter_jobs, iter_line_chunks, iter_outputs
 
 
 @pytest.fixture(autouse=True)
@@ -100,3 +100,27 @@ def test_lines_have_what_running_jobs_report(harness: Any, monkeypatch: pytest.M
     assert [json.loads(each) for each in last_values()] == [[0.5, '{"loss": 2}'], [None, None]]
     assert [(job.id, job.progress) for job in iter_jobs(harness.store.db, reader, every)] == [("a", 0.5), ("b", None)]
     harness.settle(lease)
+
+
+def test_output_in_enqueue_order(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each job of the filter comes once, by its latest attempt, or with all of them; in chunks or not."""
+    harness.add(*"edcba")
+    harness.run("e", Exited(1), stdout="first", stdout_size=5)
+    harness.now += 3600
+    harness.run("e", stdout="second", stdout_size=6, stderr="warning", stderr_size=7)
+    for name in "dcb":
+        harness.run(name, stdout=name, stdout_size=1, stdout_tail="cut" if name == "c" else None)
+    harness.claim_job("a")
+    latest = [
+        StoredOutput("e", 2, {"stdout": "second", "stderr": "warning"}),
+        StoredOutput("d", 1, {"stdout": "d", "stderr": ""}),
+        StoredOutput("c", 1, {"stdout": None, "stderr": ""}),
+        StoredOutput("b", 1, {"stdout": "b", "stderr": ""}),
+        StoredOutput("a", 1, {"stdout": None, "stderr": None}),
+    ]
+    for _ in range(2):
+        assert list(iter_outputs(harness.store.db, Filter(), all_attempts=False)) == latest
+        monkeypatch.setattr(job_lists, "OUTPUT_CHUNK_JOBS", 2)
+    first = StoredOutput("e", 1, {"stdout": "first", "stderr": ""})
+    assert list(iter_outputs(harness.store.db, Filter(), all_attempts=True)) == [first, *latest]
+    assert list(iter_outputs(harness.store.db, Filter(ids=("d", "a")), all_attempts=False)) == latest[1::3]

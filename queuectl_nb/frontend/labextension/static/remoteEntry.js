@@ -6,7 +6,7 @@
   const COMMAND = "queuectl:open";
   const DASHBOARD = "application/vnd.queuectl.dashboard+json"; // as in dashboard.py
   const WIDGET = "application/vnd.jupyter.widget-view+json";
-  const BUTTONS = "queuectl.card"; // as in card_buttons.py
+  const BUTTONS = "queuectl.card"; // as in display_hook.py
   const SUBSHELL_MS = 2000;
   const FIND_WIDGET_MS = 500;
   const ICON =
