@@ -12,7 +12,7 @@ __all__ = ["Batch", "Shared", "run_batch"]
 
 
 class Shared(NamedTuple):
-    """Stands for a large argument, which is stored once for all batches that have it."""
+    """Placeholder for a large argument, which is stored once for all batches that have it."""
 
     position: int
 

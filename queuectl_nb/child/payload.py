@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["NAMESPACE", "Arguments", "ValueMissing"]
 
 NAMESPACE = "namespace"
-"""Stands for the variables of the notebook in the pickle of a function that it defines."""
+"""Placeholder for the variables of the notebook in the pickle of a function that it defines."""
 
 
 class ValueMissing(Exception):

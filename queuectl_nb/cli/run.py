@@ -21,8 +21,8 @@ __all__ = ["run_in_foreground"]
 def run_in_foreground(result: Foreground) -> int:
     """Follow the job until it has finished and return the exit code.
 
-    Ctrl+C asks what to do; where nobody can answer, and at SIGTERM, it cancels the job. The job goes on if the
-    terminal is closed (SIGHUP).
+    Ctrl+C asks what to do; without a terminal to answer in, and at SIGTERM, it cancels the job. The job continues if
+    the terminal is closed (SIGHUP).
     """
     job = result.job
     streams = {"stdout": JobStream(sys.stdout, keep_returns=True), "stderr": JobStream(sys.stderr, keep_returns=True)}

@@ -131,7 +131,7 @@ def read_eta(store: Store, job_filter: Filter | None = None) -> Eta:
 
 
 def _obstacle(rows: EtaRows, paused: set[str], workers: Sequence[WorkerRow]) -> str:
-    """Return why selected jobs will not start as things are."""
+    """Return why selected jobs cannot start at present."""
     queues = {job.queue for job in rows.waiting if job.selected}
     if "*" in paused and queues:
         return "all queues are paused"

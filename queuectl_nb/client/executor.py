@@ -110,7 +110,7 @@ class QueueExecutor(Executor):
         return futures
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Accept no more calls; with ``cancel_futures`` cancel jobs that have not started. Others go on."""
+        """Accept no more calls; with ``cancel_futures`` cancel jobs that have not started. Others continue."""
         with self._lock:
             self._shut_down = True
             watcher, futures = self._watcher, list(self._futures.values())
@@ -135,7 +135,7 @@ class QueueExecutor(Executor):
                     states = dict(changed or ()) | (store.reader.states_of(list(asked)) if asked else {})
                     for job_id in asked | (waiting & states.keys()):
                         self._update(job_id, states.get(job_id))
-                except Exception as error:  # noqa: BLE001 - the queue cannot be read; nobody may wait for ever
+                except Exception as error:  # noqa: BLE001 - the queue cannot be read; a wait must end
                     for job_id in waiting:
                         self._settle(job_id, error=error)
                 known = waiting

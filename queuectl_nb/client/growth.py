@@ -1,4 +1,4 @@
-"""Says when the disk will be full, and what helps."""
+"""Estimates when the disk will be full, and suggests what to do."""
 
 from __future__ import annotations
 

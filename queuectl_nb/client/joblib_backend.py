@@ -104,7 +104,7 @@ class QueueBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
         return out.result()
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
-        """Cancel all jobs, running ones too, since nobody wants their values."""
+        """Cancel all jobs, running ones too, since their values are not needed."""
         self._executor.shutdown(wait=False, cancel_futures=True)
         for future in list(self._futures):
             with contextlib.suppress(QueuectlError):  # it has finished meanwhile

@@ -40,7 +40,7 @@ Item = str | dict[str, str]
 
 
 class _ValueOf(NamedTuple):
-    """Stands for the value of a job, or, unless ``single``, for the list of the values of several."""
+    """Placeholder for the value of a job, or, unless ``single``, for the list of the values of several."""
 
     ids: tuple[str, ...]
     single: bool

@@ -113,7 +113,7 @@ class WorkerPool(CardDisplay):
         try:
             self.process.wait(ABORT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            self.process.kill()  # upon which its workers end by themselves
+            self.process.kill()  # its workers then exit by themselves
             self.process.wait()
 
     def _await_ready(self) -> None:

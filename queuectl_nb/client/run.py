@@ -36,7 +36,7 @@ EXIT_SIGNAL = 128
 class ForegroundJob:
     """Follows a job, and starts a worker for it while none serves its queue.
 
-    That worker is detached and ends when its queue is drained, so that the job goes on if this process ends.
+    That worker is detached and ends when its queue is drained, so that the job continues if this process ends.
     """
 
     def __init__(self, queue: Queue, job_id: str) -> None:

@@ -17,7 +17,7 @@ from IPython import get_ipython
 __all__ = ["outside_of_cells", "release", "separate_from_cells", "separate_target"]
 
 CONTROL_TARGET = "jupyter.widget.control"
-"""The target of the comm with which a page that is loaded asks for the state of all widgets."""
+"""The target of the comm by which a page requests the state of all widgets when it is loaded."""
 _comm_ids: set[str] = set()
 _targets: set[str] = set()
 

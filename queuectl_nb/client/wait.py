@@ -171,7 +171,7 @@ class Wait:
                         yield job_id
 
     def hints(self, program: str) -> list[str]:
-        """Return why the jobs of this wait do not start, if nobody serves them."""
+        """Return why the jobs of this wait do not start, if no worker serves them."""
         from queuectl_nb.client.hints import job_hints, waiting_hints
 
         if self.ids is None:

@@ -232,7 +232,7 @@ def _enqueue_one(queue: Queue, spec: JobSpec, program: str, modes: Mapping[str, 
 
 
 def _notes(queue: Queue, specs: Sequence[JobSpec], ids: Sequence[str], program: str) -> Callable[[], list[str]]:
-    """Return a function that returns what a person should know about these new jobs, each thing once."""
+    """Return a function that returns the notes about these new jobs, each once."""
 
     def read() -> list[str]:
         from queuectl_nb.client.hints import timeout_hint, waiting_hints

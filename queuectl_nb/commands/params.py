@@ -154,9 +154,9 @@ _DIGITS_FIRST = re.compile(r"[0-9]+(?![A-Za-z0-9])")
 
 
 def find_ids(queue: Queue, words: Iterable[str]) -> list[str]:
-    """Return the ids that ``words`` stand for, each once: an id, or the beginning of only one.
+    """Return the ids that ``words`` refer to, each once: an id, or the beginning of only one.
 
-    A word that is neither is returned as it is, so that the command reports it. ``job-1`` does not stand for
+    A word that is neither is returned as it is, so that the command reports it. ``job-1`` does not refer to
     ``job-12``: a beginning must not cut a number, since another job may have had that id.
     """
     given = list(dict.fromkeys(words))

@@ -1,1 +1,1 @@
-"""Things that run: executor, worker, pool, supervisor, rescue. Synchronous; loads neither pandas nor click."""
+"""Everything that runs: executors, workers, supervisors, rescuers. Synchronous; loads neither pandas nor click."""

@@ -43,7 +43,7 @@ class LocalRun:
     started: float
     """The same on the monotonic clock."""
     record: RecordWriter | None
-    """Says whether a rescuer has killed it."""
+    """Records whether a rescuer has killed it."""
     owns_children: bool
     """Whether this process has no other children but fork servers, and adopts orphans if it can."""
     server: ForkServer | None = None

@@ -269,7 +269,7 @@ class _Simulation:
         return total, failures
 
     def _rest(self, job: RunningJob) -> tuple[float, bool]:
-        """Return how long a running job goes on, and whether it fails."""
+        """Return how much longer a running job runs, and whether it fails."""
         if job.progress is not None and job.progress >= MIN_PROGRESS:
             rest = job.elapsed_s * (1 - job.progress) / job.progress
             return rest * math.exp(self._rng.gauss(0, PROGRESS_ERROR * (1 - job.progress))), False

@@ -1,4 +1,4 @@
-r"""Why an attempt failed, in one line: its outcome and the last line of its standard error that says something.
+r"""Why an attempt failed, in one line: its outcome and the last meaningful line of its standard error.
 
 >>> from queuectl_nb.model.attempt import Ending
 >>> def error(outcome, stderr):
@@ -139,7 +139,7 @@ def _exception(text: str) -> str:
 
 
 def _last_message(text: str) -> str:
-    """Return the last line that says something."""
+    """Return the last meaningful line."""
     if (start := text.find(_FATAL)) >= 0:
         return _one_line(text[start:].partition("\n")[0])
     if "Warning: " in text:

@@ -156,7 +156,7 @@ class WorkHash:
         self._start.update(canonical((kind, cwd, dict(env))).encode("utf-8", "surrogateescape"))
 
     def key(self, identity: str, version: str = "") -> str:
-        """Return the key; what stands before the point is the same for all versions."""
+        """Return the key; the part before the point is the same for all versions."""
         found = self._start.copy()
         found.update(identity.encode("utf-8", "surrogateescape"))
         return f"{found.hexdigest()}.{version}" if version else found.hexdigest()

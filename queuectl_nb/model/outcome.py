@@ -169,7 +169,7 @@ SUPERVISOR_DIED = Returned("its supervisor died")
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """The file of the queue was copied during the attempt, which goes on in the original only."""
+    """The file of the queue was copied during the attempt, which continues in the original only."""
 
     name: ClassVar[str] = "lost"
     error: ClassVar[str] = "the queue was copied while it ran"

@@ -26,7 +26,7 @@ ALIKE = 0.75
 """Ratio of run times from which on a retry and the attempt before it count as the same run."""
 SAMPLED_RETRIES = 8
 BEYOND = Ended(math.inf)
-"""Stands for an attempt as long as the longest."""
+"""An attempt that runs at least as long as the longest known one."""
 
 
 class RunTimes:
@@ -80,7 +80,7 @@ class RunTimes:
         return ended.seconds * self.scale, ended.failed
 
     def draw_rest(self, rng: random.Random, elapsed_s: float, before: float | None = None) -> tuple[float, bool]:
-        """Return how long a running attempt goes on, and whether it fails."""
+        """Return how much longer a running attempt runs, and whether it fails."""
         if before is not None:
             failed = rng.random() < self._fails_again
             if before > elapsed_s and rng.random() < self._alike:
@@ -140,7 +140,7 @@ def _are_alike(seconds: float, before: float) -> bool:
 
 
 def _weigh(seconds: Sequence[float], elapsed: Sequence[float]) -> list[float]:
-    """Return cumulative weights of ended attempts; ``elapsed`` are the times of attempts that go on."""
+    """Return cumulative weights of ended attempts; ``elapsed`` are the run times so far of running attempts."""
     at_risk = len(seconds) + len(elapsed)
     survival, passed = 1.0, 0
     weights = []

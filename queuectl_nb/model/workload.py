@@ -44,7 +44,7 @@ class RunningJob(NamedTuple):
 
 
 class WaitingJob(NamedTuple):
-    """A waiting job that stands for ``weight`` jobs."""
+    """A waiting job that represents ``weight`` jobs."""
 
     work: str
     order: tuple[float, float]

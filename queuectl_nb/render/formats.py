@@ -90,7 +90,7 @@ def write_texts(out: TextIO, fields: Sequence[str], texts: Iterable[str], output
 
 
 def csv_cell(value: Any, escape: Callable[[str], str] | None = None) -> str:
-    """Return a value as it stands in a line of CSV; ``escape`` is applied to texts."""
+    """Return a value as it is written in a line of CSV; ``escape`` is applied to texts."""
     if isinstance(value, str):
         text = "'" + value if value[:1] in FORMULA_STARTS else value
         text = text if escape is None else escape(text)

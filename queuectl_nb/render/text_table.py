@@ -16,7 +16,7 @@ MIN_TEXT_WIDTH = 30
 """The room that they share at least, however long ids are."""
 
 _EXIT_CODE = re.compile(r"\Aexit code \d+: ")
-"""The beginning of a long error that says less than the rest."""
+"""The uninformative beginning of a long error."""
 
 MAX_COLUMN_WIDTH = 60
 """Longer cells are not truncated, but break the alignment of their row."""

@@ -92,7 +92,7 @@ def read_calls(db: Database, job_id: str) -> JobCalls:
 
 
 def load_stored(row: tuple[int, int, bytes | None, str | None, str | None], folder: str) -> StoredValue:
-    """Return what a row of values says, with the content of its blob."""
+    """Return the value of a row, with the content of its blob."""
     call, raised, body, sha256, note = row
     try:
         return StoredValue(call, bool(raised), body if sha256 is None else read_blob(f"{folder}/{sha256}"), note)

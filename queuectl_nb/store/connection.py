@@ -217,7 +217,7 @@ class Database:
 
     @contextmanager
     def translate_errors(self) -> Iterator[None]:
-        """Raise SQLite's errors as ours."""
+        """Raise errors of SQLite as errors of this package."""
         try:
             yield
         except PROGRAMMING_ERRORS:

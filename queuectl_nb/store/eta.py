@@ -65,7 +65,7 @@ class ClaimedJob(NamedTuple):
 
 
 class QueuedJob(NamedTuple):
-    """A waiting job, which stands for ``weight`` jobs."""
+    """A waiting job, which represents ``weight`` jobs."""
 
     seq: int
     id: str
@@ -136,7 +136,7 @@ def _waiting(connection: sqlite3.Connection, job_filter: Filter | None, now: flo
 
 
 def _selected(connection: sqlite3.Connection, job_filter: Filter) -> tuple[list[tuple[Any, ...]], float]:
-    """Return the waiting jobs of a filter, or a sample, and how many each stands for."""
+    """Return the waiting jobs of a filter, or a sample, and how many each represents."""
     wanted = [state for state in WAITING if not job_filter.state or state in job_filter.state]
     if not wanted:
         return [], 1

@@ -1,4 +1,4 @@
-"""The identity of a queue: a random id in its file, bound to that file, which tells a copy from the original.
+"""The identity of a queue: a random id in its file, bound to that file, which distinguishes a copy from the original.
 
 A copy has another inode, or by chance the same one on another file system, but then another birth time. The device
 number is not compared: it changes at a reboot and differs between containers.

@@ -167,7 +167,7 @@ def _check_queue_file(path: Path, real: Path, found: os.stat_result) -> None:
 def _check_first_name(path: Path, file: Path) -> None:
     """Raise :class:`BadEnvironment` unless a hard-linked queue has its spool under this name.
 
-    The lock file of the spool tells. If it has links, too (``cp -al``), no name can be used.
+    The lock file of the spool records the name. If it has links, too (``cp -al``), no name can be used.
     """
     links, is_first = 1, False
     with contextlib.suppress(OSError):

@@ -50,7 +50,7 @@ def select_jobs(db: Database, job_filter: Filter, action: str) -> list[JobRef]:
 
 
 def _allowed_states(job_filter: Filter, action: str) -> frozenset[State]:
-    """Return the states in which jobs of a filter are changed: completed ones run again only if the filter says so."""
+    """Return the states in which jobs of a filter are changed; completed ones run again only if selected by state."""
     allowed = ALLOWED_STATES[action]
     if job_filter.state:
         return allowed.intersection(map(State, job_filter.state))

@@ -33,7 +33,7 @@ class SettingsTable:
         return Settings.from_stored({key: _text(value) for key, value in rows})
 
     def read_valid(self) -> Settings:
-        """Return all settings; the defaults if one is invalid, for work that must go on anyway."""
+        """Return all settings; the defaults if one is invalid, for work that must continue anyway."""
         try:
             return self.read()
         except InvalidSetting:

@@ -1,4 +1,4 @@
-"""Transactions of a thread: behind the write lock if they write, and ended whatever happens.
+"""Transactions of a thread: under the write lock if they write, and always ended.
 
 An interrupt at any point leaves neither a transaction nor the write lock open, and is never swallowed: no Python code
 runs when a transaction that has ended is deallocated.
@@ -101,7 +101,7 @@ class _Opened:
         self.connection: sqlite3.Connection | None = None
 
     def begin(self) -> sqlite3.Connection:
-        """Acquire everything and begin; call :meth:`end` whatever happens."""
+        """Acquire everything and begin; call :meth:`end` in any case."""
         self._interrupts.install()
         self._is_in_use = True
         in_use.__enter__()

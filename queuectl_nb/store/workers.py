@@ -80,7 +80,7 @@ class Workers:
     def remove(self, name: str, remove_files: Callable[[bool], None] = lambda _last: None) -> None:
         """Unregister a worker.
 
-        ``remove_files(last)`` is called before anybody can register a worker under this name; ``last`` tells whether
+        ``remove_files(last)`` is called before anybody can register a worker under this name; ``last`` says whether
         no worker is registered any more.
         """
         with self.db.write() as connection:

@@ -72,7 +72,7 @@ class LockRequest:
                     raise Busy(_BUSY.format(timeout_s)) from error
                 waiter = LockWaiter(self._descriptor.number)
             except OSError as error:
-                msg = f"cannot lock {self._path}: {error.strerror}; put the queue on a file system that knows flock"
+                msg = f"cannot lock {self._path}: {error.strerror}; put the queue on a file system that supports flock"
                 raise BadEnvironment(msg) from error
         if waiter is not None and not self._wait(waiter, timeout_s):
             self._abandon(waiter)

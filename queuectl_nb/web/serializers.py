@@ -40,7 +40,7 @@ def jobs(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:
     found = queue.store.reader.jobs(
         Filter.from_options(
             **parse_selection(query),
-            limit=limit + 1,  # one more tells whether there is a next page
+            limit=limit + 1,  # one more shows whether there is a next page
             after=query["after"],
         ),
         short=short,

@@ -107,7 +107,7 @@ def test_inherited_timeout(queue: Queue) -> None:
 
 
 def test_enqueue_hints(run: Callable[..., Ran], queue: Queue) -> None:
-    """An enqueue says on stderr which timeout a job inherits and that nobody serves it; stdout is unchanged."""
+    """An enqueue says on stderr which timeout a job inherits and that no worker serves it; stdout is unchanged."""
     ran = run("enqueue", "--id", "a", "--command", "true")
     assert ran.stdout == "Job enqueued: a (priority: 0)\n"
     assert ran.stderr == f"{TIMEOUT}queuectl: {NO_WORKERS}\n"
@@ -147,7 +147,7 @@ def test_enqueue_after_a_dead_job(run: Callable[..., Ran], manual_worker: Manual
 
 @pytest.mark.parametrize("line", ["status", "list", "list --state pending", "wait --timeout 0", "wait a --timeout 0"])
 def test_commands_show_hints(line: str, run: Callable[..., Ran], queue: Queue) -> None:
-    """What shows waiting jobs says on stderr that nobody serves them."""
+    """What shows waiting jobs says on stderr that no worker serves them."""
     words = line.split()
     queue.enqueue("true", id="a", queue="gpu")
     assert NO_WORKERS in run(*words).stderr

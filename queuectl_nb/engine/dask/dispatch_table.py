@@ -37,7 +37,7 @@ class DispatchTable:
         self._indexes[token] = index
 
     def remove(self, token: str) -> None:
-        """Let the record of an ended attempt be overwritten; until then its token stays, which misleads nobody."""
+        """Let the record of an ended attempt be overwritten; until then its token stays, which does no harm."""
         self._free.append(self._indexes.pop(token))
 
 

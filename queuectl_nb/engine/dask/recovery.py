@@ -162,7 +162,7 @@ def recover(query: RecoveryQuery, timeout_s: float) -> Recovery:
 
 
 def _read_left(folder: str, query: RecoveryQuery) -> tuple[list[Ended], list[OutputChunk]]:
-    """Return the ends and the output that a query asks for and a folder has."""
+    """Return the requested ends and output that exist in a folder."""
     ends = [end for token in query.tokens if (end := load_end(folder, token)) is not None]
     return ends, [chunk for read in query.reads if (chunk := read_chunk(folder, read)).data is not None]
 

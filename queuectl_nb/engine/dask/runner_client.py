@@ -84,7 +84,7 @@ class RunnerClient:
             self.channel.offer(message)
 
     def stop(self) -> None:
-        """Close the channel, upon which the runner kills its command and exits, and wait for that."""
+        """Close the channel, and wait until the runner has killed its command and exited."""
         self.channel.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(EXIT_TIMEOUT_S)

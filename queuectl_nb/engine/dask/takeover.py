@@ -1,7 +1,7 @@
 """Takes over the attempts of dead dispatchers.
 
-Their commands may have ended without a dispatcher that could be told. The ends are on the disks of the dask workers'
-hosts, which only a dispatcher can reach.
+Their commands may have ended while no dispatcher was running. How they ended is recorded on the
+disks of the dask workers' hosts, which only a dispatcher can reach.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class ForkServer:
         self._runtime: object = None
 
     def preload(self, modules: Iterable[str]) -> None:
-        """Have it import those of the modules that it was not told of before."""
+        """Let the fork server import the modules that it was not asked to import before."""
         if new := [name for name in modules if name not in self._modules]:
             self._modules.update(new)
             with contextlib.suppress(OSError):  # noticed at the next start

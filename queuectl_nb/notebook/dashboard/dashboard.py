@@ -40,7 +40,7 @@ STATIC_JOBS = 20
 """Jobs in the static rendering."""
 
 SAVED_TYPE = "application/vnd.queuectl.dashboard+json"
-"""Tells JupyterLab to show the static rendering instead of an error if the widget is gone (``remoteEntry.js``)."""
+"""Makes JupyterLab show the static rendering instead of an error if the widget is gone (``remoteEntry.js``)."""
 
 _open: weakref.WeakSet[Dashboard] = weakref.WeakSet()
 
@@ -289,7 +289,7 @@ def _descendants(box: Any) -> list[Any]:
 
 
 def _running_cell() -> tuple[str | None, str | None]:
-    """Return the ids of the running cell, if the front end tells it, and of the request to run it."""
+    """Return the ids of the running cell, if the front end sends it, and of the request to run it."""
     shell = kernel_shell()
     parent = shell.get_parent() if shell else {}
     return parent.get("metadata", {}).get("cellId"), parent.get("header", {}).get("msg_id")

@@ -16,7 +16,7 @@ from IPython import get_ipython
 __all__ = ["UNKNOWN_VIEW", "Viewers"]
 
 UNKNOWN_VIEW = ""
-"""Stands for a page that was displayed and has not sent a heartbeat yet."""
+"""Placeholder for a page that was displayed and has not sent a heartbeat yet."""
 HEARTBEAT_TIMEOUT_S = 15.0
 """Three intervals of heartbeat.js."""
 

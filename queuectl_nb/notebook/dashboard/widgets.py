@@ -169,7 +169,7 @@ class WorkerPanel:
         self.box = _styled(w.VBox([self.list, _box(groups, "qc-groups")]), "qc-workers")
 
     def show(self, workers: Sequence[Mapping[str, Any]], hints: Sequence[str] = ()) -> None:
-        """Show the workers and their jobs, and why jobs wait that nobody serves."""
+        """Show the workers and their jobs, and why jobs wait that no worker serves."""
         rows = [
             fill(
                 "worker",

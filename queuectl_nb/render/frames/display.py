@@ -39,7 +39,7 @@ def mark(frame: pd.DataFrame, kind: str = "rows") -> pd.DataFrame:
 
 
 def frame_html(frame: pd.DataFrame) -> str | None:
-    """Return a frame as HTML; one that is not ours as pandas does it."""
+    """Return a frame as HTML; frames that are not of a queue as pandas renders them."""
     kind = frame.attrs.get(KIND)
     if kind == "stats" and len(frame) == 1 and pd.get_option("display.notebook_repr_html"):
         facts = [(_title(name), _value(name, value)) for name, value in frame.iloc[0].items() if not pd.isna(value)]

@@ -86,7 +86,7 @@ _WORKER_TYPES: Mapping[str, Callable[[Any], Any]] = {
     "jobs_done": arrays.integers,
     "queues": arrays.objects,
 }
-"""Likewise of a worker."""
+"""Columns of a worker that are not strings."""
 
 
 def attempts(reader: Reader) -> pd.DataFrame:

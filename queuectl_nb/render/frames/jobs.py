@@ -40,7 +40,7 @@ _SHARED_COLUMNS: dict[str, Callable[[Any], Any]] = {
     "worker": arrays.strings,
     "kind": arrays.strings,
 }
-"""Columns whose values are read once for all jobs that have the same, and their types."""
+"""Columns of which equal values are read once, and their types."""
 
 
 def jobs(reader: Reader, job_filter: Filter) -> pd.DataFrame:
