@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store import schema
@@ -220,7 +220,11 @@ class Database:
         """Raise errors of SQLite as errors of this package."""
         try:
             yield
-        except PROGRAMMING_ERRORS:
-            raise
         except sqlite3.Error as error:
-            raise translate(error, self.path, self.lock_timeout_s) from error
+            self.raise_translated(error)
+
+    def raise_translated(self, error: sqlite3.Error) -> NoReturn:
+        """Raise an error of SQLite as one of this package; one that only a bug can cause, as it is."""
+        if isinstance(error, PROGRAMMING_ERRORS):
+            raise error
+        raise translate(error, self.path, self.lock_timeout_s) from error

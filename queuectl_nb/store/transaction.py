@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from queuectl_nb.store.connection import Database
+    from queuectl_nb.store.connection_pool import ThreadState
     from queuectl_nb.store.write_lock import LockRequest
 
 __all__ = ["Transaction"]
@@ -59,15 +60,16 @@ class Transaction:
             else:
                 msg = f"a write transaction on {self._db.path} is open in this thread; write transactions do not nest"
                 raise RuntimeError(msg)
-        self.opened = opened = _Opened(self._db, self.lock, begin=self._begin)
+        self.opened = opened = _Opened(self._db, local, self.lock, begin=self._begin)
         # the callback ends a transaction of which an exception between two instructions has left out the exit
         local.transaction = weakref.ref(self, opened.abandon)
-        with self._db.translate_errors():
-            try:
-                return opened.begin()
-            except BaseException:
-                self.end(commit=False)
-                raise
+        try:
+            return opened.begin()
+        except BaseException as error:
+            self.end(commit=False)
+            if isinstance(error, sqlite3.Error):
+                self._db.raise_translated(error)
+            raise
 
     @uninterrupted
     def __exit__(
@@ -76,10 +78,12 @@ class Transaction:
         """Commit, or roll back if there was an error."""
         if self.opened is None:
             return
-        with self._db.translate_errors():
+        try:
             self.end(commit=error is None)
-            if isinstance(error, sqlite3.Error):
-                raise error
+        except sqlite3.Error as failure:
+            self._db.raise_translated(failure)
+        if isinstance(error, sqlite3.Error):
+            self._db.raise_translated(error)
 
     def end(self, *, commit: bool) -> None:
         """Commit or roll back, and release everything; do nothing if that was done."""
@@ -91,11 +95,11 @@ class Transaction:
 class _Opened:
     """What a transaction holds: the write lock, a use of the thread's connection, and the handler of interrupts."""
 
-    def __init__(self, db: Database, lock: LockRequest | None, *, begin: bool) -> None:
+    def __init__(self, db: Database, local: ThreadState, lock: LockRequest | None, *, begin: bool) -> None:
         self._db = db
         self._lock = lock
         self._begin = begin
-        self._local = db.thread_state
+        self._local = local
         self._interrupts = DelayedInterrupts()
         self._is_in_use = False
         self.connection: sqlite3.Connection | None = None
