@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from queuectl_nb.cli.stdio import EXIT_SIGNAL, redirect_stdout_to_null, repair_streams, signals_as_interrupts
-from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import COMPLETE_VAR, run_command_line
 from queuectl_nb.commands.context import Context
+from queuectl_nb.commands.done import Done
 from queuectl_nb.model.errors import BadEnvironment, BadInput, QueuectlError
 from queuectl_nb.store.os_errors import describe_os_error
 

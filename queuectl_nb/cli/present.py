@@ -1,4 +1,4 @@
-"""Shows the result of a command: tables for people; JSON, JSON lines and CSV for programs."""
+"""Shows the result of a command: tables for users; JSON, JSON lines and CSV for programs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from queuectl_nb.client.display import progress_bar
+from queuectl_nb.client.wait_display import progress_bar
 from queuectl_nb.commands import results
 from queuectl_nb.model.displayed_command import listed_command
 from queuectl_nb.model.errors import BadEnvironment, BadInput, WaitTimeout

@@ -1,4 +1,4 @@
-"""Hints for people: why jobs wait although they could start, and the timeout that a job inherits from the setting."""
+"""Hints for users: why jobs wait although they could start, and the timeout that a job inherits from the setting."""
 
 from __future__ import annotations
 

@@ -135,12 +135,12 @@ class QueueControl(QueueData):
 
         Raises ``WaitTimeout`` after ``timeout`` seconds and, with ``check``, ``JobFailed`` if a job did not complete.
         """
-        from queuectl_nb.client import display
+        from queuectl_nb.client.wait_display import run_with_progress
 
         chosen = choose_jobs(jobs, selection)
         ids = selected_ids(self.store, chosen) if chosen or jobs else None
         waiting = Wait(self, ids, arguments.parse_timeout(timeout))
-        progress = display.run_with_progress(waiting) if show is None else waiting.run(show)
+        progress = run_with_progress(waiting) if show is None else waiting.run(show)
         if check:
             waiting.check(progress)
         return {state: n for state, n in progress.finished.items() if n}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuectl_nb import __version__
-from queuectl_nb.commands.ack import Done
+from queuectl_nb.commands.done import Done
 from queuectl_nb.commands.params import add_db_options, add_format_options
 from queuectl_nb.model import validation
 

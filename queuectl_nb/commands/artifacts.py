@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuectl_nb.client.artifacts import copy_artifact, find_artifacts, open_named, paths_by_name
-from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.context import Context
+from queuectl_nb.commands.done import Done
 from queuectl_nb.commands.params import DIRECTORY, Parsed, TextParam, find_ids, job_id_type
 from queuectl_nb.commands.results import Listing
 from queuectl_nb.model import validation

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.context import Context
+from queuectl_nb.commands.done import Done
 from queuectl_nb.commands.params import FILE
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import command_group, queuectl_command
 from queuectl_nb.commands.context import Context
+from queuectl_nb.commands.done import Done
 from queuectl_nb.commands.params import TextParam
 from queuectl_nb.commands.results import Listing
 from queuectl_nb.model.settings import SETTINGS, Settings, Value, get_setting

@@ -10,7 +10,7 @@ from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.selection import change_options, choose, summary
 
 if TYPE_CHECKING:
-    from queuectl_nb.commands.ack import Done
+    from queuectl_nb.commands.done import Done
 
 __all__ = ["command"]
 

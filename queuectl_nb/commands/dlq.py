@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuectl_nb.commands.app import command_group, queuectl_command
+from queuectl_nb.commands.done import Done
 from queuectl_nb.commands.list import list_jobs
 from queuectl_nb.commands.selection import NO_MATCH, change_options, changed, choose, summary
 from queuectl_nb.model.state import State
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from queuectl_nb.commands.ack import Done
     from queuectl_nb.commands.context import Context
+    from queuectl_nb.commands.done import Done
     from queuectl_nb.commands.results import Listing
 
 __all__ = ["command", "list_", "purge", "retry"]

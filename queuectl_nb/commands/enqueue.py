@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.commands.ack import Done, jobs_data
 from queuectl_nb.commands.app import ExampleCommand, queuectl_command
+from queuectl_nb.commands.done import Done, jobs_data
 from queuectl_nb.commands.notebook import NOTEBOOK_OPTIONS, add_notebook_options, notebook_spec
 from queuectl_nb.commands.params import DIRECTORY, FILE, QUEUE, TAG, TextParam, decode_word, find_ids, job_id_type
 from queuectl_nb.model.errors import BadInput

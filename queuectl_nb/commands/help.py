@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import PROGRAM, queuectl_command, root
 from queuectl_nb.commands.context import Context
+from queuectl_nb.commands.done import Done
 from queuectl_nb.commands.params import TextParam
 from queuectl_nb.commands.results import Text
 from queuectl_nb.model import validation

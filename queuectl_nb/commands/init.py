@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from queuectl_nb.client.enqueue import current_dir
-from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.context import Context
+from queuectl_nb.commands.done import Done
 from queuectl_nb.model.errors import BadEnvironment, BadInput
 from queuectl_nb.store.paths import FILE_NAME, PROJECT_DIR, make_private_dir
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import queuectl_command
+from queuectl_nb.commands.done import Done
 from queuectl_nb.commands.params import QUEUE, TextParam
 from queuectl_nb.commands.results import Listing
 from queuectl_nb.model.validation import parse_limit, parse_name

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from queuectl_nb.client import job_actions
-from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.context import Context
+from queuectl_nb.commands.done import Done
 from queuectl_nb.commands.params import Choice, Parsed
 from queuectl_nb.model import validation
 from queuectl_nb.model.state import FINISHED_STATES, State

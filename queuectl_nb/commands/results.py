@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.commands.ack import Done
+from queuectl_nb.commands.done import Done
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -54,14 +54,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Detail:
-    """One object: blocks of text and tables for people, JSON as data, and ``records`` as rows for CSV."""
+    """One object: blocks of text and tables for users, JSON as data, and ``records`` as rows for CSV."""
 
     blocks: Callable[[], Iterable[str | Table]]
     data: Callable[[], Any]
     value: Callable[[], Any]
     records: Callable[[], Iterable[Mapping[str, Any]]]
     hints: Callable[[], Sequence[str]] = tuple
-    """Returns hints for people, for stderr; programs that read JSON or CSV get none."""
+    """Returns hints for users, for stderr; programs that read JSON or CSV get none."""
 
 
 @dataclass(frozen=True)

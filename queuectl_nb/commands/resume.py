@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.context import Context
+from queuectl_nb.commands.done import Done
 from queuectl_nb.commands.params import QUEUE
 
 __all__ = ["command"]

@@ -10,8 +10,8 @@ from queuectl_nb.commands.selection import change_options, changed, choose
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from queuectl_nb.commands.ack import Done
     from queuectl_nb.commands.context import Context
+    from queuectl_nb.commands.done import Done
 
 __all__ = ["command"]
 

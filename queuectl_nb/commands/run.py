@@ -13,8 +13,8 @@ from queuectl_nb.commands.results import Foreground
 from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
-    from queuectl_nb.commands.ack import Done
     from queuectl_nb.commands.context import Context
+    from queuectl_nb.commands.done import Done
 
 __all__ = ["command"]
 

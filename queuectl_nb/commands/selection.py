@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import click
 
-from queuectl_nb.commands.ack import Done, jobs_data
+from queuectl_nb.commands.done import Done, jobs_data
 from queuectl_nb.commands.params import MAX_CANDIDATES, QUEUE, STATE, TAG, TextParam, find_ids, job_id_type
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.state import ALLOWED_STATES, State

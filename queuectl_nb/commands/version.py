@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from queuectl_nb import __version__
-from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import PROGRAM, queuectl_command
 from queuectl_nb.commands.context import Context
+from queuectl_nb.commands.done import Done
 
 __all__ = ["command"]
 

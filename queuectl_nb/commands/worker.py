@@ -9,9 +9,9 @@ import click
 
 from queuectl_nb.client import workers
 from queuectl_nb.client.workers import EXECUTORS, MAX_IN_FLIGHT, MAX_WORKERS
-from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import command_group, queuectl_command
 from queuectl_nb.commands.context import Context
+from queuectl_nb.commands.done import Done
 from queuectl_nb.commands.params import QUEUE, Choice, Parsed, TextParam
 from queuectl_nb.commands.results import Listing, StartedPool
 from queuectl_nb.model import validation

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import Image, display
 
-from queuectl_nb.client.display import INTERRUPTED_TEXT, progress_bar, run_with_progress
 from queuectl_nb.client.job import Job
+from queuectl_nb.client.wait_display import INTERRUPTED_TEXT, progress_bar, run_with_progress
 from queuectl_nb.commands import results
 from queuectl_nb.model.errors import BadEnvironment, BadInput, JobFailed
 from queuectl_nb.notebook.errors import one_line

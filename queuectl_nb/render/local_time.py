@@ -1,4 +1,4 @@
-"""Times for people: local, without a zone, which the heading names."""
+"""Times for users: local, without a zone, which the heading names."""
 
 from __future__ import annotations
 

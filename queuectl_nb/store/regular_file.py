@@ -1,4 +1,4 @@
-"""Opens files that a job may have replaced by a link, a FIFO, a directory or a hard link."""
+"""Opens and measures files that a job may have replaced by a link, a FIFO, a directory or a hard link."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ import pytest
 from queuectl_nb.client import Job, Queue
 from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.commands import results
-from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import root, run_command_line
 from queuectl_nb.commands.context import Context
+from queuectl_nb.commands.done import Done
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

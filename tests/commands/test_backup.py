@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import run_command_line
 from queuectl_nb.commands.context import Context
+from queuectl_nb.commands.done import Done
 
 if TYPE_CHECKING:
     from collections.abc import Callable

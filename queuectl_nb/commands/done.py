@@ -1,4 +1,4 @@
-"""The result of a command that did something. Kept small: the only result type that ``enqueue`` loads."""
+"""The result of a command that changed something. Kept small: the only result type that ``enqueue`` loads."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["Done", "jobs_data"]
 
 
 class Done:
-    """The result of a command that did something.
+    """The result of a command that changed something.
 
     A plain class: creating a dataclass would add a millisecond to every ``enqueue``.
 
     Attributes
     ----------
     lines
-        Text for a person.
+        Lines to print.
     data
-        Returns the same as JSON.
+        Returns the result as JSON data.
     value
         Returns what the magic returns; None where the lines say everything.
     notes
