@@ -38,7 +38,6 @@ INITIAL_ROWS = 40
 """Rows for a page that has not requested any yet."""
 STATIC_JOBS = 20
 """Jobs in the static rendering."""
-
 SAVED_TYPE = "application/vnd.queuectl.dashboard+json"
 """Makes JupyterLab show the static rendering instead of an error if the widget is gone (``remoteEntry.js``)."""
 
