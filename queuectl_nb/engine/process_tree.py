@@ -26,6 +26,7 @@ __all__ = [
     "holders",
     "is_suspended",
     "is_zombie",
+    "kill_descendants",
     "kill_tree",
     "kill_until_gone",
     "send_signal",
