@@ -125,15 +125,16 @@ def test_session_with_a_reused_pid_is_not_touched(start: Callable[[str], tuple[i
 def test_descendants_of_a_marked_process_are_found(tmp_path: Path) -> None:
     """A process that cleared its environment is found by its parent, which has the token."""
     command = f"setsid env -i sleep {SLEEP} & echo $! > {tmp_path}/pid; wait"
+    token = os.urandom(16).hex()
     marked = subprocess.Popen(
-        ["sh", "-c", command], env={**os.environ, process_tree.TOKEN_VARIABLE: "mark"}, start_new_session=True
+        ["sh", "-c", command], env={**os.environ, process_tree.TOKEN_VARIABLE: token}, start_new_session=True
     )
     try:
         path = tmp_path / "pid"
         child = int(until(lambda: path.exists() and path.read_text().strip()))
         until(lambda: "env" not in psutil.Process(child).name() and not psutil.Process(child).environ())
-        assert found_pids(tokens=("mark",)) == {marked.pid, child}
-        assert process_tree.kill_until_gone(lambda: process_tree.holders(("mark",), []), 10.0, marked.poll)
+        assert found_pids(tokens=(token,)) == {marked.pid, child}
+        assert process_tree.kill_until_gone(lambda: process_tree.holders((token,), []), 60.0, marked.poll)
         assert not alive(child)
     finally:
         marked.kill()
