@@ -19,7 +19,7 @@ from queuectl_nb.store.cells import read_displays
 from tests.client.cells import enqueue_cell
 from tests.client.test_notebook import write
 from tests.engine.dask_processes import start_cluster
-from tests.engine.harness import WorkerHarness, alive, job_processes, read_pid, time_out, until
+from tests.engine.harness import WorkerHarness, alive, job_processes, read_pid, until
 from tests.engine.simulated import SimulatedDispatcher
 from tests.engine.test_termination import NASTY
 
@@ -89,6 +89,19 @@ def run_once(harness: WorkerHarness, command: str, **fields: Any) -> tuple[Job, 
     job = Job(harness.queue, job_id)
     job.wait(timeout=60)
     return job, job.history[-1]
+
+
+def time_out(harness: WorkerHarness, command: str, path: Path) -> Job:
+    """Run a command until its time is over, which is when it has written the file ``path``."""
+    harness.queue.set("timeout", 0)
+    try:
+        job = harness.add(command, max_retries=1)
+        read_pid(path)
+        harness.queue.set("timeout", 0.2)
+        job.wait(timeout=60)
+    finally:
+        harness.queue.unset("timeout")
+    return job
 
 
 @pytest.mark.parametrize(
@@ -290,10 +303,8 @@ def test_artifacts_of_a_timeout(harness: WorkerHarness, tmp_path: Path) -> None:
     left = tmp_path / "left"
     command = f"cd $QUEUECTL_ARTIFACTS; echo x > small; head -c 100000 /dev/zero > large; echo $$ > {left}; sleep 60"
     harness.queue.set("artifact_limit", 50_000)
-    job = harness.add(command, timeout=0, max_retries=1)
     try:
-        time_out(job, left)
-        job.wait(timeout=60)
+        job = time_out(harness, command, left)
     finally:
         harness.queue.unset("artifact_limit")
     assert harness.outcomes(job) == ["timed_out"]
@@ -392,9 +403,7 @@ def test_running_attempt_has_its_pid(harness: WorkerHarness, tmp_path: Path) -> 
 def test_timeout_kills_all_processes(harness: WorkerHarness, name: str, tmp_path: Path) -> None:
     """After the timeout no process of the command is left, however it hides."""
     first = tmp_path / "pid"
-    job = harness.add(f"echo $$ > {first}; {NASTY[name]}", timeout=0, max_retries=1)
-    time_out(job, first)
-    job.wait(timeout=60)
+    job = time_out(harness, f"echo $$ > {first}; {NASTY[name]}", first)
     assert (job.state, harness.outcomes(job)) == (State.DEAD, ["timed_out"])
     assert "--timeout" in job.error
     assert not alive(read_pid(first))
@@ -404,15 +413,7 @@ def test_timeout_kills_all_processes(harness: WorkerHarness, name: str, tmp_path
 def test_timeout_follows_the_setting(harness: WorkerHarness, tmp_path: Path) -> None:
     """A changed timeout setting applies to a running job without its own timeout."""
     first = tmp_path / "pid"
-    harness.queue.set("timeout", 0)
-    job = harness.add(f"echo $$ > {first}; sleep 60", max_retries=1)
-    read_pid(first)
-    harness.queue.set("timeout", 0.2)
-    try:
-        job.wait(timeout=60)
-    finally:
-        harness.queue.unset("timeout")
-    assert harness.outcomes(job) == ["timed_out"]
+    assert harness.outcomes(time_out(harness, f"echo $$ > {first}; sleep 60", first)) == ["timed_out"]
 
 
 def test_cancel_kills_all_processes(harness: WorkerHarness, tmp_path: Path) -> None:
