@@ -57,3 +57,18 @@ def test_prune_uses_short_transactions(harness: Any, monkeypatch: pytest.MonkeyP
     assert harness.prune(10)[0] == 98
     assert set(harness.states()) == {"job-3", "job-55"}
     assert harness.store.db.revision()[0] - before >= 10
+
+
+def test_delete_of_a_dependency(harness: Any) -> None:
+    """Jobs that can no longer run are cancelled with the reason, and so are theirs; those that wait for any end run."""
+    harness.add("a")
+    harness.add("b", after=["a"])
+    harness.add("c", after=["b"])
+    harness.add("d", after_any=["a"])
+    harness.store.jobs.delete(["a"], harness.now)
+    found = {name: harness.store.jobs.get(name) for name in "bcd"}
+    assert {name: (job.state, job.error) for name, job in found.items()} == {
+        "b": ("cancelled", "job a, which it waited for, was deleted"),
+        "c": ("cancelled", "job b, which it waited for, is cancelled"),
+        "d": ("pending", None),
+    }
