@@ -38,7 +38,7 @@ _GPU_OOM = re.compile(r"CUDA out of memory|CUDA_ERROR_OUT_OF_MEMORY|RESOURCE_EXH
 _OOM = re.compile(r"(?:numpy\.\S*)?(?:MemoryError|_ArrayMemoryError)\b")
 _PYTHON_EXITS = re.compile(r"exit code \d+\Z|ended without a value\Z")
 _FRAME = re.compile(r'File "(?P<file>[^"\n]+)", line \d+, in (?P<function>.+)')
-_LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/python\d[^/]*/|^<frozen |/queuectl_nb/")
+_LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/python\d[^/]*/|^<frozen |/queuectl_nb/|\.pyx$")
 _VARIABLE = re.compile(r"(?<![A-Za-z_.~:+-])[A-Za-z_.~:+-]*+[\d/\\][\w.~:+%@?&=/\\-]*")
 """A word with a number, a path, an id or an address: what differs between failures of the same kind."""
 MAX_MESSAGE_CHARS = 300

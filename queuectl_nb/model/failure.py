@@ -38,6 +38,11 @@ _SKIPPED = re.compile(
     r"|\s+at \S|\s*\.\.\. \d+ more\Z|Node\.js v[\d.]+\Z"  # stack frames of Java and Node
     r"|compilation terminated\.\Z|Execution halted\Z|Calls: |note: run with `RUST_BACKTRACE|Extension modules: "
     r"|g?make(\[\d+\])?: \*\*\* .* Error \d+\Z"
+    r"|Backtrace:\Z|\s*\d+\. [├└│]"  # R, package rlang
+    r"|with errorcode \d+\.\Z|NOTE: invoking MPI_ABORT|You may or may not see output|exactly when Open MPI kills"
+    r"|Primary job +terminated|a non-zero exit code\. Per user|(mpirun|mpiexec|prterun) detected that"
+    r"|the job to be terminated\. The|\s+Process name: \[\[|\s+Exit code: "  # Open MPI
+    r"|=   [A-Z]|srun: (error: \S+: tasks? |Terminating |Force Term)|slurmstepd: error: \*\*\*"  # MPICH, Slurm
     r"|\S+: (cannot set terminal process group|no job control in this shell)"
 )
 """Lines that do not say why a program failed."""
@@ -78,11 +83,12 @@ def read_message(outcome: Outcome, ending: Ending) -> Message:
     if not (isinstance(outcome, Exited | Raised) or (isinstance(outcome, Signalled) and outcome.signal in _CRASHES)):
         return _NONE
     tail = _plain((ending.stderr_tail or ending.stderr)[-TAIL_CHARS:])
-    if not tail and ending.stdout:
-        summary = _PYTEST.search(_plain((ending.stdout_tail or ending.stdout)[-TAIL_CHARS:]))
-        return Message("", "", _one_line(summary[0])) if summary else _NONE
     exception = _exception(tail)
-    return Message(tail, exception, exception or _last_message(tail))
+    text = exception or _last_message(tail)
+    if not text and ending.stdout:
+        summary = _PYTEST.search(_plain((ending.stdout_tail or ending.stdout)[-TAIL_CHARS:]))
+        text = _one_line(summary[0]) if summary else ""
+    return Message(tail, exception, text)
 
 
 def describe(outcome: Outcome, message: Message) -> str | None:

@@ -117,23 +117,6 @@ def test_different_groups(first: tuple[Outcome, str], second: tuple[Outcome, str
     assert group(*first) != group(*second)
 
 
-@pytest.mark.parametrize(
-    ("name", "stderr", "stdout", "variant"),
-    [
-        ("pytest", "", "..F\nFAILED tests/test_x.py::test_y[3] - assert 1 == 2\n=== 1 failed in 0.12s ===\n", "9"),
-        ("R", "Error in f(3) : object 'x' not found\nExecution halted\n", "", "8"),
-        ("bash", "job.sh: line 3: cp: command not found\n", "", "7"),
-        ("CUDA", "RuntimeError: CUDA error: device-side assert triggered\n", "", ""),
-        ("MPI", "MPI_ABORT was invoked on rank 3 in communicator MPI_COMM_WORLD\nwith errorcode 3.\n", "", "5"),
-    ],
-)
-def test_other_programs(name: str, stderr: str, stdout: str, variant: str) -> None:
-    """Messages of other programs are grouped by their last line, that of pytest by the first failed test."""
-    found = group(FAILED, stderr, stdout)
-    assert found == group(FAILED, stderr.replace("3", variant or "3"), stdout.replace("3", variant or "3"))
-    assert found != group(FAILED), name
-
-
 def test_cost_of_a_hostile_message() -> None:
     """A long message of one kind of character costs no more than reading it a few times."""
     for text in ("/" * 8000, "1" * 8000, "a1" * 4000, "-" * 8000, "0x" * 4000, "://" * 2600, " |" * 4000):
