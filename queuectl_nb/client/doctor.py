@@ -62,7 +62,7 @@ def run_checks(
         remedy = "stop the workers, then recover the readable data: sqlite3 FILE .recover | sqlite3 NEW"
         yield "integrity", ("; ".join(damage[:3]), remedy)
         return
-    yield "integrity", ("quick_check: ok", "")
+    yield "integrity", ("integrity_check: ok", "")
     yield "schema", _schema(checks)
     yield "counts", _counts(checks)
     yield "times", _times(checks)

@@ -29,8 +29,8 @@ class Checks:
         self._query = db.query
 
     def integrity_errors(self) -> list[str]:
-        """Return the errors that ``PRAGMA quick_check`` finds."""
-        found = [line for (line,) in self._query("PRAGMA quick_check")]
+        """Return the errors that ``PRAGMA integrity_check`` finds."""
+        found = [line for (line,) in self._query("PRAGMA integrity_check")]
         return [] if found == ["ok"] else found
 
     def missing_objects(self) -> list[str]:

@@ -5,6 +5,9 @@ number is not compared: it changes at a reboot and differs between containers.
 
 The attempts that a copy takes for running belong to the original: their processes must not be killed, and no worker of
 the copy will ever report their end.
+
+A file that was copied while the original was written may be damaged in a way that SQLite does not notice, such as an
+index that lists a job twice, which would then run twice. So a copy is checked before it is used.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store.connection_pool import in_use
 from queuectl_nb.store.paths import record_first_name
 from queuectl_nb.store.queries import Q
@@ -47,11 +51,21 @@ def detect_copy(db: Database, *, compare_birth_time: bool = False) -> None:
         return
     born = birth_time(db.file)
     if not _matches(row, inode, born):
+        if row is not None:
+            _refuse_damaged_copy(db)
         _renew(db, inode, born)
 
 
 def _matches(row: tuple[str, int | None] | None, inode: str, born: int | None) -> bool:
     return row is not None and row[0] == inode and (born is None or row[1] in (None, born))
+
+
+def _refuse_damaged_copy(db: Database) -> None:
+    from queuectl_nb.store.checks import Checks
+
+    if damage := Checks(db).integrity_errors():
+        msg = f"{db.path} is a damaged copy ({damage[0]}); copy the queue again with 'queuectl backup FILE'"
+        raise BadEnvironment(msg)
 
 
 def _renew(db: Database, inode: str, born: int | None) -> None:

@@ -77,6 +77,29 @@ def test_a_copy_fails_the_jobs_that_ran_in_the_original(
         assert harness.settle(lease).state == "completed"
 
 
+def test_a_copy_with_pages_of_different_times_is_refused(harness: Any, tmp_path: Path) -> None:
+    """An index that lists a job that runs already would have it claimed twice."""
+    path, copy = harness.store.path, tmp_path / "copy.db"
+    harness.add("job")
+    ((root, page_size),) = harness.query(
+        "SELECT rootpage, page_size FROM sqlite_schema, pragma_page_size WHERE name = 'jobs_ready'"
+    )
+    harness.store.db.close()  # moves the write-ahead log into the file
+    old = path.read_bytes()
+    harness.store = Store(path)
+    harness.claim()
+    harness.store.db.close()
+    mixed = bytearray(path.read_bytes())
+    page = slice((root - 1) * page_size, root * page_size)
+    assert mixed[page] != old[page]
+    mixed[page] = old[page]
+    copy.write_bytes(mixed)
+    with pytest.raises(BadEnvironment, match=r"copy\.db is a damaged copy \(.*jobs_ready.*\); copy the queue again"):
+        Store(copy)
+    assert copy.read_bytes() == mixed
+    harness.store = Store(path)
+
+
 def test_a_renamed_queue_is_not_a_copy(harness: Any, tmp_path: Path) -> None:
     """A queue in a renamed directory keeps its id and its running jobs."""
     harness.add("running")
