@@ -34,11 +34,19 @@ CELLS = [
     "import pathlib, time\nwhile not pathlib.Path('batch-busy-no-more').exists():\n    time.sleep(0.05)",
     "q.batch(tag='sweep')",
 ]
+RESTART = "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
+RUN_CELL = """async (number) => {
+    window.jupyterapp.shell.currentWidget.content.activeCellIndex = number;
+    await window.jupyterapp.commands.execute('notebook:run-cell');
+}"""
 
 
 @pytest.mark.pictures
 def test_batch_card(notebook: Callable[..., Notebook]) -> None:
-    """One card has bar, running jobs and reasons; Retry of a reason and Cancel act during a cell, in both themes."""
+    """One card has bar, running jobs and reasons; Retry of a reason and Cancel act during a cell, in both themes.
+
+    After a restart of the kernel, the old card says what to do, and a new one finds the batch again.
+    """
     found = notebook(CELLS)
     outputs = found.page.locator(".jp-OutputArea-output")
     place = outputs.filter(has_text="Batch of 57 jobs").first
@@ -71,3 +79,14 @@ def test_batch_card(notebook: Callable[..., Notebook]) -> None:
     for scheme in ("dark", "light"):
         found.theme(scheme)
         found.picture(f"batch-finished-{scheme}", place)
+    found.page.evaluate(RESTART)
+    found.ready()
+    card.locator(".qc-head button").first.click()
+    expect(card.locator(".qc-head")).to_contain_text("Run the cell again to use its buttons.")
+    for number in (0, 3):
+        found.page.evaluate(RUN_CELL, number)
+    again = outputs.filter(has_text="Batch of 57 jobs").last
+    again.locator(".qc-head button").first.click()
+    expect(again.locator(".qc-head")).to_contain_text("1 retried")
+    expect(again.locator(".qc-legend")).to_contain_text("57 of 57 finished")
+    assert found.errors() == []
