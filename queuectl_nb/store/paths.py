@@ -19,6 +19,7 @@ __all__ = [
     "check_neighbours",
     "check_sidecars",
     "find_queue",
+    "is_missing",
     "make_private_dir",
     "make_private_file",
     "network_fs_type",
@@ -96,13 +97,17 @@ def absolute_path(path: str | os.PathLike[str]) -> Path:
 
 def require_queue(path: Path, shown: str) -> None:
     """Raise :class:`BadEnvironment` if there is no file ``path``, which the user knows as ``shown``."""
-    with contextlib.suppress(ValueError):  # a NUL in the name: opening it says so
-        try:
-            os.stat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            raise BadEnvironment(f"no queue at {shown}; 'queuectl enqueue' creates one, --db names another") from None
-        except OSError:
-            pass
+    if is_missing(path):
+        raise BadEnvironment(f"no queue at {shown}; 'queuectl enqueue' creates one, --db names another")
+
+
+def is_missing(path: Path) -> bool:
+    """Return True if there is no file ``path``; False if that cannot be told: opening it says why."""
+    try:
+        os.stat(path)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        return isinstance(error, FileNotFoundError | NotADirectoryError)
+    return False
 
 
 def _is_our_dir(path: Path) -> bool:

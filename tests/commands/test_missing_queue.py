@@ -47,7 +47,7 @@ READING: tuple[tuple[str, ...], ...] = (
     ("wait",),
     ("worker", "list"),
     ("worker", "scale", "1"),
-    ("worker", "stop"),
+    ("worker", "stop", "worker-1"),
 )
 CREATING: tuple[tuple[str, ...], ...] = (
     ("config", "set", "timeout", "60"),
@@ -82,6 +82,17 @@ def test_reading_creates_nothing(
     assert (ran.exit_code, ran.stdout) == (3, "")
     assert ran.stderr == "queuectl: no queue at typo.db; 'queuectl enqueue' creates one, --db names another\n"
     assert not os.listdir(folder)
+
+
+def test_worker_stop(run: Callable[..., Ran], tmp_path: Path) -> None:
+    """No worker runs on a queue that does not exist: as on any other queue without workers, the exit code is 0."""
+    path = tmp_path / "typo.db"
+    ran = run("--db", str(path), "worker", "stop")
+    assert (ran.exit_code, ran.stdout) == (0, "0 worker(s) stopped.\n")
+    assert ran.stderr.startswith(f"queuectl: no queue at {path}; ")
+    assert run("--db", str(path), "worker", "stop", "--json").stdout == "[]\n"
+    assert not path.exists()
+    assert run("--db", str(tmp_path), "worker", "stop").exit_code == 3  # a folder
 
 
 @pytest.mark.parametrize("words", CREATING, ids=" ".join)
