@@ -114,8 +114,7 @@ class WorkBuffer:
 
     def release_claimed(self, leases: Iterable[Lease] = ()) -> None:
         """Release ``leases`` and all claimed ones unstarted."""
-        self.to_release += leases
-        self.to_release += self.claimed
+        self.to_release += [*leases, *self.claimed]
         self.claimed.clear()
 
     def grow_prefetch(self, run_s: float) -> None:
@@ -208,12 +207,7 @@ class WorkBuffer:
     ) -> bool:
         """Record results and ``started`` attempts, release leases and claim ``want`` jobs; return whether it worked.
 
-        Wait at most ``lock_timeout_s`` seconds for other writers.
-
-        Raises
-        ------
-        BadEnvironment
-            The database file was deleted or replaced.
+        Waits at most ``lock_timeout_s`` seconds for other writers. Raises BadEnvironment if the file was replaced.
         """
         began = time.monotonic()
         self.blocked = True
@@ -258,8 +252,7 @@ class WorkBuffer:
         if want:
             self._waiting = claim.waiting
         self._wake_another(claim, new_work=retries or bool(self.to_release), takes_long=bool(started))
-        self.to_release = []
-        self.results = []
+        self.to_release, self.results = [], []
         if want and not claim.leases:
             self.force_check()  # before waiting, also to find out when the next job is due
         return True
