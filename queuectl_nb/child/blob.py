@@ -19,7 +19,7 @@ __all__ = [
     "PARTIAL",
     "BlobWriter",
     "digest",
-    "meanwhile",
+    "in_parallel",
     "open_blob",
     "read_blob",
     "write_blob",
@@ -64,7 +64,7 @@ def write_new_blob(folder: str, body: bytes) -> str:
         return sha256
     found: list[str] = []
     with _create(folder) as (file, temporary):
-        with meanwhile(lambda: found.append(digest(body))):
+        with in_parallel(lambda: found.append(digest(body))):
             file.write(body)
             file.flush()
             os.fsync(file.fileno())
@@ -73,7 +73,7 @@ def write_new_blob(folder: str, body: bytes) -> str:
 
 
 @contextlib.contextmanager
-def meanwhile(function: Callable[[], object]) -> Iterator[None]:
+def in_parallel(function: Callable[[], object]) -> Iterator[None]:
     """Call ``function`` in a thread during the block, or before it if no more threads are allowed."""
     import threading
 
@@ -223,7 +223,7 @@ def open_blob(path: str) -> Iterator[BinaryIO]:
                 failed.append(error)
 
         try:
-            with meanwhile(check):
+            with in_parallel(check):
                 yield file
         finally:
             if failed:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cloudpickle
 
-from queuectl_nb.child.blob import MAX_INLINE_BYTES, MIN_PARALLEL_BYTES, meanwhile
+from queuectl_nb.child.blob import MAX_INLINE_BYTES, MIN_PARALLEL_BYTES, in_parallel
 from queuectl_nb.child.payload import NAMESPACE
 from queuectl_nb.client.arguments import to_python
 from queuectl_nb.client.batch import Batch
@@ -58,7 +58,7 @@ class Content(io.BytesIO):
         if memoryview(data).nbytes < MIN_PARALLEL_BYTES:
             return super().write(data)
         self._hash_rest()
-        with meanwhile(lambda: self._hash.update(data)):
+        with in_parallel(lambda: self._hash.update(data)):
             count = super().write(data)
         self._hashed += count
         return count

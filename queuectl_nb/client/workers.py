@@ -187,8 +187,8 @@ def _request_stop(store: Store, names: Sequence[str], *, now: bool) -> None:
     """Request the stop in the database, or by signals if that cannot be written (``now``: soon)."""
     try:
         if now:
-            with forced_stop.impatient_store(store.path) as impatient:
-                impatient.workers.request_stop(names, "now")
+            with forced_stop.second_store(store.path) as second:
+                second.workers.request_stop(names, "now")
         else:
             store.workers.request_stop(names, "drain")
     except (BadEnvironment, Busy):

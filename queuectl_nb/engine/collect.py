@@ -65,7 +65,7 @@ def read_reply(spool: Spool, lease: Lease, name: str) -> str:
 def add_reply(reply: str, outcome: Outcome, ending: Ending) -> tuple[Outcome, Ending, list[str]]:
     """Return outcome and ending of a Python job with the reply that its process has written about its calls.
 
-    The last value are the names of the modules that it has imported.
+    The last value is the list of the modules that it has imported.
     """
     values, facts = parse_reply(reply)
     modules = facts.get("modules")

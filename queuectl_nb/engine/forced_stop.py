@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.workers import WorkerRow
 
-__all__ = ["FORCE_MARGIN_S", "force_stop", "impatient_store", "is_running", "read_kill_grace", "signal_workers"]
+__all__ = [
+    "FORCE_MARGIN_S",
+    "force_stop",
+    "is_running",
+    "read_kill_grace",
+    "second_store",
+    "signal_workers",
+]
 
 FORCE_MARGIN_S = 3.0
 """Time beyond the kill grace after which workers that have to stop now, and their supervisor, are killed."""
@@ -31,7 +38,7 @@ EXIT_TIMEOUT_S = 0.5
 
 
 @contextlib.contextmanager
-def impatient_store(path: Path) -> Iterator[Store]:
+def second_store(path: Path) -> Iterator[Store]:
     """Open the queue a second time, with a short time to wait for other writers."""
     store = Store(path, allow_network_fs=True)
     store.db.set_lock_timeout(LOCK_TIMEOUT_S)
@@ -68,7 +75,7 @@ def force_stop(path: Path, names: Collection[str]) -> None:
 
     What cannot be settled stays in the journals, and the next workers on the queue record it.
     """
-    with contextlib.suppress(QueuectlError), impatient_store(path) as store:
+    with contextlib.suppress(QueuectlError), second_store(path) as store:
         _force_stop(store, names)
 
 

@@ -71,7 +71,7 @@ class Rescuer:
     """Finds lost workers and settles their attempts."""
 
     def __init__(self, store: Store, reap: Callable[[], object] = lambda: None) -> None:
-        """Work on ``store``; ``reap`` is called between kills, in case killed processes are our own children."""
+        """Work on ``store``; ``reap`` is called between kills, in case killed processes are children of this one."""
         detect_copy(store.db, compare_birth_time=True)
         self.store = store
         self.reap = reap
@@ -223,7 +223,7 @@ class Rescuer:
         return [rescued for name in frozen for rescued in self.settle_for(name, FROZE)]
 
     def _kill_lock_holders(self, frozen: Collection[str]) -> None:
-        """Kill frozen workers that hold or wait for the write lock, since they would block everybody else forever."""
+        """Kill frozen workers that hold or wait for the write lock, since they would block all other writers."""
         here = heartbeat.host_name()
         for row in self.store.workers.list_all():
             if row.name in frozen and row.pid and row.host == here:

@@ -102,7 +102,7 @@ def record_ended(  # noqa: PLR0913 - what the transitions depend on
     held = {token: facts for token, *facts in connection.execute(Q.held_jobs, (seqs,))}
     policies = {max_retries: settings.retry_policy(max_retries) for _, max_retries, _ in held.values()}
     transitions = [_decide(each, held.get(each.lease.token), policies, now, rand) for each in ended]
-    in_time = [(each, went) for each, went in zip(ended, transitions, strict=True) if went is not None]
+    in_time = [(each, found) for each, found in zip(ended, transitions, strict=True) if found is not None]
     run_for_rows(connection, Q.settle_job, [tuple(job_update(*each, now, boottime).values()) for each in in_time])
     run_for_rows(connection, Q.close_attempt, [tuple(attempt_update(each).values()) for each, _ in in_time])
     for each, _ in in_time:

@@ -5,8 +5,9 @@ POSIX drops every record lock of a process on a file as soon as the process clos
 last connection then takes the exclusive lock, checkpoints and deletes the write-ahead log, and later commits of this
 process go into a deleted file.
 
-Open-file-description locks belong to a descriptor of ours and survive that. A read lock on SQLite's shared bytes keeps
-others from the exclusive lock; one on the deadman-switch byte keeps them from truncating the shared memory file.
+Open-file-description locks belong to a descriptor of this module and survive that. A read lock on SQLite's shared
+bytes keeps others from the exclusive lock; one on the deadman-switch byte keeps them from truncating the shared memory
+file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One agent as its dispatcher sees it: its slots, its lease, its attempts, and what its reports mean for them."""
+"""The dispatcher's state of one agent: slots, lease and attempts, updated by what the agent reports."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ class AgentState:
     # ------------------------------------------------------------------ attempts
 
     def on_running(self, report: Running) -> None:
-        """Record that an attempt runs and what it prints; send no more jobs ahead for now."""
+        """Record that an attempt runs and what it prints; stop prefetching for now."""
         run = self.runs.get(report.token)
         if run is None or run.end is not None:
             return
