@@ -94,7 +94,7 @@ def _create(folder: str) -> Iterator[tuple[BinaryIO, str]]:
     """Give a new file in ``folder``, and its path; remove it on failure."""
     os.makedirs(folder, mode=0o700, exist_ok=True)
     path = f"{folder}/new.{os.getpid()}.{next(_numbers)}.{time.monotonic_ns()}"
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file, path
@@ -109,7 +109,7 @@ def _publish(file: BinaryIO, temporary: str, path: str) -> None:
     file.flush()
     os.fsync(file.fileno())
     os.replace(temporary, path)
-    directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(directory)
     finally:
@@ -205,7 +205,7 @@ def open_blob(path: str) -> Iterator[BinaryIO]:
     the block raises.
     """
     try:
-        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
     except OSError as error:
         error.filename = path  # of a directory, it is the descriptor
         raise

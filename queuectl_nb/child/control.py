@@ -87,7 +87,7 @@ def report(
     if (path := os.environ.get("QUEUECTL_METRICS")) is None:
         return
     try:  # a full disk must not end the job
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError:
         return
     try:

@@ -103,7 +103,7 @@ class Displays:
 
 def _write(path: str, flag: int, body: bytes) -> None:
     """Write to a file; on a full disk the outputs are lost, not the job."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | flag
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | flag
     with contextlib.suppress(OSError), os.fdopen(os.open(path, flags, 0o600), "wb") as file:
         file.write(body)
 

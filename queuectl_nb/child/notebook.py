@@ -83,7 +83,7 @@ class OutputFile:
         self._count += 1  # a signal handler may write while this is writing
         temporary = f"{self.path}.{self._count}{PARTIAL}"
         try:
-            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(text)
             os.replace(temporary, self.path)
         except OSError as error:
@@ -109,7 +109,7 @@ def _socket_folder() -> Iterator[str]:
         base = "/tmp"  # noqa: S108 - the directory in it is private
     _remove_strays(base)
     folder = tempfile.mkdtemp(prefix=SOCKETS, dir=base)
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(handle, fcntl.LOCK_SH)
         yield folder
@@ -124,7 +124,7 @@ def _remove_strays(base: str) -> None:
         names = [each.path for each in entries if each.name.startswith(SOCKETS)]
     for path in names:
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:  # somebody else's, or gone
             continue
         try:

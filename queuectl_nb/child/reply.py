@@ -74,7 +74,7 @@ class Reply:
 
     def _append(self, lines: bytes) -> int:
         """Append to the file and return how much was written."""
-        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             return os.write(handle, lines)
         finally:

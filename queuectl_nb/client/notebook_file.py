@@ -80,7 +80,7 @@ def read_notebook(path: str | os.PathLike[str], kernel: str | None = None) -> No
 
 def _read(path: str) -> bytes:
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise BadInput(f"{quoted(path)} is not a file")

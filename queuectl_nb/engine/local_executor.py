@@ -75,7 +75,7 @@ class LocalExecutor:
         self._record = record
         self._lock_out_rescuers = lock_out_rescuers
         self._owns_children = owns_children
-        self._dev_null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._dev_null = os.open(os.devnull, os.O_RDONLY)
         self._environ = {**base_environment(environ), "QUEUECTL_DB": str(db)}
         self._encoded_cache: tuple[Mapping[str, str], Mapping[str, str], dict[bytes, bytes]] = ({}, {}, {})
         self._files = os.fsencode(spool.folder) + b"/%b."

@@ -76,7 +76,7 @@ def notify(fifo: str | Path, folder: int | None = None, *, hop: int = 1) -> bool
     A missing FIFO counts as read. ``hop`` is the number of the woken worker, which :func:`drain` returns.
     """
     try:
-        handle = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
+        handle = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder)
     except OSError as error:
         return error.errno != errno.ENXIO
     try:
@@ -95,7 +95,7 @@ def notify_finished(waiters: Path) -> None:
     The FIFO of a process that was killed during a wait is removed.
     """
     try:
-        folder = os.open(waiters, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        folder = os.open(waiters, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
         return
     with contextlib.suppress(OSError):  # another process may remove FIFOs meanwhile
@@ -111,7 +111,7 @@ def open_fifo(path: Path) -> int:
     with contextlib.suppress(FileExistsError):
         os.mkfifo(path, 0o600)
     # O_RDWR: does not block here, and there is no end-of-file when a writer closes
-    handle = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    handle = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
     if not stat.S_ISFIFO(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(errno.EEXIST, "not a FIFO", str(path))

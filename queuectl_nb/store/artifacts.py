@@ -119,7 +119,7 @@ def open_artifact(path: str, name: str) -> int:
     try:
         top = os.open(path, OPEN_DIR)
         try:
-            handle = _open_beneath(top, name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            handle = _open_beneath(top, name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         finally:
             os.close(top)
     except OSError as error:

@@ -33,7 +33,7 @@ def open_files_error() -> OSError | None:
     handles: list[int] = []
     try:
         for _ in range(SQLITE_FILES):
-            handles.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))  # noqa: PERF401 - closed on failure
+            handles.append(os.open(os.devnull, os.O_RDONLY))  # noqa: PERF401 - closed on failure
     except OSError as error:
         return error if error.errno in OPEN_FILES_ERRNOS else None
     finally:

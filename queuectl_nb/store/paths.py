@@ -269,7 +269,7 @@ def make_private_file(path: Path) -> None:
     An existing empty file gets the same mode, because it becomes a queue.
     """
     try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except FileExistsError:
         with contextlib.suppress(OSError):
             found = path.stat()

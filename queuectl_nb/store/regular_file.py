@@ -23,7 +23,7 @@ def open_regular(path: str | os.PathLike[str], flags: int) -> int:
     OSError
         With an ``errno`` in :data:`REPLACED_ERRNOS` if the path is something else.
     """
-    handle = os.open(path, flags & ~os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    handle = os.open(path, flags & ~os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     try:
         _check(os.fstat(handle), path, writing=bool(flags & (os.O_WRONLY | os.O_RDWR)))
         if flags & os.O_TRUNC:

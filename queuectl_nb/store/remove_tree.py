@@ -9,7 +9,7 @@ import stat
 
 __all__ = ["OPEN_DIR", "remove_tree"]
 
-OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 """Flags that open a folder, but no link to one."""
 

@@ -74,7 +74,7 @@ class SharedLocks:
             return
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # SQLite holds its own locks from here
         for name, lock in ((path, _SHARED_BYTES), (f"{path}-shm", _DEADMAN_SWITCH)):
-            self._descriptors.append(os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+            self._descriptors.append(os.open(name, os.O_RDONLY | os.O_NOFOLLOW))
             _set_lock(self._descriptors[-1], fcntl.F_RDLCK, lock)
         # another user may have created them since the check before; these locks keep what they hold out of the database
         check_sidecars(path, required=("-wal", "-shm"))

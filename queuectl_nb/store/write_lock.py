@@ -20,7 +20,7 @@ from queuectl_nb.store.os_errors import os_reason
 
 __all__ = ["LockRequest", "LockWaiter", "WriteLock"]
 
-_OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
 _BUSY = "the queue is busy: another process has held its write lock for {:g} seconds; try again"
 _open_descriptors: set[_Descriptor] = set()
 """Open descriptors of lock files. A forked child closes its copies, which would keep the lock if the parent died."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -17,6 +19,9 @@ import pytest
 
 import queuectl_nb
 from queuectl_nb import BadEnvironment, Queue
+from queuectl_nb.store.shared_locks import SharedLocks
+from queuectl_nb.store.store import Store
+from tests.store.stored_jobs import add_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,6 +107,24 @@ def test_the_last_connection_still_removes_the_log(own_folder: Path) -> None:
     second.close()
     assert not own_folder.with_name("queue.db-wal").exists()
     assert not own_folder.with_name("queue.db-shm").exists()
+
+
+def test_a_queue_that_is_forgotten_is_closed(own_folder: Path) -> None:
+    """A queue of which no reference is left holds neither connections nor locks."""
+    store = Store(own_folder)
+    add_job(store, "a")
+    assert own_folder.with_name("queue.db-wal").exists()
+    del store
+    gc.collect()
+    assert not own_folder.with_name("queue.db-wal").exists()
+
+
+def test_a_connection_without_locks_is_closed() -> None:
+    """It belongs to a queue without a write-ahead log, which needs no locks of ours."""
+    connection = sqlite3.connect(":memory:")
+    SharedLocks.close(connection)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
 
 
 def test_connections_of_ended_threads_are_closed(own_folder: Path) -> None:

@@ -73,4 +73,4 @@ def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, target: str) -> 
 
 
 def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)

@@ -50,7 +50,7 @@ __all__ = [
 
 PREFIX = "queuectl-"
 RECORD_SUFFIX = ".record"
-_OPEN_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 KEEP_S = 2 * 3600.0
 """How long the folder of a dead or abandoned agent is kept; longer than the longest lease."""
 
