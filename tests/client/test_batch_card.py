@@ -73,8 +73,9 @@ def test_finished(queue: Queue, manual_worker: ManualWorker, page: Page, cards: 
     assert "1 pending" in page.texts[-1]
 
 
-def test_rate(queue: Queue, page: Page, cards: LiveCardUpdater) -> None:
-    """Changes are written at most once a second."""
+def test_rate(queue: Queue, page: Page, cards: LiveCardUpdater, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Changes are written only after the minimum time since the last write."""
+    monkeypatch.setattr(batch_card, "REDRAW_S", 600.0)
     card = show(enqueue(queue, "abcdef"), page, cards)
     for name in "abcde":
         queue.cancel(name)

@@ -281,6 +281,7 @@ def test_no_interrupt_is_swallowed(store: Store) -> None:
                 return trace
 
             gc.disable()  # a collection calls weakref callbacks of other objects, in which nothing can be raised
+            sys._getframe().f_trace_opcodes = True  # before settrace, for Python 3.12.0 to 3.12.3
             sys.settrace(trace)
             try:
                 one(transaction)

@@ -22,16 +22,16 @@ def _add(store: Store, count: int, began: float, every: float, size: int = 0) ->
     """Insert jobs with an attempt each, of which the first ended at ``began``."""
     with store.db.write() as connection:
         (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM jobs").fetchone()
-        rows = [(last + number, began + every * (number - 1)) for number in range(1, count + 1)]
+        rows = [{"seq": last + number, "at": began + every * (number - 1)} for number in range(1, count + 1)]
         connection.executemany(
             "INSERT INTO jobs (seq, id, command, state, cwd, run_at, created_at, updated_at, rev, starts)"
-            " VALUES (?1, 'job-' || ?1, 'true', 'completed', '/', ?2, ?2, ?2, 1, 1)",
+            " VALUES (:seq, 'job-' || :seq, 'true', 'completed', '/', :at, :at, :at, 1, 1)",
             rows,
         )
         connection.executemany(
             "INSERT INTO attempts (job, number, token, worker, host, due_at, undo, started_at, finished_at, outcome,"
-            " stdout_size) VALUES (?1, 1, ?1, 'worker-1', 'here', ?2, 0, ?2, ?2, 'succeeded', ?3)",
-            [(*row, size) for row in rows],
+            " stdout_size) VALUES (:seq, 1, :seq, 'worker-1', 'here', :at, 0, :at, :at, 'succeeded', :size)",
+            [row | {"size": size} for row in rows],
         )
 
 
