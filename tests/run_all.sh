@@ -62,7 +62,8 @@ if [ "${other_python:=none}" = none ]; then
 else
     other_venv=$venv-other
     step "Installing the same for $("$other_python" --version) into $other_venv ..."
-    install "$other_venv" "$other_python" test
+    install "$other_venv" "$other_python" test &
+    other_installation=$!
 fi
 
 # The browser tests need Chromium. Without it, and without the means to install it, they are skipped.
@@ -80,6 +81,8 @@ if [ ! -x "$venv/bin/configurable-http-proxy" ]; then
         --prefix "$PWD/$venv" --no-audit --no-fund --loglevel error 'configurable-http-proxy@5' >/dev/null ||
         step "The proxy could not be installed."
 fi
+
+[ -z "${other_installation:-}" ] || wait "$other_installation"
 
 unset QUEUECTL_DB  # tests never use the caller's queue
 unset PYTHONDONTWRITEBYTECODE  # without bytecode each kernel that a test starts compiles 1.6 s of imports again
@@ -117,8 +120,7 @@ if [ $# -gt 0 ]; then
 fi
 
 # Print the groups: name, command, arguments. Long ones come first, so that no core is idle at the end. The other Python
-# runs neither the published notebooks nor the answers of the web page: these depend on libraries, and the rest of the
-# suite uses the same code.
+# runs neither checks of texts and types nor what needs a browser: lint, documentation, distributions.
 groups() {
     [ -n "$lower_bounds" ] || echo "static run_static_checks"
     echo "browser run_pytest $venv tests/browser tests/docs/test_images.py"
@@ -128,9 +130,9 @@ groups() {
     echo "notebook run_pytest $venv tests/client tests/notebook tests/web"
     if [ -n "${other_venv:-}" ]; then
         echo "engine-on-other-python run_pytest $other_venv tests/engine"
-        echo "notebook-on-other-python run_pytest $other_venv tests/client tests/notebook" \
-            tests/web/test_{dashboard,feed,jupyter,limits}.py "--ignore tests/notebook/test_notebooks.py"
+        echo "notebook-on-other-python run_pytest $other_venv tests/client tests/notebook"
         echo "console-on-other-python run_pytest $other_venv tests/cli tests/commands tests/journeys"
+        echo "web-on-other-python run_pytest $other_venv tests/web"
     fi
     echo "units run_pytest $venv tests/model tests/render tests/store" tests/test_*.py
     [ -z "${other_venv:-}" ] || echo "units-on-other-python run_pytest $other_venv tests/model tests/render tests/store" \
