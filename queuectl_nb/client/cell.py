@@ -35,8 +35,10 @@ class Cell(NamedTuple):
     """The variables of the notebook, which are the globals of its functions."""
 
 
-def make_cell_spec(path: Path, cell: Cell, options: Mapping[str, Any]) -> JobSpec:
+def make_cell_spec(path: Path, cell: Cell, options: Mapping[str, Any], *, resume: bool = False) -> JobSpec:
     """Return the spec of a job for the queue at ``path``; ``options`` are its other fields.
+
+    If it has a key, or ``resume`` makes one, the source and the inputs are its work.
 
     Raises :class:`BadInput` if the cell is not valid Python, or an input cannot be pickled or is too large.
     """
@@ -60,4 +62,10 @@ def make_cell_spec(path: Path, cell: Cell, options: Mapping[str, Any]) -> JobSpe
         "assigned": names.assigned,
         "imported": names.imported,
     }
-    return make_python_spec(Kind.CELL, cell.source, writer.finish(content), options)
+    spec = make_python_spec(Kind.CELL, cell.source, writer.finish(content), options)
+    if not resume and spec.key is None:
+        return spec
+    from queuectl_nb.client.keys import canonical_calls
+
+    work = canonical_calls(cell.source, [values], "the cell", keyed=spec.key is not None)
+    return spec._replace(identity=(work, ""))

@@ -6,6 +6,7 @@ import ast
 import functools
 import inspect
 import textwrap
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.batch import Batch
@@ -14,7 +15,7 @@ from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.keys import NotCanonical, WorkHash, canonical, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import CodeType
 
     from queuectl_nb.client.function import Call
@@ -40,28 +41,36 @@ def add_keys(specs: Sequence[JobSpec], cwd: str, *, resume: bool) -> list[JobSpe
     return found
 
 
-def call_work(function: Callable[..., Any] | str, name: str, calls: Sequence[Call]) -> tuple[str, str]:
+def call_work(
+    function: Callable[..., Any] | str, name: str, calls: Sequence[Call], *, keyed: bool = False
+) -> tuple[str, str]:
     """Return what a job of these calls does, and the version of the function's source.
 
-    Positional and keyword forms of a call are the same. Raises ``BadInput`` with the parameter for a value that has no
-    canonical form.
+    Positional and keyword forms of a call are the same. Raises ``BadInput`` as :func:`canonical_calls`.
     """
     if isinstance(function, str):
         bound = [dict(enumerate(call.arguments)) | dict(call.keywords) for call in calls]
-        return canonical_calls(function, bound), ""
+        return canonical_calls(function, bound, keyed=keyed), ""
     signature = _signature(function)
     identity = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', name)}"
-    return canonical_calls(identity, [_bind(signature, call) for call in calls], name), _version(function)
+    return canonical_calls(identity, [_bind(signature, call) for call in calls], name, keyed=keyed), _version(function)
 
 
-def canonical_calls(identity: str, calls: Sequence[dict[Any, Any]], name: str = "") -> str:
-    """Return a function with the arguments of its calls as text."""
+def canonical_calls(identity: str, calls: Sequence[Mapping[Any, Any]], name: str = "", *, keyed: bool = False) -> str:
+    """Return a function, or the source of a cell, with the arguments of its calls as text.
+
+    Raises ``BadInput`` with the parameter for a value that has no canonical form; if the job is ``keyed`` by the user,
+    only the type of such a value counts.
+    """
     parts = [identity]
     for arguments in calls:
         for parameter, value in sorted(arguments.items(), key=lambda item: str(item[0])):
             try:
                 parts.append(f"{parameter}={_canonical_argument(value)}")
             except NotCanonical as error:
+                if keyed:
+                    parts.append(f"{parameter}={error}")
+                    continue
                 msg = f"argument {parameter} of {name or identity} has no canonical form ({error}); give a key"
                 raise BadInput(msg) from None
         parts.append(";")
@@ -74,6 +83,8 @@ def _canonical_argument(value: Any) -> str:
             return f"job:{value.id}"
         case Batch():
             return f"jobs:{','.join(value.ids)}"
+        case ModuleType():
+            return f"module:{value.__name__}"
     if inspect.isfunction(value) or inspect.isclass(value):
         return f"code:{value.__module__}.{value.__qualname__}.{_version(value)}"
     return canonical(value)

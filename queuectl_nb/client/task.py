@@ -118,7 +118,7 @@ def make_call_spec(
         return spec
     from queuectl_nb.client.keys import call_work
 
-    return spec._replace(identity=call_work(pickler.function, pickler.name, calls))
+    return spec._replace(identity=call_work(pickler.function, pickler.name, calls, keyed=spec.key is not None))
 
 
 def _split(calls: Sequence[Call], size: int) -> list[Sequence[Call]]:

@@ -148,7 +148,7 @@ def command(  # noqa: PLR0913 - the ways to give a job
     elif context.cell is not None:
         from queuectl_nb.client.cell import make_cell_spec
 
-        spec = make_cell_spec(queue.path, context.cell, {**defaults, **fields})
+        spec = make_cell_spec(queue.path, context.cell, {**defaults, **fields}, resume=resume)
     elif call_args or call_kwargs:
         raise BadInput("--args and --kwargs are for --call MODULE:FUNCTION")
     elif source is not None:

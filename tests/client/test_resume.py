@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
+from queuectl_nb.client.cell import Cell, make_cell_spec
+from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.outcome import Exited
 
@@ -202,6 +205,28 @@ def test_refused_arguments(queue: Queue) -> None:
     with pytest.raises(BadInput, match="key names one job"):
         queue.task(train, key="a").map([1])
     assert queue.jobs().empty
+    keyed = queue.task(train, key="a")
+    assert keyed.submit(object()) == keyed.submit(object())
+    with pytest.raises(BadInput, match="key a is that of job"):
+        keyed.submit(object(), epochs=5)
+
+
+def test_inputs_of_cells(queue: Queue) -> None:
+    """A cell with other inputs is other work; those without canonical form are refused, unless a key is given."""
+
+    def add(source: str, inputs: dict[str, Any], **options: Any) -> str:
+        spec = make_cell_spec(queue.path, Cell(source, inputs), options, resume=True)
+        return enqueue_specs(queue, [spec], resume=True).ids[0]
+
+    first = add("z = y", {"y": 1, "math": math})
+    assert add("z = y", {"math": math, "y": 1}) == first
+    others = [add("z = y", {"y": 2, "math": math}), add("z = y", {"y": 1}), add("z = 2 * y", {"y": 1, "math": math})]
+    assert len({first, *others}) == 4
+    with pytest.raises(BadInput, match=r"argument y of the cell has no canonical form \(builtins.object\); give a key"):
+        add("z = y", {"y": object()})
+    assert add("z = y", {"y": object()}, key="a") == add("z = y", {"y": object()}, key="a")
+    with pytest.raises(BadInput, match="key a is that of job"):
+        add("z = y", {"y": 1}, key="a")
 
 
 RACE = """
