@@ -54,7 +54,7 @@ def make_spec(fields: Mapping[str, Any], resolve: Callable[[str], str] | None = 
 def plain_fields(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return fields in which ``after`` and ``after_any`` may hold :class:`Job` objects and ``run_at`` a time of day."""
     for name in ("after", "after_any"):
-        if (others := fields.get(name)) is not None and not isinstance(others, str):
+        if (others := fields.get(name)) is not None and not isinstance(others, str | dict):
             each_of = [others] if isinstance(others, Job) else others if isinstance(others, Iterable) else None
             if each_of is not None:
                 fields = {**fields, name: [each.id if isinstance(each, Job) else each for each in each_of]}

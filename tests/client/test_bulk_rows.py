@@ -233,6 +233,7 @@ def test_named_index(queue: Queue) -> None:
         ("run {n}", 5, {}, "must be a list of dicts, or a DataFrame; this is 5"),
         (None, None, {}, "must be a list of dicts, or a DataFrame; this is None"),
         ([{"command": "a", "after": 5}], None, {}, "after must be a list of names, not 5"),
+        ([{"command": "a", "after": {"b": 1}}], None, {}, "after must be a list of names, not {'b': 1}"),
         ([{"command": "a", "cwd": 5}], None, {}, "cwd must be text, not 5"),
         (
             pd.DataFrame([["a", 1]], columns=pd.MultiIndex.from_tuples([("command", ""), ("x", "y")])),
