@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import pytest
 from queuectl_nb.client import Queue
 from queuectl_nb.client.changes import ChangeWatcher, Throughput
 from queuectl_nb.model.errors import BadEnvironment
+from tests.engine.harness import in_threads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,13 +97,9 @@ def test_overview_from_many_threads(queue: Queue) -> None:
         finally:
             watch.close()
 
-    threads = [threading.Thread(target=read) for _ in range(4)]
-    for each in threads:
-        each.start()
-    for _ in range(30):
-        queue.enqueue("true")
-    for each in threads:
-        each.join(60)
+    with in_threads(*[read] * 4):
+        for _ in range(30):
+            queue.enqueue("true")
     assert (seen, failed) == ([30] * 4, [])
 
 

@@ -10,7 +10,6 @@ import pickle
 import re
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ import pytest
 
 from queuectl_nb import BadEnvironment, BadInput, Job, JobFailed, NotFound, Queue
 from queuectl_nb.model.job import JOB_FIELDS
+from tests.engine.harness import in_threads
 from tests.journeys.terminals import environment
 
 if TYPE_CHECKING:
@@ -181,15 +181,11 @@ def test_threads(queue: Queue, manual_worker: ManualWorker) -> None:
         finally:
             queue.close()
 
-    threads = [threading.Thread(target=follow) for _ in range(6)]
-    for each in threads:
-        each.start()
-    for number in range(20):
-        queue.enqueue("true", id=f"other-{number}")
-    manual_worker.run("a")
-    for each in threads:
-        each.join(60)
-    assert (wrong, [each for each in threads if each.is_alive()]) == ([], [])
+    with in_threads(*[follow] * 6):
+        for number in range(20):
+            queue.enqueue("true", id=f"other-{number}")
+        manual_worker.run("a")
+    assert wrong == []
 
 
 def _in_a_child(job: Job, ids: multiprocessing.Queue[str]) -> None:

@@ -16,6 +16,7 @@ from queuectl_nb.client import async_wait
 from queuectl_nb.client.wait import Wait
 from queuectl_nb.engine import notifier
 from tests.commands.manual_worker import ManualWorker
+from tests.engine.harness import in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,15 +77,10 @@ def test_all_who_wait_are_notified(queue: Queue, waiters: Path) -> None:
         queue.job(job.id).wait(60)
         queue.close()
 
-    threads = [threading.Thread(target=wait_and_close) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    while not waiters.exists() or len(os.listdir(waiters)) < len(threads):
-        time.sleep(0.001)
-    queue.cancel(job)
-    for thread in threads:
-        thread.join(60)
-    assert not any(thread.is_alive() for thread in threads)
+    with in_threads(*[wait_and_close] * 5):
+        while not waiters.exists() or len(os.listdir(waiters)) < 5:
+            time.sleep(0.001)
+        queue.cancel(job)
 
 
 def test_a_wait_leaves_no_fifo_behind(queue: Queue, waiters: Path, tmp_path: Path) -> None:

@@ -34,6 +34,18 @@ def until(condition: Callable[[], Any], timeout: float = 60.0) -> Any:
     return found
 
 
+@contextlib.contextmanager
+def in_threads(*functions: Callable[[], object]) -> Iterator[None]:
+    """Run functions in threads of their own beside the block, and wait for them at its end."""
+    threads = [threading.Thread(target=function) for function in functions]
+    for thread in threads:
+        thread.start()
+    yield
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+
+
 class LoadDelay:
     """Measure how long threads wait for a core: those of this process, of ``pids`` and of all their descendants.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 from queuectl_nb.model.outcome import (
@@ -12,6 +13,7 @@ from queuectl_nb.model.outcome import (
     Returned,
 )
 from queuectl_nb.store.claims import Claims, HeldLease
+from tests.engine.harness import in_threads
 
 # ---------------------------------------------------------------------- order
 
@@ -71,11 +73,8 @@ def test_concurrent_claims(harness: Any) -> None:
         while leases := harness.claim(3, f"worker-{number}"):
             got.extend(lease.job_id for lease in leases)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    with in_threads(*(partial(work, number) for number in range(8))):
+        pass
     assert len(got) == len(set(got)) == 200
 
 

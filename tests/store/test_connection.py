@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.state import State
 from queuectl_nb.store.connection_pool import in_use
 from queuectl_nb.store.store import Store
+from tests.engine.harness import in_threads
 from tests.store.stored_jobs import add_job, job_ids
 
 if TYPE_CHECKING:
@@ -62,11 +64,8 @@ def test_one_connection_per_thread(store: Store) -> None:
         connections.append(store.db.connection())
         together.wait()
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    with in_threads(*(partial(work, number) for number in range(8))):
+        pass
     assert len({id(each) for each in connections}) == 8
     assert store.reader.counts()[State.PENDING] == 160
 

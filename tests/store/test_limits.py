@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
+from functools import partial
 from typing import Any
 
 import pytest
 
 from queuectl_nb.model.outcome import Exited, Lost
 from queuectl_nb.store.limits import Limit, read_limits, set_limit
+from tests.engine.harness import in_threads
 
 
 @pytest.fixture
@@ -101,10 +102,7 @@ def test_concurrent_claims(harness: Any) -> None:
                 most.append(read_limits(harness.store.db)[0].running)
                 harness.settle(lease)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    with in_threads(*(partial(work, number) for number in range(8))):
+        pass
     assert len(most) == 120
     assert max(most) <= 3

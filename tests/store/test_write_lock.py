@@ -17,6 +17,7 @@ import pytest
 import queuectl_nb
 from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.store.write_lock import WriteLock, _open_descriptors
+from tests.engine.harness import in_threads
 
 HOLDER = """
 import sys
@@ -97,11 +98,8 @@ def test_threads_exclude_each_other(lock: WriteLock) -> None:
                 time.sleep(0)
                 inside -= 1
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    with in_threads(*[work] * 8):
+        pass
     assert (inside, most) == (0, 1)
 
 
@@ -182,13 +180,9 @@ def test_repeated_waits_of_threads(lock: WriteLock) -> None:
             entered += 1
 
     barrier = threading.Barrier(9)
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for each in threads:
-        each.start()
-    barrier.wait()
-    holder.communicate("\n")
-    for each in threads:
-        each.join(60)
+    with in_threads(*[work] * 8):
+        barrier.wait()
+        holder.communicate("\n")
     assert (most, entered) == (1, 8)
     _wait_for_waiters()
     assert _is_free(lock)
