@@ -12,6 +12,7 @@ import re
 import sys
 import time
 from binascii import b2a_base64
+from itertools import islice
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -27,10 +28,18 @@ __all__ = ["MAX_REPR_CHARS", "Reply", "Unpicklable", "print_error", "short_repr"
 
 MAX_REPR_CHARS = 1000
 MAX_RESULT_CHARS = 64 * 1024
+MAX_PICKLED_RESULT_BYTES = 16 * MAX_RESULT_CHARS
+"""No result of that length has a larger pickle."""
+MAX_PICKLED_RESULT_BYTES = 16 * MAX_RESULT_CHARS
+"""No result of that length has a larger pickle."""
 MAX_REPLY_BYTES = 8 * 1024 * 1024
 """Pickles of a reply in all; further ones are files, because the worker reads the reply into memory."""
 DISK_FULL_RETRY_S = 0.2
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_COLLECTIONS = frozenset({bytearray, bytes, dict, list, str, tuple})
+"""Types of which the repr of the first items is the beginning of the repr."""
+_COLLECTIONS = frozenset({bytearray, bytes, dict, list, str, tuple})
+"""Types of which the repr of the first items is the beginning of the repr."""
 _CONSTANTS = {None: "null", True: "true", False: "false"}
 
 
@@ -85,7 +94,7 @@ class Reply:
         entry = {"call": number, "raised": False, **self.pickle(value), "repr": short_repr(value)}
         if as_json:
             try:
-                text = _encode(value)
+                text = _encode(value) if entry.get("size", 0) <= MAX_PICKLED_RESULT_BYTES else None
             except Exception:  # noqa: BLE001 - of the user's class
                 text = None
             entry["result"] = text if text is not None and len(text) <= MAX_RESULT_CHARS else None
@@ -187,7 +196,10 @@ def _encode(value: object) -> str:
 
 def short_repr(value: object) -> str:
     """Return the beginning of the repr of a value."""
+    kind = type(value)
     try:
+        if kind in _COLLECTIONS and len(value) > MAX_REPR_CHARS:  # type: ignore[arg-type]
+            value = dict(islice(value.items(), MAX_REPR_CHARS)) if kind is dict else value[:MAX_REPR_CHARS]  # type: ignore[attr-defined,index]
         return repr(value)[:MAX_REPR_CHARS]
     except BaseException as error:  # noqa: BLE001 - of the user's class
-        return f"<{type(value).__name__}: repr() raised {type(error).__name__}>"
+        return f"<{kind.__name__}: repr() raised {type(error).__name__}>"

@@ -130,7 +130,7 @@ class _Repr(reprlib.Repr):
         size = getattr(value, "nbytes", 0)
         if isinstance(value, Batch) or (isinstance(size, int) and size > MAX_INLINE_BYTES):
             return f"<{type(value).__name__}>"
-        return super().repr_instance(value, level)
+        return super().repr_instance(value[: self.maxother] if type(value) in {bytearray, bytes} else value, level)
 
     def repr_int(self, value: int, level: int) -> str:
         try:

@@ -93,6 +93,10 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # not typed
         make, parts = cloudpickle.Pickler.dispatch_table[CodeType](value)
         return make, tuple(name if each in (_NO_FILE, value.co_filename) else each for each in parts)
 
+
+class _MarkingPickler(_Pickler):
+    """Knows what is replaced in the job; asking for each object would take longer than pickling a list of numbers."""
+
     def persistent_id(self, value: object) -> tuple[object, ...] | str | None:
         if type(value) is _ValueOf:
             return tuple(value)
@@ -138,7 +142,8 @@ class PayloadWriter:
         if type(value) in _SCALARS:
             content = Content(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
         else:
-            content = self.dump(what, self._replace_jobs(value))
+            replaced = self._replace_jobs(value)
+            content = self.dump(what, replaced, marked=replaced is not value)
         return self.store(content)
 
     def store(self, content: Content) -> Item:
@@ -149,13 +154,15 @@ class PayloadWriter:
         self._used[sha256] = None
         return {"sha256": sha256}
 
-    def dump(self, what: str | Callable[[], str], value: object) -> Content:
+    def dump(self, what: str | Callable[[], str], value: object, *, marked: bool = False) -> Content:
         """Return the pickle of a value, followed by that of the source lines of functions in it.
 
+        ``marked``: there are markers of jobs in it.
         Raises :class:`BadInput` with ``what`` if that is impossible.
         """
         file = Content()
-        pickler = _Pickler(file, self._namespace)
+        kind = _MarkingPickler if marked or self._namespace is not None else _Pickler
+        pickler = kind(file, self._namespace)
         try:
             pickler.dump(value)
             if pickler.sources.lines:
@@ -173,14 +180,11 @@ class PayloadWriter:
                 return _ValueOf((self._add_job(value),), single=True)
             case Batch():
                 return _ValueOf(tuple(self._add_job(job) for job in value), single=False)
-        if not depth:
-            return value
-        if type(value) in {list, tuple}:
-            items = [self._replace_jobs(each, 0) for each in value]  # type: ignore[attr-defined]
-            return type(value)(items) if any(type(each) is _ValueOf for each in items) else value  # type: ignore[call-arg]
-        if type(value) is dict:
-            values = {key: self._replace_jobs(each, 0) for key, each in value.items()}
-            return values if any(type(each) is _ValueOf for each in values.values()) else value
+        if depth and type(value) in {dict, list, tuple}:
+            items: Any = value.values() if isinstance(value, dict) else value
+            if any(issubclass(kind, (Job, Batch)) for kind in set(map(type, items))):
+                replaced = [self._replace_jobs(each, 0) for each in items]
+                return dict(zip(value, replaced, strict=True)) if isinstance(value, dict) else type(value)(replaced)  # type: ignore[call-arg]
         return value
 
     def _add_job(self, job: Job) -> str:

@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 
 from queuectl_nb import BadInput, GiveUp, JobCancelled, JobFailed, Queue, Retry, WaitTimeout, current_job
+from queuectl_nb.child.reply import short_repr
 from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.task import Task
 from queuectl_nb.notebook.dashboard.log_feed import LogFeed
@@ -68,6 +69,35 @@ def test_values_are_faithful(served: Queue, value: object) -> None:
     """Values arrive with their type, whether JSON has it or not."""
     found = run(served, lambda: value)
     assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"'\0" * 5000, bytearray(5000), "ü'" * 5000, [*range(5000)], (1,) * 5000, {n: n for n in range(5000)}, {1}, {}],
+    ids=lambda value: type(value).__name__,
+)
+def test_short_repr(value: object) -> None:
+    """It is the beginning of the repr, of which no more is made."""
+    assert short_repr(value) == repr(value)[:1000]
+
+
+def test_no_text_is_made_of_large_values(served: Queue) -> None:
+    """Neither the JSON nor the whole repr of a large value is made, and not the repr of a large argument."""
+    shown = []
+
+    class Item:
+        def __repr__(self) -> str:
+            shown.append(self)
+            return "item"
+
+    short_repr([Item()] * 1_000_000)
+    assert len(shown) == 1000
+    job = served.submit(lambda: [[0.5] * 1_000_000])
+    assert len(job.result(TIMEOUT_S)[0]) == 1_000_000
+    assert job.to_dict()["result"] is None
+    job = served.submit(len, [0] * 1_000_000)
+    assert (job.result(TIMEOUT_S), job.command) == (1_000_000, "len([0, 0, 0, 0, 0, 0, ...])")
+    assert re.fullmatch(r"len\(b'x{26}\.{3}x{28}'\)", served.submit(len, b"x" * 1_000_000).command)
 
 
 def test_large_values_are_files(served: Queue) -> None:
