@@ -12,6 +12,7 @@ from queuectl_nb.model.outcome import Exited
 from queuectl_nb.store.metrics import (
     BLOCK_BYTES,
     LIVE_BYTES,
+    LIVE_POINTS,
     MAX_READ_BYTES,
     LiveMetrics,
     attempt_metrics,
@@ -143,6 +144,9 @@ def test_lines_are_read_once(path: Path) -> None:
         file.write(": 3}\n")
     assert live.read().last_values == {"a": 3}
     assert (list(live.parser.series["a"].values), live.parser.invalid) == ([1, 2, 3], 0)
+    write(path, *({"a": n} for n in range(LIVE_POINTS)))
+    for each in (live, LiveMetrics(path.parent, "token", 900.0)):
+        assert LIVE_POINTS / 3 < len(each.read().series["a"]) <= LIVE_POINTS
 
 
 def test_a_file_that_was_replaced(path: Path) -> None:
