@@ -17,7 +17,7 @@ import pytest
 from queuectl_nb.client import Queue
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store import paths
-from queuectl_nb.store.paths import find_queue, make_private_dir, network_fs_type, user_queue
+from queuectl_nb.store.paths import find_queue, make_private_dir, make_private_file, network_fs_type, user_queue
 from queuectl_nb.store.store import Store
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def test_sidecar_file_planted_after_the_check(
         (lambda path: path.mkdir(), r"is a directory; --db takes the queue's file, such as .*/queue\.db"),
         (os.mkfifo, "is not a regular file"),
         (lambda path: path.symlink_to("/dev/null"), "is not a regular file"),
-        (lambda path: path.symlink_to(path), "cannot be opened"),
+        (lambda path: path.symlink_to(path), "cannot be opened: Too many levels of symbolic links"),
         (lambda path: path.symlink_to("/nowhere/at/all"), "there is no directory /nowhere/at for the queue"),
     ],
     ids=["folder", "fifo", "device", "loop", "dangling"],
@@ -290,6 +290,14 @@ def test_link_to_a_missing_file(tmp_path: Path, template_path: Path) -> None:
     assert target.stat().st_size >= template_path.stat().st_size or Path(f"{target}-wal").exists()
 
 
+def test_a_file_that_cannot_be_created(tmp_path: Path) -> None:
+    """The error names the file and the reason, as the folder may have gone since it was looked at."""
+    path = tmp_path / "gone" / "q.db"
+    with pytest.raises(BadEnvironment) as caught:
+        make_private_file(path)
+    assert str(caught.value) == f"cannot create the queue {path}: No such file or directory"
+
+
 # ---------------------------------------------------------------------- network file systems
 
 MOUNTS = """\
@@ -300,9 +308,9 @@ MOUNTS = """\
 26 22 0:24 / /caf\u00e9\u4e2d rw master:3 - fuse.sshfs host: rw
 27 22 0:25 / /twice rw - nfs server:/a rw
 28 22 0:26 / /twice rw - tmpfs tmpfs rw
-29 22 0:27 / /lap rw - 9p host rw
 
 broken line
+29 22 0:27 / /lap rw - 9p host rw
 """
 
 
