@@ -259,12 +259,12 @@ class _Simulation:
             model = self._models[kind.work]
             if count <= 1:
                 seconds, fails = model.draw(self._rng, kind.before)
-                before, failed = seconds, int(fails)
+                failed = int(fails)
             else:
                 seconds, failed = model.draw_sum(self._rng, count, kind.before)
-                before = model.failed_s if kind.before is None else kind.before
             total += seconds
             if failed and kind.attempts_left > 1:
+                before = seconds if count <= 1 else model.failed_s if kind.before is None else kind.before
                 failures.append((_Kind(kind.work, min(kind.attempts_left, MAX_RETRIES) - 1, before), failed))
         return total, failures
 

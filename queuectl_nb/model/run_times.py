@@ -106,6 +106,8 @@ class RunTimes:
             mean, failing = sum(retries) / len(retries), self._fails_again
             variance = sum((each - mean) ** 2 for each in retries) / len(retries)
         seconds = max(mean * count / 4, rng.gauss(mean * count, math.sqrt(variance * count)))
+        if not failing:
+            return seconds, 0
         failed = rng.gauss(failing * count, math.sqrt(failing * (1 - failing) * count))
         return seconds, max(0, min(round(failed), int(count)))
 

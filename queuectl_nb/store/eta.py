@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 __all__ = ["Attempt", "ClaimedJob", "EtaRows", "QueuedJob", "read_eta_rows"]
 
 RECENT_ATTEMPTS = 600
-SAMPLED_JOBS = 500
+SAMPLED_JOBS = 400
 """Waiting jobs that are read if there are more."""
+MAX_MISSES = 3
+"""All jobs that are sampled for one that waits."""
+_GOLDEN = 0.6180339887498949
+"""Multiples of the golden ratio are spread evenly, without a period."""
 WAITING = (State.PENDING, State.FAILED, State.BLOCKED)
 _COLUMNS = """
     seq, id, kind, command, queue, priority, attempts, max_retries, finished_at - started_at, ready, run_at,
@@ -119,12 +123,7 @@ def _waiting(connection: sqlite3.Connection, job_filter: Filter | None, now: flo
     total = sum(counts.get(state, 0) for state in WAITING)
     if not total:
         return []
-    # a hash of the row number: tasks of a grid repeat at regular distances
-    step = max(1, total // SAMPLED_JOBS)
-    sampled = "" if step == 1 else f" AND (seq * 2654435761 >> 12) % {step} = 0"
-    states = ", ".join(f"'{state}'" for state in WAITING)
-    seqs = f"SELECT seq FROM jobs INDEXED BY jobs_state WHERE state IN ({states}){sampled}"
-    everything = connection.execute(f"SELECT {_COLUMNS} FROM jobs WHERE seq IN ({seqs})").fetchall()
+    everything = _sample(connection, total)
     weight = total / max(1, len(everything))
     if job_filter is None:
         return [_queued(row, now, selected=True, weight=weight) for row in everything]
@@ -133,6 +132,25 @@ def _waiting(connection: sqlite3.Connection, job_filter: Filter | None, now: flo
     return [_queued(row, now, selected=True, weight=chosen_weight) for row in chosen] + [
         _queued(row, now, selected=False, weight=weight) for row in everything if row[1] not in names
     ]
+
+
+def _sample(connection: sqlite3.Connection, total: int) -> list[tuple[Any, ...]]:
+    """Return the waiting jobs, or a sample if there are many: not every n-th, since tasks of a grid repeat like that.
+
+    If many of all jobs wait, it is a sample of all jobs of which the others are left out; else one of those that wait.
+    """
+    states = ", ".join(f"'{state}'" for state in WAITING)
+    step = max(1, total // SAMPLED_JOBS)
+    newest: int = connection.execute("SELECT max(seq) FROM jobs").fetchone()[0]
+    if step > 1 and newest < total * MAX_MISSES:
+        some = {1 + int(number * _GOLDEN % 1 * newest) for number in range(SAMPLED_JOBS * newest // total)}
+        sql = f"SELECT {_COLUMNS} FROM jobs WHERE seq IN (SELECT value FROM json_each(?)) AND +state IN ({states})"
+        found = connection.execute(sql, [json.dumps(sorted(some))]).fetchall()
+        if len(found) > SAMPLED_JOBS / 2:
+            return found
+    sampled = "" if step == 1 else f" AND (seq * 2654435761 >> 12) % {step} = 0"
+    seqs = f"SELECT seq FROM jobs INDEXED BY jobs_state WHERE state IN ({states}){sampled}"
+    return connection.execute(f"SELECT {_COLUMNS} FROM jobs WHERE seq IN ({seqs})").fetchall()
 
 
 def _selected(connection: sqlite3.Connection, job_filter: Filter) -> tuple[list[tuple[Any, ...]], float]:

@@ -131,6 +131,19 @@ def test_samples(harness: Any) -> None:
         assert len({job.weight for job in chosen}) == 1
 
 
+def test_sample_of_many_is_not_a_scan(harness: Any) -> None:
+    """Where most jobs wait, only as many rows as needed are read; where few do, those that wait are searched."""
+    count, seen = 8 * SAMPLED_JOBS, list[str]()
+    harness.enqueue(*({"id": f"{number}", "command": "x"} for number in range(count)))
+    harness.store.db.connection().set_trace_callback(seen.append)
+    assert SAMPLED_JOBS * 0.9 <= len(read(harness).waiting) <= SAMPLED_JOBS
+    assert not any("INDEXED BY" in sql for sql in seen)
+    with harness.store.db.write() as connection:
+        connection.execute("UPDATE jobs SET state = 'completed', ready = 0 WHERE seq <= ?", (count - 2 * SAMPLED_JOBS,))
+    assert SAMPLED_JOBS / 2 <= len(read(harness).waiting) <= 1.5 * SAMPLED_JOBS
+    assert any("INDEXED BY" in sql for sql in seen)
+
+
 def test_history_is_bounded(harness: Any) -> None:
     """However many attempts have ended, the newest few hundred are read."""
     harness.enqueue(*({"command": "x"} for _ in range(RECENT_ATTEMPTS + 5)))
