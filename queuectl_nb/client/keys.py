@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import inspect
 import textwrap
@@ -53,7 +54,8 @@ def call_work(
         return canonical_calls(function, bound, keyed=keyed), ""
     signature = _signature(function)
     identity = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', name)}"
-    return canonical_calls(identity, [_bind(signature, call) for call in calls], name, keyed=keyed), _version(function)
+    values = [_bound_values(function), *(_bind(signature, call) for call in calls)]
+    return canonical_calls(identity, values, name, keyed=keyed), _version(function)
 
 
 def canonical_calls(identity: str, calls: Sequence[Mapping[Any, Any]], name: str = "", *, keyed: bool = False) -> str:
@@ -90,6 +92,23 @@ def _canonical_argument(value: Any) -> str:
     return canonical(value)
 
 
+def _bound_values(function: Any) -> dict[str, Any]:
+    """Return what a function depends on besides its arguments: its object, and variables of enclosing functions."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    found = {}
+    if (owner := getattr(function, "__self__", None)) is not None:
+        found["self"] = owner
+    elif not hasattr(function, "__name__"):
+        found["self"] = function
+    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    for name, cell in zip(names, getattr(function, "__closure__", None) or (), strict=False):
+        with contextlib.suppress(ValueError):  # not assigned yet
+            found[name] = cell.cell_contents
+    return found
+
+
 def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
     try:
         return inspect.signature(function)
@@ -113,6 +132,8 @@ def _version(function: Any) -> str:
         arguments = canonical_calls("partial", [dict(enumerate(function.args)) | dict(function.keywords)])
         return digest(f"{_version(function.func)}{arguments}".encode())[:8]
     function = inspect.unwrap(function)
+    if not hasattr(function, "__name__"):
+        function = type(function)
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -209,6 +212,43 @@ def test_refused_arguments(queue: Queue) -> None:
     assert keyed.submit(object()) == keyed.submit(object())
     with pytest.raises(BadInput, match="key a is that of job"):
         keyed.submit(object(), epochs=5)
+
+
+@dataclasses.dataclass
+class Model:
+    """Has a method, and can be called."""
+
+    rate: Any
+
+    def fit(self, steps: int) -> float:
+        """Return a number."""
+        return float(self.rate * steps)
+
+    __call__ = fit
+
+
+def scaled(rate: float) -> Callable[[int], float]:
+    """Return a function that depends on ``rate``."""
+    return lambda steps: rate * steps
+
+
+@pytest.mark.parametrize("make", [lambda rate: Model(rate).fit, Model, scaled, lambda rate: partial(Model(rate).fit)])
+def test_what_functions_are_bound_to(queue: Queue, make: Callable[[float], Callable[[int], float]]) -> None:
+    """The object of a method, an object that is called, and variables of enclosing functions are part of the work."""
+    first = queue.map(make(0.1), [1, 2], resume=True)
+    assert str(queue.map(make(0.1), [1, 2], resume=True)) == "2 kept"
+    assert not set(queue.map(make(0.2), [1, 2], resume=True).ids).intersection(first.ids)
+
+
+def test_functions_of_libraries(queue: Queue) -> None:
+    """Functions that are not written in Python are known by their names."""
+    for function in (math.sqrt, np.sqrt, len, "".join, np.sum, Path.exists, str):
+        values = [Path("a")] if function is Path.exists else [["1"]] if function in (len, "".join) else [4]
+        first = queue.map(function, values, resume=True)
+        assert queue.map(function, values, resume=True) == first
+    assert len(queue.jobs()) == 7
+    with pytest.raises(BadInput, match="argument self of fit has no canonical form"):
+        queue.map(Model(object()).fit, [1], resume=True)
 
 
 def test_inputs_of_cells(queue: Queue) -> None:
