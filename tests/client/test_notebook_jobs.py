@@ -25,6 +25,8 @@ from queuectl_nb.testing import temporary_queue
 from tests.client.test_notebook import write
 from tests.engine.harness import alive, fill_disk, until
 
+pytestmark = pytest.mark.timeout(300)  # the first test waits for all notebooks
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 

@@ -97,7 +97,7 @@ def dask_worker_of(pid: int) -> int:
 
 def assert_retried(job: Job, starts: Path, first: int) -> None:
     """Check that the job completed in its second attempt, after the first was gone."""
-    job.wait(timeout=40)
+    job.wait(timeout=60)
     assert (job.state, [each.outcome for each in job.history]) == (State.COMPLETED, ["lost", "succeeded"])
     assert len(starts.read_text().split()) == 2
     assert not alive(first)

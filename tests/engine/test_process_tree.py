@@ -98,7 +98,7 @@ def test_processes_of_the_recorded_session_are_found(start: Callable[[str], tupl
     pid, session = start(f"setsid sleep {SLEEP} & wait")
     until(lambda: len(found_pids(session)) == 2)
     assert pid in found_pids(session)
-    assert process_tree.kill_until_gone(lambda: process_tree.holders([], [], session), 10.0, lambda: None)
+    assert process_tree.kill_until_gone(lambda: process_tree.holders([], [], session), 60.0, lambda: None)
     assert found_pids(session) == set()
 
 
@@ -159,7 +159,7 @@ def test_found_process_is_waited_for(shell: subprocess.Popen[bytes], monkeypatch
     assert not process_tree.kill_until_gone(lambda: answers.pop() if answers else [], 0.2, lambda: None)
     monkeypatch.undo()
     answers.append([child])
-    assert process_tree.kill_until_gone(lambda: answers.pop() if answers else [], 10.0, lambda: None)
+    assert process_tree.kill_until_gone(lambda: answers.pop() if answers else [], 60.0, lambda: None)
     assert not alive(child.pid)
 
 
@@ -181,7 +181,7 @@ def test_process_without_its_first_thread_is_alive() -> None:
             return [each for each in process_tree.descendants(os.getpid()) if each.pid == process.pid]
 
         assert find()
-        assert process_tree.kill_until_gone(find, 10.0, process.poll)
+        assert process_tree.kill_until_gone(find, 60.0, process.poll)
         assert process.wait() == -signal.SIGKILL
     finally:
         process.kill()

@@ -65,7 +65,7 @@ def test_job_that_kills_its_worker_goes_to_the_dead_letter_queue(harness: Worker
     poison = harness.add("kill -9 $PPID", max_retries=2)
     after = [harness.add("true") for _ in range(20)]
     harness.start(2)
-    harness.queue.wait(timeout=40)
+    harness.queue.wait(timeout=60)
     assert (poison.state, harness.outcomes(poison)) == (State.DEAD, ["lost", "lost"])
     assert [job.state for job in before + after] == [State.COMPLETED] * 40
     assert [harness.outcomes(job) for job in before + after] == [["succeeded"]] * 40
@@ -80,7 +80,7 @@ def test_large_result_survives_the_death_of_its_worker(harness: WorkerHarness) -
     large = [harness.add(write) for _ in range(4)]
     harness.add("kill -9 $PPID", max_retries=1)
     harness.start()
-    harness.queue.wait(timeout=40)
+    harness.queue.wait(timeout=60)
     assert [harness.outcomes(job) for job in large] == [["succeeded"]] * 4
     assert [job.result() for job in large] == ["y" * 60_000] * 4
 
@@ -281,12 +281,12 @@ def test_workers_end_with_the_starter_of_a_frozen_supervisor(harness: WorkerHarn
     try:
         process.kill()
         process.wait(60)
-        until(lambda: not any(map(alive, workers)), 10)
+        until(lambda: not any(map(alive, workers)))
         assert job_processes(harness.path) == []
         assert (job.refresh().state, job.attempts, harness.outcomes(job)) == (State.PENDING, 0, ["returned"])
     finally:
         os.kill(pool, signal.SIGCONT)
-    until(lambda: not alive(pool), 10)
+    until(lambda: not alive(pool))
     assert list_workers(harness.queue.store) == []
 
 
