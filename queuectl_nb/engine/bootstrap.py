@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from queuectl_nb.engine.config import WorkerConfig
     from queuectl_nb.engine.dask.dispatcher import Dispatcher
     from queuectl_nb.engine.worker import Worker
+    from queuectl_nb.store.store import Store
 
 __all__ = ["run_supervisor", "run_worker"]
 
@@ -128,8 +129,8 @@ def _count_startable_threads(wanted: int) -> int:
     return len(threads)
 
 
-def run_worker(config: WorkerConfig) -> int:
-    """Run a worker, or with dask a dispatcher, until it is stopped.
+def run_worker(config: WorkerConfig, store: Store | None = None) -> int:
+    """Run a worker, or with dask a dispatcher, until it is stopped; ``store`` is the one that a fork has inherited.
 
     Return 0, or the exit code of the error that ended it.
     """
@@ -144,7 +145,7 @@ def run_worker(config: WorkerConfig) -> int:
     try:
         heartbeat.Heartbeat(config.lock).start()
         with ExitStack() as resources:
-            _run_worker(config, events, resources)
+            _run_worker(config, store or config.open_store(), events, resources)
     except BaseException as error:
         if config.dask is None:
             kill_descendants()  # no job may run unsupervised
@@ -164,8 +165,7 @@ def _block_signals(*numbers: int) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _run_worker(config: WorkerConfig, events: Events, resources: ExitStack) -> None:
-    store = config.open_store()
+def _run_worker(config: WorkerConfig, store: Store, events: Events, resources: ExitStack) -> None:
     store.db.set_lock_timeout(LOCK_TIMEOUT_S)
     control = WorkerControl(store, config.name, WorkerEvents(events, config.name))
     control.open(config.parent, config.starter)

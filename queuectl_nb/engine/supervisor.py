@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import heartbeat, process_tree
 from queuectl_nb.engine.control import CONTROL_PIPE
+from queuectl_nb.engine.forked_process import fill_heap_gaps
 from queuectl_nb.engine.housekeeping import Housekeeping
 from queuectl_nb.engine.notifier import unregister_worker
 from queuectl_nb.engine.poller import Poller
@@ -78,6 +79,8 @@ class Supervisor:
         rescued = self.rescuer.rescue_dead()
         self.workers = WorkerProcess.register(self.store, self.config, self.config.processes)
         self.store.db.set_lock_timeout(LOCK_TIMEOUT_S)
+        self.store.db.close()  # frees its memory
+        fill_heap_gaps()
         self._start(self.workers)
         self._report_rescued(rescued)
         self.events.emit("pool_ready", workers=[worker.name for worker in self.workers], pid=os.getpid())
@@ -146,7 +149,7 @@ class Supervisor:
     def _start(self, workers: Iterable[WorkerProcess]) -> None:
         """Start the processes of these workers and record their pids."""
         for worker in workers:
-            pid = worker.start(self.config, self.events)
+            pid = worker.start(self.store, self.config, self.events)
             if pid is not None:
                 self.unrecorded_pids[worker.name] = pid
             self.events.flush()  # before those of the worker

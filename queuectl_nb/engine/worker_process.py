@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["ENTRY_POINT", "KILL_MARGIN_S", "LEAVE_MARGIN_S", "WorkerProcess", "command_line", "reap"]
 
 ENTRY_POINT = os.path.join(os.path.dirname(__file__), "__main__.py")
+_COMMAND = (sys.executable, "-I", "-S", ENTRY_POINT)
 STABLE_AFTER_S = 10.0
 """Lifetime after which a death counts as the first again."""
 KILL_MARGIN_S = 1.5
@@ -42,7 +43,7 @@ MAX_RESTART_DELAY_S = 30.0
 
 def command_line(role: str, config: WorkerConfig) -> list[str]:
     """Return the command that runs ``role`` in a process of its own."""
-    return [sys.executable, "-I", "-S", ENTRY_POINT, role, config.to_json()]
+    return [*_COMMAND, role, config.to_json()]
 
 
 class WorkerProcess:
@@ -126,7 +127,7 @@ class WorkerProcess:
             return math.inf
         return self.restart_at if self.settled else self.settle_at
 
-    def start(self, config: WorkerConfig, events: Events) -> int | None:
+    def start(self, store: Store, config: WorkerConfig, events: Events) -> int | None:
         """Start the process, which inherits the lock and the event pipe and reads control words on its stdin.
 
         It is a fork of this process where that is possible; a dispatcher needs much memory of its own. Return its pid,
@@ -139,8 +140,8 @@ class WorkerProcess:
             if config.dask is None and can_fork():
                 from queuectl_nb.engine.bootstrap import run_worker
 
-                command = [*command_line("worker", config)[:-1], self.name, str(config.db)]
-                self.process = ForkedProcess(partial(run_worker, config), inherited, command)
+                command = [*_COMMAND, "worker", self.name, str(config.db)]
+                self.process = ForkedProcess(partial(run_worker, config, store), inherited, command)
             else:
                 self.process = subprocess.Popen(
                     command_line("worker", config), stdin=subprocess.PIPE, pass_fds=inherited, bufsize=0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -68,6 +70,24 @@ def test_dead_forks_are_replaced_by_forks(harness: WorkerHarness) -> None:
     maps = [Path(f"/proc/{pid}/maps").read_text().splitlines() for pid in (pool.pid, second)]
     assert len({line for each in maps for line in each if "[vdso]" in line}) == 1, "each exec chooses another address"
     assert harness.add("true").wait(timeout=60).exit_code == 0
+
+
+GAPS = """
+from queuectl_nb.engine.forked_process import fill_heap_gaps
+kept = [bytes(1000) for _ in range(2000)]
+last = max(map(id, kept))
+del kept[::2]
+fill_heap_gaps()
+later = [bytes(size) for size in range(600, 2000, 10)]
+print(sum(id(each) < last for each in later))
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="needs the GNU C library")
+def test_children_leave_gaps_alone() -> None:
+    """Children put new objects behind those that they share, not between them."""
+    done = subprocess.run([sys.executable, "-c", GAPS], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 10
 
 
 def test_exception_in_a_fork(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def test_invalid_setting_does_not_prevent_a_rescue(harness: WorkerHarness, tmp_p
 
 @pytest.mark.parametrize("forked", [False, True])
 def test_worker_that_cannot_be_started_is_retried(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, forked: bool
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, *, forked: bool
 ) -> None:
     """If no process can be started, the start is retried with growing delays."""
     emitted: list[dict[str, Any]] = []
@@ -59,9 +59,9 @@ def test_worker_that_cannot_be_started_is_retried(
 
     monkeypatch.setattr(worker_process, "can_fork", lambda: forked)
     monkeypatch.setattr(os if forked else subprocess, "fork" if forked else "Popen", fail)
-    worker, config = WorkerProcess("worker-1", 0), WorkerConfig(db=tmp_path / "queue.db")
+    worker, config = WorkerProcess("worker-1", 0), WorkerConfig(db=queue.path)
     for _ in range(3):
-        assert worker.start(config, events) is None
+        assert worker.start(queue.store, config, events) is None
         assert worker.process is None
     assert [each["event"] for each in emitted] == ["worker_died"] * 3
     assert emitted[0]["why"] == "not started: Resource temporarily unavailable"
