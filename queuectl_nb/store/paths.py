@@ -45,7 +45,7 @@ NETWORK_FS_TYPES = frozenset(
 )
 """File system types on which flock or shared memory does not work between hosts, or not at all."""
 _SQLITE_HEADER_BYTES = 100
-_MOUNT_POINT_FIELD = 4  # index of the mount point in a line of mountinfo
+_MOUNT = re.compile(r"(?:[^ ]+ ){4}([^ ]+) .*? - ([^ ]+)")  # mount point and type in a line of mountinfo
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
@@ -102,7 +102,7 @@ def require_queue(path: Path, shown: str) -> None:
 
 
 def is_missing(path: Path) -> bool:
-    """Return True if there is no file ``path``; False if that cannot be told: opening it says why."""
+    """Return True if there is no file ``path``; False if that is unknown: opening it shows why."""
     try:
         os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -111,11 +111,10 @@ def is_missing(path: Path) -> bool:
 
 
 def _is_our_dir(path: Path) -> bool:
-    try:
+    with contextlib.suppress(OSError):
         found = path.stat()
-    except OSError:
-        return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+        return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+    return False
 
 
 def spool_dir(path: Path) -> Path:
@@ -293,13 +292,9 @@ def network_fs_type(path: Path, mounts: str = "/proc/self/mountinfo") -> str | N
         return None
     target = os.path.realpath(path)
     best, kind = -1, ""
-    for line in lines:
-        left, _, right = line.partition(" - ")
-        fields = left.split(" ")
-        if len(fields) < _MOUNT_POINT_FIELD + 1:
-            continue
-        point = _OCTAL.sub(lambda octal: chr(int(octal[1], 8)), fields[_MOUNT_POINT_FIELD])
+    for found in filter(None, map(_MOUNT.match, lines)):
+        point = _OCTAL.sub(lambda octal: chr(int(octal[1], 8)), found[1])
         inside = target == point or target.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= best:
-            best, kind = len(point), right.split(" ")[0]
+            best, kind = len(point), found[2]
     return kind if kind in NETWORK_FS_TYPES else None
