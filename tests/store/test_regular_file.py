@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.store.regular_file import REPLACED_ERRNOS, open_locked, open_regular
+from queuectl_nb.store.regular_file import REPLACED_ERRNOS, last_write, open_locked, open_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,3 +72,14 @@ def test_locks(file: Path) -> None:
     os.close(handle)
     os.close(open_locked(file, os.O_WRONLY))
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_last_write(file: Path) -> None:
+    """A regular file has a time and a size; anything else has neither."""
+    file.write_bytes(b"abc")
+    os.utime(file, ns=(5, 7))
+    assert last_write(str(file)) == (7, 3)
+    file.unlink()
+    assert last_write(str(file)) == (0, 0)
+    file.mkdir()
+    assert last_write(str(file)) == (0, 0)
