@@ -16,6 +16,7 @@ from queuectl_nb.client.payload import Content, PayloadWriter, make_python_spec
 from queuectl_nb.client.task import JOB_OPTIONS
 from queuectl_nb.model.call import Kind
 from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.keys import canonical
 from queuectl_nb.model.validation import parse_choice, quoted
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ def _make_spec(  # noqa: PLR0913, PLR0917 - internal
     payload = writer.finish({"notebook": facts, "preload": ["papermill"]})
     command = call_text(notebook.name, [Call((), parameters)]).removesuffix("()")
     spec = make_python_spec(Kind.NOTEBOOK, command, payload, fields)
-    return spec._replace(identity=(f"{notebook.name}\n{notebook.kernel}\n{text}", source[:8]))
+    work = f"{notebook.name}\n{notebook.kernel}\n{canonical(json.loads(text))}"
+    return spec._replace(identity=(work, source[:8]))
 
 
 def _split_rows(

@@ -20,6 +20,7 @@ from queuectl_nb.client.notebook_file import read_notebook
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from queuectl_nb import Queue
     from queuectl_nb.client.notebook_file import Notebook
 
 DEFAULTS = "region = 'EU'  # a = b\nn: int = 3\nfirst, second = 1, 2\n%matplotlib inline\nif n:\n    deep = '='"
@@ -238,6 +239,20 @@ def test_names(report: Notebook, tmp_path: Path) -> None:
             check_parameters(report, {name: 1}, allow_unknown=True)  # type: ignore[dict-item]
     with pytest.raises(BadInput, match="parameters must be a dict"):
         check_parameters(report, [("n", 1)])  # type: ignore[arg-type]
+
+
+def test_resume(queue: Queue, tmp_path: Path) -> None:
+    """Parameters in another order are the same work; other parameters, and another content, are not."""
+    path = write(tmp_path / "report.ipynb", DEFAULTS)
+
+    def add(**parameters: Any) -> str:
+        return queue.enqueue_notebook(path, parameters, resume=True).id
+
+    first = add(region="EU", n=np.int64(3))
+    assert add(n=3, region="EU") == first
+    others = [add(n=3), add(n=4, region="EU"), add(n=3.0, region="EU")]
+    write(path, DEFAULTS, "1")
+    assert len({first, *others, add(n=3, region="EU")}) == 5
 
 
 def test_words() -> None:
