@@ -202,6 +202,7 @@ def _waiting(
     last = max((job for job in jobs if job.selected), key=_order, default=None)
     if last is None:
         return []
+    budgets = {given: settings.retry_policy(given).max_retries for given in {job.max_retries for job in jobs}}
     some_blocked = any(job.blocked for job in jobs if job.selected)
     found = []
     for job in jobs:
@@ -216,7 +217,7 @@ def _waiting(
                 job.queue,
                 job.weight,
                 job.due_s,
-                max(1, settings.retry_policy(job.max_retries).max_retries - job.attempts),
+                max(1, budgets[job.max_retries] - job.attempts),
                 job.before_s,
                 job.selected,
                 job.id,
