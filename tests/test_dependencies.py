@@ -18,6 +18,8 @@ EXTRAS = PROJECT["optional-dependencies"]
 FOLDERS = {"queuectl_nb", "tests", "docs", "benchmarks"}
 LOADED_BY = {"jupyter_server", "pytest"}
 """Packages that load a module of ours when they are there, so that the module needs no dependency on them."""
+RECORDING = {"sklearn"}
+"""What ``tests/model/record_sweeps.py`` runs once; the tests need only its recording."""
 
 
 def imported_by(folder: str) -> set[str]:
@@ -47,7 +49,7 @@ def names_of(*groups: list[str]) -> set[str]:
             names_of(PROJECT["dependencies"], EXTRAS["dask"], EXTRAS["joblib"], EXTRAS["notebook"], EXTRAS["plot"]),
             LOADED_BY,
         ),
-        ("tests", names_of(PROJECT["dependencies"], EXTRAS["test"], EXTRAS["docs"], EXTRAS["mutation"]), set()),
+        ("tests", names_of(PROJECT["dependencies"], EXTRAS["test"], EXTRAS["docs"], EXTRAS["mutation"]), RECORDING),
         ("docs", names_of(PROJECT["dependencies"], EXTRAS["docs"]), set()),
         ("benchmarks", names_of(PROJECT["dependencies"], EXTRAS["test"], EXTRAS["benchmark"]), set()),
     ],
