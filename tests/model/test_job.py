@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queuectl_nb.model.errors import BadInput
-from queuectl_nb.model.job import JOB_FIELDS, SPEC_FIELDS, JobRecord, JobSpec
+from queuectl_nb.model.job import EDIT_FIELDS, JOB_FIELDS, RUNNING_EDIT_FIELDS, SPEC_FIELDS, JobRecord, JobSpec
 from queuectl_nb.model.state import FINISHED_STATES, State
 
 EXPECTED_FIELDS = (  # in the documented order
@@ -25,6 +25,12 @@ def test_fields() -> None:
         " ".join(SPEC_FIELDS)
         == "id command priority delay run_at timeout max_retries queue tags after after_any cwd env shell key"
     )
+
+
+def test_fields_that_can_be_changed() -> None:
+    """All but what identifies a job and where it runs; of a running job what its worker can still apply."""
+    assert set(EDIT_FIELDS) == set(SPEC_FIELDS) - {"id", "cwd", "env", "shell", "key"}
+    assert set(RUNNING_EDIT_FIELDS) == {"priority", "timeout", "max_retries"}
 
 
 def test_defaults() -> None:
