@@ -34,3 +34,4 @@ def test_groups_by_reason(harness: Any) -> None:
     (dead,) = read_error_groups(harness.store.db, Filter(state=("dead",)))
     assert (dead.count, dead.first_at, dead.example) == (1, began + 2, "a2")
     assert read_error_groups(harness.store.db, Filter(queue="none")) == []
+    assert [each.count for each in read_error_groups(harness.store.db, Filter(ids=("a1", "a2", "fine")))] == [2]
