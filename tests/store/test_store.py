@@ -19,3 +19,15 @@ def test_waiting_jobs_pauses_and_limits(harness: Any) -> None:
     harness.store.jobs.pause(None, harness.now)
     set_limit(harness.store.db, "gpu", 3)
     assert harness.store.read_waiting() == ({"gpu": 1, "default": 1}, {"gpu", "*"}, [("gpu", 3, 1)])
+
+
+def test_an_open_queue(harness: Any) -> None:
+    """Everything that is stored is that of one file, with the output of its jobs beside it."""
+    store = harness.store
+    assert (store.path, store.spool.folder, store.worker_dir) == (
+        store.db.path,
+        store.db.output_dir,
+        store.db.worker_dir,
+    )
+    assert {each.db for each in (store.jobs, store.workers, store.reader)} == {store.db}
+    assert store.run_inline is None
