@@ -48,28 +48,13 @@ def install() -> None:
     hook = _DisplayHook(shell)
     _installed.publisher = shell.display_pub
     shell.display_pub.register_hook(hook)
-    _register_for_results(shell.displayhook, hook)
+    shell.displayhook.register_hook(hook)
     if threading.current_thread() is threading.main_thread():
         _accept_presses(shell.kernel)
         shell.events.register("pre_run_cell", hook.cell_started)
 
 
 _installed = threading.local()
-
-
-def _register_for_results(displayhook: Any, hook: _DisplayHook) -> None:
-    """Pass each message of a result to ``hook``; ``register_hook`` does this since ipykernel 7.3."""
-    if hasattr(displayhook, "register_hook"):
-        displayhook.register_hook(hook)
-    elif "finish_displayhook" not in vars(displayhook):  # one for all threads
-        finish = displayhook.finish_displayhook
-
-        def finish_displayhook() -> None:
-            if displayhook.msg and displayhook.msg["content"]["data"]:
-                displayhook.msg = hook(displayhook.msg)
-            finish()
-
-        displayhook.finish_displayhook = finish_displayhook
 
 
 class _DisplayHook:
