@@ -62,7 +62,7 @@ TESTED_BY = {
     "regular_file": ["regular_file", "spool"],
     "paths": ["paths", "identity"],
     "rows": ["rows", "output", "reader"],
-    "settle": ["settle", "error_groups", "query_plans", "boot_time", "artifacts", "selections"],
+    "settle": ["settle", "release_claim", "error_groups", "query_plans", "boot_time", "artifacts", "selections"],
     "store": ["store", "paths"],
     "shared_locks": ["forks_and_copies"],
     "os_errors": ["os_errors", "sqlite_errors", "paths"],
