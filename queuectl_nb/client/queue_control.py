@@ -32,8 +32,8 @@ class QueueControl(QueueData):
     """A queue whose jobs and settings can be changed.
 
     Jobs are given as ids, Jobs or collections of these, such as a Batch: all or none are changed. Or they are chosen by
-    the keywords of Selection; jobs in a state that does not allow the change are then left out. Both at once are
-    refused. Methods return the ids of the jobs, and with ``dry_run`` only these.
+    the keywords ``state``, ``queue``, ``tag``, ``error`` and ``search``; jobs in a state that does not allow the change
+    are then left out. Both at once are refused. Methods return the ids of the jobs, and with ``dry_run`` only these.
     """
 
     def edit(self, *jobs: Jobs, dry_run: bool = False, **changes: Any) -> list[str]:

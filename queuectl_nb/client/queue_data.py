@@ -109,9 +109,10 @@ class QueueData:
     ) -> pd.DataFrame:
         """Return jobs as a DataFrame indexed by ``id``, most recently updated first.
 
-        ``selection`` limits them by :class:`Selection`. ``sort`` names a field to sort by, ascending unless
-        ``reverse``. With ``ids`` these jobs are returned in this order, and the other arguments are ignored; raises
-        ``NotFound`` for an unknown one.
+        ``selection`` is any of ``state`` (one or several), ``queue``, ``tag``, ``error`` and ``search``: only jobs that
+        match all of them. ``sort`` names a field to sort by, ascending unless ``reverse``. With ``ids``
+        these jobs are returned in this order, and the other arguments are ignored; raises ``NotFound`` for an unknown
+        one.
 
         The columns are the JSON fields in their order, then ``waited`` and ``ran`` (timedeltas); times are UTC
         datetimes, ``state`` is a categorical, numbers are nullable integers.
