@@ -30,14 +30,10 @@ MAX_REPR_CHARS = 1000
 MAX_RESULT_CHARS = 64 * 1024
 MAX_PICKLED_RESULT_BYTES = 16 * MAX_RESULT_CHARS
 """No result of that length has a larger pickle."""
-MAX_PICKLED_RESULT_BYTES = 16 * MAX_RESULT_CHARS
-"""No result of that length has a larger pickle."""
 MAX_REPLY_BYTES = 8 * 1024 * 1024
 """Pickles of a reply in all; further ones are files, because the worker reads the reply into memory."""
 DISK_FULL_RETRY_S = 0.2
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_COLLECTIONS = frozenset({bytearray, bytes, dict, list, str, tuple})
-"""Types of which the repr of the first items is the beginning of the repr."""
 _COLLECTIONS = frozenset({bytearray, bytes, dict, list, str, tuple})
 """Types of which the repr of the first items is the beginning of the repr."""
 _CONSTANTS = {None: "null", True: "true", False: "false"}

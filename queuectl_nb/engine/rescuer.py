@@ -202,7 +202,11 @@ class Rescuer:
         ending, spooled = capture_ending(self.store.spool, lease.token, attempt_lock.paths, settings, known)
         if journaled and max(known.stdout_size, known.stderr_size) <= MAX_STREAM_BYTES:
             ending = known._replace(artifacts=ending.artifacts, metrics=ending.metrics)
-        claims.settle_and_claim(ended=[EndedAttempt(lease, outcome, ending)], **facts)
+        try:
+            claims.settle_and_claim(ended=[EndedAttempt(lease, outcome, ending)], **facts)
+        except (ValueError, OverflowError):
+            # nothing that an attempt has left may keep all others from being rescued
+            claims.settle_and_claim(ended=[EndedAttempt(lease, lost, Ending(now))], **facts)
         self.store.spool.remove(lease.token, keep=spooled)
         if attempt_lock.started:
             attempt_lock.files.clear()

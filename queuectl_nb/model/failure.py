@@ -18,7 +18,7 @@ from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.escape_sequences import SEQUENCE
 from queuectl_nb.model.outcome import Exited, Outcome, Raised, Signalled
 
-__all__ = ["MAX_ERROR_CHARS", "Message", "cut", "describe", "read_message"]
+__all__ = ["MAX_ERROR_CHARS", "Message", "cut", "describe", "encodable", "read_message"]
 
 MAX_ERROR_CHARS = 300
 TAIL_CHARS = 8192
@@ -94,7 +94,10 @@ def read_message(outcome: Outcome, ending: Ending) -> Message:
 def describe(outcome: Outcome, message: Message) -> str | None:
     """Return the error message of an attempt; None if it succeeded."""
     error = outcome.error
-    if error is None or isinstance(outcome, Raised):
+    if error is None:
+        return None
+    error = cut(encodable(error), MAX_ERROR_CHARS)
+    if isinstance(outcome, Raised):
         return error
     missing = _MISSING.findall(message.tail) if isinstance(outcome, Exited) and outcome.code == NOT_FOUND else []
     if missing:
@@ -108,6 +111,15 @@ def describe(outcome: Outcome, message: Message) -> str | None:
     if not text:
         return error
     return cut(f"{error}: {text}", MAX_ERROR_CHARS - len(remedy)) + remedy
+
+
+def encodable(text: str) -> str:
+    r"""Return text in which lone surrogates, as in names of files that are not UTF-8, are escaped: SQLite rejects them.
+
+    >>> encodable("bad file \udcff.csv")
+    'bad file \\udcff.csv'
+    """
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def cut(text: str, length: int) -> str:

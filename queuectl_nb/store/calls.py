@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.child.blob import read_blob
 from queuectl_nb.model.call import CallValue, Kind
+from queuectl_nb.model.failure import encodable
 from queuectl_nb.store.artifacts import artifact_dir
 from queuectl_nb.store.blobs import blob_dir, insert_blobs
 from queuectl_nb.store.queries import Q
@@ -199,5 +200,5 @@ def parse_reply(text: str) -> tuple[list[CallValue], dict[str, Any]]:
 
 def _call_value(entry: Mapping[str, Any], body: bytes | None) -> CallValue:
     size = len(body) if body is not None else int(entry.get("size", 0))
-    texts = [None if entry.get(key) is None else str(entry[key]) for key in ("name", "type", "note")]
+    texts = [None if entry.get(key) is None else encodable(str(entry[key])) for key in ("name", "type", "note")]
     return CallValue(int(entry["call"]), bool(entry["raised"]), body, entry.get("sha256"), size, *texts)

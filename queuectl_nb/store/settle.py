@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.model.error_groups import group_of
-from queuectl_nb.model.failure import describe, read_message
+from queuectl_nb.model.failure import describe, encodable, read_message
 from queuectl_nb.model.lifecycle import Transition, settle
 from queuectl_nb.model.outcome import Outcome, Signalled, exit_code
 from queuectl_nb.model.state import FINISHED_STATES, WAITING_STATES, State, check_transition
@@ -178,10 +178,10 @@ def job_update(each: EndedAttempt, transition: Transition, now: float, boottime:
         "started_at": ending.started_at,
         "finished_at": ending.finished_at,
         "exit_code": exit_code(outcome),
-        "error": transition.error or (ending.note if completed else None),
+        "error": transition.error or (_encodable(ending.note) if completed else None),
         "error_key": group.key if group and transition.state in (State.FAILED, State.DEAD) else None,
         "result": ending.result if completed else None,
-        "result_repr": ending.result_repr,
+        "result_repr": _encodable(ending.result_repr),
     }
 
 
@@ -197,7 +197,7 @@ def attempt_update(each: EndedAttempt) -> dict[str, object]:
         "outcome": outcome.name,
         "exit_code": exit_code(outcome),
         "signal": outcome.signal if isinstance(outcome, Signalled) else None,
-        "error": error or ending.note,
+        "error": error or _encodable(ending.note),
         "reason": group.reason if group else None,
         "error_key": group.key if group else None,
         "started_at": ending.started_at,
@@ -214,6 +214,10 @@ def attempt_update(each: EndedAttempt) -> dict[str, object]:
         "stderr_tail": ending.stderr_tail,
         "stderr_size": ending.stderr_size,
     }
+
+
+def _encodable(text: str | None) -> str | None:
+    return None if text is None else encodable(text)
 
 
 def _is_large(ending: Ending) -> bool:

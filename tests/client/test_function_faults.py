@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from queuectl_nb import BadInput, JobFailed, Queue, Retry, current_job
+from queuectl_nb import BadInput, GiveUp, JobFailed, Queue, Retry, current_job
 from queuectl_nb.client.batch import Batch
 from queuectl_nb.engine.notifier import waiter_dir
 from queuectl_nb.testing import run_pending
@@ -92,6 +92,18 @@ def test_value_that_cannot_be_pickled(served: Queue) -> None:
     assert job.state == "completed"
 
 
+def test_repr_that_is_no_unicode(served: Queue) -> None:
+    """A repr with bytes that are not UTF-8, as in names of files, is escaped."""
+
+    class File:
+        def __repr__(self) -> str:
+            return "\udcff.csv"
+
+    job = served.submit(File)
+    job.result(TIMEOUT_S)
+    assert job.result_repr == "\\udcff.csv"
+
+
 def test_arguments_that_cannot_be_pickled(served: Queue) -> None:
     """They are refused by the name of the parameter, and nothing is enqueued."""
     before = len(served.jobs())
@@ -125,6 +137,8 @@ class _NoText(Retry):
         (lambda: _raise(ValueError("bad rate"), "a note\nof two lines"), "ValueError: bad rate"),
         (lambda: _raise(ValueError("first\nsecond")), "ValueError: first"),
         (lambda: _raise(ValueError("\nonly")), "ValueError: only"),
+        (lambda: _raise(ValueError("no \udcff.csv")), "ValueError: no \\udcff.csv"),
+        (lambda: _raise(GiveUp("\udcff \N{CAT}")), "GiveUp: \\udcff \N{CAT}"),
         (lambda: compile("a b", "f.py", "exec"), "SyntaxError: invalid syntax"),
         (lambda: _raise(ExceptionGroup("many", [OSError()])), "ExceptionGroup: many (1 sub-exception)"),
         (lambda: _raise(_NoText(after=0)), "Retry: <exception str() failed>"),

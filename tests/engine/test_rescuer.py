@@ -22,7 +22,7 @@ from queuectl_nb.engine.rescuer import Rescuer
 from queuectl_nb.engine.worker_record import RecordWriter
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.errors import BadEnvironment
-from queuectl_nb.model.outcome import Exited
+from queuectl_nb.model.outcome import Exited, Raised
 from queuectl_nb.model.state import State
 from queuectl_nb.store.claims import Claims
 from tests.engine.harness import alive, until
@@ -242,6 +242,29 @@ def test_journal_entry_with_large_output_keeps_host_and_note(harness: WorkerHarn
     (attempt,) = harness.queue.job(lease.job_id).history
     assert (attempt.outcome, attempt.host, attempt.error) == ("succeeded", "far", "cut short")
     assert len(attempt.stdout or "") == size
+
+
+def test_text_that_is_no_unicode_is_escaped(harness: WorkerHarness) -> None:
+    """The error of an exception and a note may contain names of files that are not UTF-8."""
+    store = harness.queue.store
+    leases = claim(harness, 2)
+    journal = OutcomeJournal(store.worker_dir, LOST)
+    journal.record(leases[0].token, Raised("ValueError: \udcff"), Ending(5.0, 4.0, 77))
+    journal.record(leases[1].token, Exited(0), Ending(5.0, 4.0, 78, note="kept no \udcff"))
+    assert len(Rescuer(store).rescue_dead()) == 2
+    errors = [harness.queue.job(lease.job_id).history[0].error for lease in leases]
+    assert errors == ["ValueError: \\udcff", "kept no \\udcff"]
+
+
+def test_outcome_that_cannot_be_recorded(harness: WorkerHarness) -> None:
+    """Its attempt is lost, and those of other jobs are recorded."""
+    store = harness.queue.store
+    leases = claim(harness, 2)
+    journal = OutcomeJournal(store.worker_dir, LOST)
+    journal.record(leases[0].token, Exited(2**70), Ending(5.0, 4.0, 77))
+    journal.record(leases[1].token, Exited(0), Ending(5.0, 4.0, 78))
+    assert len(Rescuer(store).rescue_dead()) == 2
+    assert [harness.queue.job(lease.job_id).history[0].outcome for lease in leases] == ["lost", "succeeded"]
 
 
 FREEZE_SCRIPT = """
