@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.child.control import CurrentJob, GiveUp, Retry, current_job, report
     from queuectl_nb.client import Job, Queue
-    from queuectl_nb.client.joblib_backend import register_joblib_backend
+    from queuectl_nb.client.executor import register_joblib_backend
     from queuectl_nb.client.value import JobCancelled
     from queuectl_nb.model.errors import (
         BadEnvironment,
@@ -86,7 +86,7 @@ def __getattr__(name: str) -> Any:
         "JobCancelled": "client.value",
         "Queue": "client",
         "State": "model.state",
-        "register_joblib_backend": "client.joblib_backend",
+        "register_joblib_backend": "client.executor",
     }
     module = (control | others).get(name, "model.errors")
     return getattr(import_module(f"queuectl_nb.{module}"), name)

@@ -12,7 +12,7 @@ from queuectl_nb.client.job_actions import cancel_waiting
 from queuectl_nb.client.value import read_result
 from queuectl_nb.client.wait import StateChanges
 from queuectl_nb.engine.notifier import FinishWaiter, waiter_dir
-from queuectl_nb.model.errors import NotFound, WrongState
+from queuectl_nb.model.errors import BadEnvironment, NotFound, WrongState
 from queuectl_nb.model.state import FINISHED_STATES, State
 
 if TYPE_CHECKING:
@@ -22,7 +22,23 @@ if TYPE_CHECKING:
     from queuectl_nb.client.pool import WorkerPool
     from queuectl_nb.client.queue import Queue
 
-__all__ = ["JobFuture", "QueueExecutor"]
+__all__ = ["JobFuture", "QueueExecutor", "register_joblib_backend"]
+
+
+def register_joblib_backend(name: str = "queuectl") -> None:
+    """Let ``joblib.parallel_config(backend="queuectl", db=None, **options)`` run calls as jobs of the queue ``db``.
+
+    ``db`` is a queue or its path; default: the one that ``Queue()`` opens. It must have workers. ``options`` are those
+    of the jobs, as in :meth:`Queue.task`. Raises ``BadEnvironment`` without joblib.
+    """
+    try:
+        import joblib
+    except ModuleNotFoundError:
+        msg = "joblib is not installed here: pip install 'queuectl-nb[joblib]'"
+        raise BadEnvironment(msg) from None
+    from queuectl_nb.client.joblib_backend import QueueBackend
+
+    joblib.register_parallel_backend(name, QueueBackend)
 
 
 class JobFuture(Future[Any]):

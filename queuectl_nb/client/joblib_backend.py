@@ -7,8 +7,7 @@ import sys
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-import joblib
-from joblib.parallel import AutoBatchingMixin, ParallelBackendBase, SequentialBackend
+from joblib.parallel import AutoBatchingMixin, FallbackToBackend, ParallelBackendBase, SequentialBackend
 
 from queuectl_nb.child.blob import MAX_INLINE_BYTES
 from queuectl_nb.child.joblib_backend import Batch, Shared, run_batch
@@ -22,12 +21,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client.executor import QueueExecutor
 
-__all__ = ["QueueBackend", "register_joblib_backend"]
-
-
-def register_joblib_backend(name: str = "queuectl") -> None:
-    """Let ``joblib.parallel_config(backend="queuectl", ...)`` run calls as jobs; see :class:`QueueBackend`."""
-    joblib.register_parallel_backend(name, QueueBackend)
+__all__ = ["QueueBackend"]
 
 
 class QueueBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]  # not typed
@@ -79,7 +73,7 @@ class QueueBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
         """Prepare for a ``Parallel`` and return the number of jobs at a time."""
         count = self.effective_n_jobs(n_jobs)
         if count == 1:
-            raise joblib.parallel.FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
+            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         self.parallel = parallel
         env = {**self._prepare_worker_env(count), **self._options.get("env", {})}
         self._executor = self._queue.executor(**{**self._options, "env": env})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from queuectl_nb.client.batch import Batch
@@ -14,10 +15,10 @@ from queuectl_nb.client.payload import make_python_spec
 from queuectl_nb.model.call import Kind
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.job import SPEC_FIELDS
-from queuectl_nb.model.validation import parse_choice, parse_int
+from queuectl_nb.model.validation import parse_choice, parse_int, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.job import JobSpec
@@ -86,6 +87,10 @@ class Task(Generic[P, R]):
         if not iterables:
             msg = "map needs at least one iterable of arguments"
             raise BadInput(msg)
+        for each in iterables:
+            if not isinstance(each, Iterable):
+                msg = f"map takes iterables of arguments, such as a list, not {quoted(each)}"
+                raise BadInput(msg)
         calls: Iterable[Call]
         if len(iterables) == 1 and is_frame(frame := iterables[0]):
             calls = (Call((), row) for row in frame_rows(frame))

@@ -115,6 +115,10 @@ def test_arguments_that_cannot_be_pickled(served: Queue) -> None:
         served.map(add, [1, lock])
     with pytest.raises(BadInput, match="function or another callable is needed, not int"):
         served.submit(3)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="function or another callable is needed, not NoneType"):
+        served.submit(None)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="map takes iterables of arguments, such as a list, not 5"):
+        served.map(add, 5)  # type: ignore[arg-type]
     with pytest.raises(BadInput, match=r"function <lambda> cannot be pickled: .*lock"):
         served.submit(lambda: lock)
     assert len(served.jobs()) == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from typing import Any
@@ -95,3 +96,10 @@ def test_without_workers(served: Queue, queue: Queue) -> None:
         assert joblib.Parallel()([joblib.delayed(add)(1)]) == [2]
     with pytest.raises(BadInput, match="job option 'prio' is unknown"), parallel(served, prio=1):
         pass
+
+
+def test_joblib_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without joblib all names of the package can be imported; the backend says what to install."""
+    monkeypatch.setitem(sys.modules, "joblib", None)
+    with pytest.raises(BadEnvironment, match=r"joblib is not installed here: pip install 'queuectl-nb\[joblib\]'"):
+        register_joblib_backend()

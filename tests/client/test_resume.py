@@ -157,6 +157,8 @@ def test_functions(queue: Queue) -> None:
     for value in ("resnet", 3):
         with pytest.raises(BadInput, match=r"model must be a list of values, not .*; put it into a list"):
             queue.grid(model=value)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="the grid has 10000000000 combinations; at most 1000000 are allowed"):
+        queue.grid(rate=range(10**5), seed=range(10**5))
 
 
 def test_changed_source(queue: Queue) -> None:

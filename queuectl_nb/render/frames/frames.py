@@ -6,9 +6,10 @@ For a million jobs this is faster than ``pandas.read_sql``, which does not even 
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,7 +40,7 @@ from queuectl_nb.store.spool import STREAMS
 from queuectl_nb.store.stats import EMPTY_STATS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.error_groups import FailedJobs
@@ -63,6 +64,8 @@ __all__ = [
     "status",
     "workers",
 ]
+
+MAX_COMBINATIONS = 1_000_000
 
 _INTEGER_STATS = ("attempts", "max_rss_bytes")
 
@@ -164,7 +167,10 @@ def grid(values: Mapping[str, Iterable[Any]]) -> pd.DataFrame:
             raise BadInput(f"{name} must be a list of values, not {quoted(each)}; put it into a list")
     if not values:
         return pd.DataFrame()
-    return pd.DataFrame(itertools.product(*values.values()), columns=list(values))
+    columns = {name: each if isinstance(each, Sequence) else list(each) for name, each in values.items()}
+    if (count := math.prod(map(len, columns.values()))) > MAX_COMBINATIONS:
+        raise BadInput(f"the grid has {count} combinations; at most {MAX_COMBINATIONS} are allowed")
+    return pd.DataFrame(itertools.product(*columns.values()), columns=list(columns))
 
 
 def limits(rows: Sequence[Limit]) -> pd.DataFrame:
