@@ -54,8 +54,11 @@ def parse_json(text: str | bytes, what: str, kind: type, name: str) -> Any:
         found = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
     except UnicodeDecodeError:
         raise BadInput(f"{what} is not valid UTF-8") from None
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{what} is not valid JSON: {error}") from None
+    except RecursionError:
+        raise BadInput(f"{what} is nested too deeply") from None
+    except ValueError as error:
+        reason = "a number has too many digits" if "set_int_max_str_digits" in str(error) else error
+        raise BadInput(f"{what} is not valid JSON: {reason}") from None
     if not isinstance(found, kind):
         raise BadInput(f"{what} is not a JSON {name}")
     return found

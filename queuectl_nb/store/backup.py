@@ -45,6 +45,8 @@ def write_backup(db: Database, path: str | os.PathLike[str], *, force: bool = Fa
     BadEnvironment
         The file cannot be written, or another program uses it.
     """
+    if not os.fspath(path):
+        raise BadInput("the backup needs the path of a file")
     target = absolute_path(path)
     _check_target(db, target, force=force)
     try:

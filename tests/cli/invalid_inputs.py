@@ -40,6 +40,8 @@ INVALID_ARGUMENTS: dict[str, list[str]] = {
     "JSON cut off": ["enqueue", '{"command": '],
     "JSON with an unknown key": ["enqueue", '{"command": "true", "comand": "x"}'],
     "JSON without a command": ["enqueue", '{"id": "a"}'],
+    "JSON nested too deeply": ["enqueue", "[" * 90_000],
+    "JSON with a number of 5,000 digits": ["enqueue", '{"command": "true", "priority": ' + "1" * 5000 + "}"],
     "JSON with a key twice": ["enqueue", '{"command": "true", "command": "false"}'],
     "JSON with NaN": ["enqueue", '{"command": "true", "delay": NaN}'],
     "JSON with true for a number": ["enqueue", '{"command": "true", "priority": true}'],

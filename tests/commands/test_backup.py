@@ -29,6 +29,7 @@ def test_backup_on_the_console(
     refused = run("backup", "b.db")
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert "b.db exists" in refused.stderr
+    assert run("backup", "").stderr == "queuectl: the backup needs the path of a file\n"
     assert json.loads(run("backup", "b.db", "--force", "--json").stdout) == {"path": str(tmp_path / "b.db"), "jobs": 12}
     assert "12" in run("--db", "b.db", "status").stdout
 
