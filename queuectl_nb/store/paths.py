@@ -53,11 +53,10 @@ def user_queue() -> Path:
     """Return the queue in the user's data directory, the default."""
     import platformdirs
 
-    try:
+    folder = Path("~")
+    with contextlib.suppress(RuntimeError):  # older versions of platformdirs return "~" instead
         folder = Path(platformdirs.user_data_dir("queuectl"))
-    except RuntimeError:
-        folder = Path("~")
-    if not folder.is_absolute():  # older versions of platformdirs do not raise
+    if not folder.is_absolute():
         msg = "this user has no home directory for a default queue; set HOME, or name a queue with --db or QUEUECTL_DB"
         raise BadEnvironment(msg)
     return folder / FILE_NAME
@@ -171,14 +170,15 @@ def _check_queue_file(path: Path, real: Path, found: os.stat_result) -> None:
 def _check_first_name(path: Path, file: Path) -> None:
     """Raise :class:`BadEnvironment` unless a hard-linked queue has its spool under this name.
 
-    The lock file of the spool records the name. If it has links, too (``cp -al``), no name can be used.
+    The lock file of the spool records the name; it is empty if the queue was renamed without its spool. If it has
+    links, too (``cp -al``), no name can be used.
     """
     links, is_first = 1, False
     with contextlib.suppress(OSError):
         lock = open_regular(spool_dir(file) / LOCK_NAME, os.O_RDONLY)
         with os.fdopen(lock, encoding="ascii", errors="replace") as record:
             links = os.fstat(lock).st_nlink
-            is_first = record.read() == _first_name_record(file)
+            is_first = record.read() in ("", _first_name_record(file))
     if not is_first:
         raise BadEnvironment(
             f"{path} is a second name (a hard link) of a queue, and would be a second queue in the same file;"

@@ -211,6 +211,26 @@ def test_the_second_name_of_a_queue_is_refused(harness: Any, tmp_path: Path) -> 
     other.unlink()
 
 
+def test_the_second_name_of_a_renamed_queue_is_refused(harness: Any, tmp_path: Path) -> None:
+    """A queue that was renamed without its spool has a new one, under the name that may be used."""
+    harness.add("first")
+    path, renamed, other = harness.store.path, tmp_path / "renamed.db", tmp_path / "other.db"
+    harness.store.db.close()
+    path.rename(renamed)
+    found = type(harness)(Store(renamed))
+    found.add("second")
+    found.store.db.close()
+    os.link(renamed, other)
+    with pytest.raises(BadEnvironment, match=r"other\.db is a second name"):
+        Store(other)
+    again = Store(renamed)
+    assert again.jobs.get("second").state == "pending"
+    again.db.close()
+    other.unlink()
+    renamed.rename(path)
+    harness.store = Store(path)
+
+
 def test_copies_that_were_linked_together_remain_two_queues(harness: Any, tmp_path: Path) -> None:
     """Programs that replace equal files by links skip small ones, so the copy keeps a spool of its own."""
     harness.add("first")
