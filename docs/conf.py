@@ -71,6 +71,7 @@ maximum_signature_line_length = 90
 nitpick_ignore_regex = [
     ("py:.*", r"(?!queuectl_nb).*"),  # other packages; their inventories are on the network
     ("py:class", r"queuectl_nb\.model\.job\.JobRecord"),  # its fields are on the page of the JSON fields
+    ("py:class", r"queuectl_nb\.client\.selection\.Selection"),  # the docstrings name its keywords
 ]
 
 # -- appearance
