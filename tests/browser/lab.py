@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from playwright.sync_api import expect
+from playwright.sync_api import Error, expect
 
 from queuectl_nb.render.js_bundle import FRONTEND
 from tests.web.jupyter import JupyterProcess
@@ -127,8 +127,14 @@ class Notebook:
     def picture(self, name: str, part: Locator | None = None) -> Path:
         """Save a screenshot of the page or of a part."""
         path = self.pictures / f"{name}.png"
-        (part or self.page).screenshot(path=path, animations="disabled")
-        return path
+        while True:
+            try:
+                (part or self.page).screenshot(path=path, animations="disabled")
+            except Error as error:
+                if "not attached" not in error.message:  # an update has replaced the card meanwhile
+                    raise
+            else:
+                return path
 
 
 def _text(source: Path | list[str]) -> str:
