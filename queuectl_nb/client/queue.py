@@ -181,7 +181,9 @@ class Queue(QueueControl):
 
         All keywords are the function's; options of the job go through :meth:`task`. See :meth:`Task.submit`.
         """
-        return self.task()(function).submit(*args, **kwargs)
+        from queuectl_nb.client.task import Task
+
+        return Task(self, function, {}).submit(*args, **kwargs)
 
     def map(
         self, function: Callable[..., Any], /, *iterables: Iterable[Any], chunksize: int = 1, resume: bool = False
@@ -191,7 +193,9 @@ class Queue(QueueControl):
         A DataFrame alone means a call per row, with its columns as keywords. ``chunksize`` calls make one job. With
         ``resume`` only missing work is added, as in :meth:`enqueue_many`.
         """
-        return self.task()(function).map(*iterables, chunksize=chunksize, resume=resume)
+        from queuectl_nb.client.task import Task
+
+        return Task(self, function, {}).map(*iterables, chunksize=chunksize, resume=resume)
 
     @staticmethod
     def grid(**values: Iterable[Any]) -> pd.DataFrame:
