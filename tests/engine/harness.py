@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 import time
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import psutil
 from queuectl_nb.client import Job, Queue
 from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.client.workers import list_workers
+from queuectl_nb.engine.open_files import holds_all
 from queuectl_nb.model.job import JobSpec
 
 if TYPE_CHECKING:
@@ -167,6 +169,19 @@ class WorkerHarness:
             return next((each["pid"] for each in list_workers(self.queue.store) if each["name"] == name), None)
 
         return int(until(pid))
+
+    def freeze(self, name: str = "worker-1") -> int:
+        """Stop a worker with SIGSTOP while it neither holds nor awaits the write lock; return its pid.
+
+        Supervisors kill a frozen worker that would block all writers.
+        """
+        pid = self.worker_pid(name)
+        while True:
+            os.kill(pid, signal.SIGSTOP)
+            until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+            if not holds_all(pid, [self.queue.store.db.write_lock.path]):
+                return pid
+            os.kill(pid, signal.SIGCONT)
 
     def outcomes(self, job: Job) -> list[str | None]:
         """Return the outcomes of the job's attempts, oldest first."""

@@ -48,8 +48,7 @@ def test_late_result_is_dropped(harness: WorkerHarness, tmp_path: Path) -> None:
     harness.start()
     shell = read_pid(pids)
     until(lambda: job.history[0].pid)
-    worker = harness.worker_pid()
-    os.kill(worker, signal.SIGSTOP)
+    worker = harness.freeze()
     try:
         harness.start()
         job.wait(timeout=60)
@@ -72,9 +71,8 @@ def test_frozen_worker_can_be_stopped(harness: WorkerHarness, tmp_path: Path) ->
     job = harness.add(f"echo $$ >> {pids}; sleep 60")
     pool = harness.start()
     shell = read_pid(pids)
-    until(lambda: job.history[0].pid)  # it does not hold the write lock
-    worker = harness.worker_pid()
-    os.kill(worker, signal.SIGSTOP)
+    until(lambda: job.history[0].pid)
+    worker = harness.freeze()
     assert harness.queue.stop_workers(timeout=30) == ["worker-1"]
     assert pool.wait(60) == 0
     assert not alive(worker)

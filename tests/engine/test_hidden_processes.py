@@ -122,8 +122,7 @@ def test_hidden_job_of_a_frozen_worker_is_killed(harness: WorkerHarness, tmp_pat
     harness.start()
     hidden = read_pid(tmp_path / "pid")
     started_pid(job)
-    worker = harness.worker_pid()
-    os.kill(worker, signal.SIGSTOP)
+    worker = harness.freeze()
     try:
         assert Rescuer(harness.queue.store).rescue_frozen(["worker-1"]) == [(job.id, "worker-1")]
         assert not alive(hidden)
@@ -136,8 +135,7 @@ def test_thawed_worker_records_lost_for_what_a_rescuer_killed(harness: WorkerHar
     job = harness.add("sleep 60", max_retries=1)
     harness.start()
     shell = started_pid(job)
-    worker = harness.worker_pid()
-    os.kill(worker, signal.SIGSTOP)
+    worker = harness.freeze()
     note_kill(heartbeat.lock_path(harness.queue.store.worker_dir, "worker-1"), job.history[0].token)
     os.killpg(shell, signal.SIGKILL)
     os.kill(worker, signal.SIGCONT)
@@ -168,8 +166,7 @@ def test_rescuer_notes_an_attempt_that_began_meanwhile(harness: WorkerHarness, m
     job = harness.add("sleep 60")
     started_pid(job)
     monkeypatch.setattr(rescuer, "read_record", lambda _: records.pop() if records else worker_record.read_record(path))
-    worker = harness.worker_pid()
-    os.kill(worker, signal.SIGSTOP)
+    worker = harness.freeze()
     try:
         Rescuer(harness.queue.store).rescue_frozen(["worker-1"])
         assert worker_record.read_record(path).killed_token == job.history[0].token

@@ -62,8 +62,7 @@ def test_worker_killed_after_its_files_were_removed(harness: WorkerHarness, tmp_
     harness.queue.set("backoff_max", 0)
     pool = harness.start()
     shell = until(lambda: next((attempt.pid for attempt in job.history), None))
-    worker = harness.worker_pid()
-    os.kill(worker, signal.SIGSTOP)
+    worker = harness.freeze()
     remove(harness, ".")
     os.kill(worker, signal.SIGKILL)
     assert pool.wait(60) == 3

@@ -248,9 +248,7 @@ def test_stop_now_of_a_frozen_supervisor(
 ) -> None:
     """Nothing is left after a stop, also if the worker is frozen too, and its job is settled."""
     shell = read_pid(tmp_path / "pid")
-    worker = harness.worker_pid()
-    if frozen_worker:
-        os.kill(worker, signal.SIGSTOP)
+    worker = harness.freeze() if frozen_worker else harness.worker_pid()
     with within(LIMIT_S):
         STOPS[how](harness)
     assert not alive(worker)
@@ -302,7 +300,7 @@ def test_frozen_worker_is_killed_in_time(harness: WorkerHarness, tmp_path: Path)
     pool = harness.start()
     shell = read_pid(tmp_path / "pid")
     until(lambda: job.history[0].pid)
-    os.kill(harness.worker_pid(), signal.SIGSTOP)
+    harness.freeze()
     with within(LIMIT_S):
         assert harness.queue.stop_workers(now=True) == ["worker-1"]
     assert pool.wait(60) == 0

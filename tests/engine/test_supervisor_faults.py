@@ -113,9 +113,8 @@ def test_job_does_not_outlive_a_worker_that_cannot_use_the_file(harness: WorkerH
     job = harness.add(f"echo $$ > {first}; trap '' TERM; while :; do sleep 0.1; done")
     pool = harness.start()
     shell = read_pid(first)
-    until(lambda: job.history[0].pid)  # it does not hold the write lock
-    worker = harness.worker_pid()
-    os.kill(worker, signal.SIGSTOP)
+    until(lambda: job.history[0].pid)
+    worker = harness.freeze()
     stopped = time.monotonic()
     with harness.queue.store.db.write() as connection:
         connection.execute("DROP TABLE settings")
