@@ -68,7 +68,7 @@ def canonical_calls(identity: str, calls: Sequence[Mapping[Any, Any]], name: str
     for arguments in calls:
         for parameter, value in sorted(arguments.items(), key=lambda item: str(item[0])):
             try:
-                parts.append(f"{parameter}={_canonical_argument(value)}")
+                parts.append(f"{parameter}={canonical(value, _describe)}")
             except NotCanonical as error:
                 if keyed:
                     parts.append(f"{parameter}={error}")
@@ -79,7 +79,8 @@ def canonical_calls(identity: str, calls: Sequence[Mapping[Any, Any]], name: str
     return "\n".join(parts)
 
 
-def _canonical_argument(value: Any) -> str:
+def _describe(value: Any) -> str | None:
+    """Return a text for jobs, modules, functions and classes, None for other values."""
     match value:
         case Job():
             return f"job:{value.id}"
@@ -89,7 +90,7 @@ def _canonical_argument(value: Any) -> str:
             return f"module:{value.__name__}"
     if inspect.isfunction(value) or inspect.isclass(value):
         return f"code:{value.__module__}.{value.__qualname__}.{_version(value)}"
-    return canonical(value)
+    return None
 
 
 def _bound_values(function: Any) -> dict[str, Any]:

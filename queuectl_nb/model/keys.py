@@ -15,57 +15,65 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 __all__ = ["NotCanonical", "WorkHash", "canonical", "digest"]
 
 KEY_BYTES = 8
+_Describe: TypeAlias = Callable[[Any], str | None] | None
 
 
 class NotCanonical(ValueError):
     """A value has no canonical text; the message is its type."""
 
 
-def canonical(value: Any) -> str:
+def canonical(value: Any, describe: Callable[[Any], str | None] | None = None) -> str:
     """Return a text that is equal for equal values of the same type, in every process and version.
 
     NumPy scalars equal Python's, NaN equals NaN, and the order of dicts and sets does not matter. Supported are None,
     bool, int, float, complex, str, bytes, paths, dates, times, Decimal, Fraction, UUID, enums, dataclasses, NumPy
-    arrays, pandas objects, and lists, tuples, dicts and sets of these. Raises :class:`NotCanonical` for others.
+    arrays, pandas objects, lists, tuples, dicts and sets of these, and what ``describe`` returns a text for. Raises
+    :class:`NotCanonical` for others.
     """
     try:
-        return _canonical(value)
+        return _canonical(value, describe)
     except RecursionError:
         raise NotCanonical(f"{_name_of(type(value))}, nested too deeply") from None
 
 
-def _canonical(value: Any) -> str:
+def _canonical(value: Any, describe: _Describe = None) -> str:
     kind = type(value)
     if (convert := _CONVERTERS.get(kind)) is not None:
         return f"{kind.__name__}:{convert(value)}"
+    if (join := _CONTAINERS.get(kind)) is not None:
+        return f"{kind.__name__}:[{join(value, describe)}]"
+    if describe is not None and (text := describe(value)) is not None:
+        return text
     if hasattr(kind, "__fspath__"):
         return f"path:{value.__fspath__()!r}"
     if isinstance(value, enum.Enum):
         return f"enum:{_name_of(kind)}.{value.name}"
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return f"{_name_of(kind)}({_canonical(fields)})"
+        return f"{_name_of(kind)}({_canonical(fields, describe)})"
     if convert := {"numpy": _canonical_array, "pandas": _canonical_frame}.get(kind.__module__.partition(".")[0]):
         return convert(value)
     raise NotCanonical(_name_of(kind))
 
 
-def _list(value: Iterable[Any]) -> str:
-    return f"[{','.join(map(_canonical, value))}]"
+def _list(values: Iterable[Any], describe: _Describe) -> str:
+    return ",".join([_canonical(value, describe) for value in values])
 
 
-def _set(value: Iterable[Any]) -> str:
-    return f"[{','.join(sorted(map(_canonical, value)))}]"
+def _set(values: Iterable[Any], describe: _Describe) -> str:
+    return ",".join(sorted(_canonical(value, describe) for value in values))
 
 
-def _dict(value: Mapping[Any, Any]) -> str:
-    return f"[{','.join(sorted(f'{_canonical(key)}={_canonical(each)}' for key, each in value.items()))}]"
+def _dict(values: Mapping[Any, Any], describe: _Describe) -> str:
+    return ",".join(
+        sorted(f"{_canonical(key, describe)}={_canonical(value, describe)}" for key, value in values.items())
+    )
 
 
 def _float(value: complex) -> str:
@@ -80,11 +88,14 @@ _CONVERTERS: dict[type, Callable[[Any], str]] = {
     **dict.fromkeys((type(None), bool, str, bytes), repr),
     int: hex,  # repr refuses very long ones
     **dict.fromkeys((float, complex), _float),
+    **dict.fromkeys((Decimal, Fraction, UUID, date, timedelta), str),
+    datetime: _datetime,
+    time: lambda value: f"{value}" if value.tzinfo is None else f"{value} {value.tzinfo}",
+}
+_CONTAINERS: dict[type, Callable[[Any, _Describe], str]] = {
     **dict.fromkeys((list, tuple), _list),
     **dict.fromkeys((set, frozenset), _set),
-    **dict.fromkeys((Decimal, Fraction, UUID, date, time, timedelta), str),
     dict: _dict,
-    datetime: _datetime,
 }
 
 
@@ -100,10 +111,12 @@ def _canonical_array(value: Any) -> str:
         item = value.item()
         if kind in "mM" and isinstance(item, int):  # a number of nanoseconds, as pandas has them
             return f"{'datetime' if kind == 'M' else 'timedelta'}:{_nanoseconds(item, kind)}"
+        if kind in "mM" and item is None:
+            return "NaTType"
         return f"{value.dtype}:{value!s}" if type(item) is type(value) else _canonical(item)
     if value.dtype.hasobject or value.dtype.names:
         return f"array:{value.dtype}{value.shape}{_canonical(value.ravel().tolist())}"
-    if kind == "f":
+    if kind in "fc":
         value = value + 0.0  # -0.0 equals 0.0
         value[value != value] = float("nan")  # noqa: PLR0124 - one NaN for all, whatever their bits
     return f"array:{value.dtype.str}{value.shape}{digest(value.tobytes())}"

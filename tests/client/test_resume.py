@@ -154,6 +154,7 @@ def test_functions(queue: Queue) -> None:
     grid = queue.grid(rate=[0.1, 0.2], epochs=range(2))
     assert grid.to_dict("records")[1] == {"rate": 0.1, "epochs": 1}
     assert str(task.map(grid)) == "4 enqueued"
+    assert queue.grid(epochs=[2, None], rate=[1, 0.1])["epochs"].tolist() == [2, 2, None, None]
     for value in ("resnet", 3):
         with pytest.raises(BadInput, match=r"model must be a list of values, not .*; put it into a list"):
             queue.grid(model=value)  # type: ignore[arg-type]
@@ -201,6 +202,14 @@ def test_retried_jobs_run_what_was_enqueued_last(queue: Queue, manual_worker: Ma
         assert again.results() == [100_000]
     assert str(queue.task(call, **options, resume=True).map([data])) == "1 kept"
     assert count_blobs(queue) == before  # the old code is gone
+
+
+def test_jobs_and_functions_in_containers(queue: Queue) -> None:
+    """They are known by id and source there, too."""
+    first = queue.enqueue("true")
+    for value in ([first], {"a": first}, [train], {"a": (train, Path)}):
+        assert str(queue.map(train, [value], resume=True)) == "1 enqueued"
+        assert str(queue.map(train, [value], resume=True)) == "1 kept"
 
 
 def test_refused_arguments(queue: Queue) -> None:

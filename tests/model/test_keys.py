@@ -8,10 +8,11 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,7 @@ class Point:
     y: float = 0.0
 
 
+BERLIN = ZoneInfo("Europe/Berlin")
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
 
 
@@ -65,11 +67,14 @@ NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
         (np.datetime64("1969-12-31T12:00:00.000000001", "ns"), pd.Timestamp("1969-12-31T12:00:00.000000001")),
         (np.timedelta64(-1, "ns"), pd.Timedelta(-1, unit="ns")),
         (np.timedelta64(90_000_000_001, "ns"), pd.Timedelta(90_000_000_001, unit="ns")),
-        (np.datetime64("NaT", "ns"), np.datetime64("NaT", "ns")),
+        (np.datetime64("NaT", "ns"), np.timedelta64("NaT")),
+        (np.datetime64("NaT"), pd.NaT),
+        (time(12, tzinfo=UTC), time(12, tzinfo=timezone(timedelta(0)))),
         (pd.NA, pd.Series([None], dtype="Int64")[0]),
         pytest.param(10**5000, 10**5000, id="long"),
         (np.longdouble(1.5), np.longdouble(1.5)),
         (np.array([math.nan, 0.0], "f4"), np.array([-math.nan, -0.0], "f4")),
+        (np.array([0j]), np.array([complex(-0.0, -0.0)])),
         (np.array([(1, 2.0)], [("a", int), ("b", float)]), np.array([(1, 2.0)], [("a", int), ("b", float)])),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), pd.DataFrame([[1, 2]], columns=["a", "a"])),
     ],
@@ -89,6 +94,7 @@ def test_equal(first: Any, second: Any) -> None:
         ({"a": 1}, {"a": 2}, {"b": 1}, {("a", 1): None}),
         (date(2026, 11, 30), datetime(2026, 11, 30), NOON, "2026-11-30"),
         (NOON, NOON.replace(tzinfo=None)),
+        (time(12), time(12, tzinfo=UTC), time(12, tzinfo=BERLIN), time(12, tzinfo=ZoneInfo("Asia/Tokyo"))),
         (Colour.RED, Colour.BLUE, 1),
         (Point(1.0), Point(1.0, 2.0), {"x": 1.0, "y": 0.0}),
         (np.arange(3), np.arange(3.0), np.arange(3).reshape(3, 1), [0, 1, 2]),
@@ -98,7 +104,7 @@ def test_equal(first: Any, second: Any) -> None:
         tuple(pd.Timestamp(0) + pd.Timedelta(number, unit="ns") for number in range(3)),
         tuple(np.datetime64(number, "ns") for number in range(3)),
         tuple(pd.Timedelta(number, unit="ns") for number in (-1001, -1, 0, 1, 1000)),
-        (np.timedelta64(1, "ns"), np.datetime64(1, "ns"), 1, pd.NA, pd.NaT, None),
+        (np.timedelta64(1, "ns"), np.datetime64(1, "ns"), 1, pd.NA, np.datetime64("NaT"), None),
         (10**5000, 10**5000 + 1),
         (np.array([(1, 2.0)], [("a", int), ("b", float)]), np.array([(1, 2.0)], [("c", int), ("d", float)])),
     ],
@@ -108,7 +114,7 @@ def test_different(values: tuple[Any, ...]) -> None:
     assert len({canonical(value) for value in values}) == len(values)
 
 
-@pytest.mark.parametrize("value", [object(), open, lambda: None, [object()], {"a": {object()}}, iter([])])
+@pytest.mark.parametrize("value", [object(), open, lambda: None, Point, [Point], [object()], {"a": {object()}}, iter([])])
 def test_refused(value: Any) -> None:
     """What has no canonical form is named by its type."""
     with pytest.raises(NotCanonical, match=r"\w+\.\w+"):

@@ -161,7 +161,10 @@ def found_lines(rows: Iterable[Mapping[str, Any]], fields: Sequence[str]) -> pd.
 
 
 def grid(values: Mapping[str, Iterable[Any]]) -> pd.DataFrame:
-    """Return all combinations of the values, the last name varying fastest; a single value is refused."""
+    """Return all combinations of the values, the last name varying fastest; a single value is refused.
+
+    Columns with None are not converted, which would turn it into NaN and whole numbers beside it into floats.
+    """
     for name, each in values.items():
         if isinstance(each, str | bytes) or not isinstance(each, Iterable):
             raise BadInput(f"{name} must be a list of values, not {quoted(each)}; put it into a list")
@@ -170,7 +173,10 @@ def grid(values: Mapping[str, Iterable[Any]]) -> pd.DataFrame:
     columns = {name: each if isinstance(each, Sequence) else list(each) for name, each in values.items()}
     if (count := math.prod(map(len, columns.values()))) > MAX_COMBINATIONS:
         raise BadInput(f"the grid has {count} combinations; at most {MAX_COMBINATIONS} are allowed")
-    return pd.DataFrame(itertools.product(*columns.values()), columns=list(columns))
+    frame = pd.DataFrame(itertools.product(*columns.values()), columns=list(columns), dtype=object)
+    converted = [name for name, each in columns.items() if not any(value is None for value in each)]
+    frame[converted] = frame[converted].infer_objects()
+    return frame
 
 
 def limits(rows: Sequence[Limit]) -> pd.DataFrame:
