@@ -48,8 +48,12 @@ def _canonical(value: Any, describe: _Describe = None) -> str:
         return f"{kind.__name__}:{convert(value)}"
     if (join := _CONTAINERS.get(kind)) is not None:
         return f"{kind.__name__}:[{join(value, describe)}]"
-    if describe is not None and (text := describe(value)) is not None:
-        return text
+    text = None if describe is None else describe(value)
+    return _canonical_object(value, describe) if text is None else text
+
+
+def _canonical_object(value: Any, describe: _Describe) -> str:
+    kind = type(value)
     if hasattr(kind, "__fspath__"):
         return f"path:{value.__fspath__()!r}"
     if isinstance(value, enum.Enum):

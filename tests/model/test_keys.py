@@ -114,7 +114,7 @@ def test_different(values: tuple[Any, ...]) -> None:
     assert len({canonical(value) for value in values}) == len(values)
 
 
-@pytest.mark.parametrize("value", [object(), open, lambda: None, Point, [Point], [object()], {"a": {object()}}, iter([])])
+@pytest.mark.parametrize("value", [object(), open, lambda: None, Point, [object()], {"a": {object()}}, iter([])])
 def test_refused(value: Any) -> None:
     """What has no canonical form is named by its type."""
     with pytest.raises(NotCanonical, match=r"\w+\.\w+"):
