@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
-from queuectl_nb.cli.job_stream import JobStream
+from queuectl_nb.render.ansi import RESET, AnsiFilter
 from queuectl_nb.render.log_header import EMPTY, RULE, header_lines, status_lines, stream_heading
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.commands.results import Output
 
-__all__ = ["show_output"]
+__all__ = ["JobStream", "show_output"]
 
 
 def show_output(output: Output) -> None:
@@ -79,3 +80,36 @@ def _ending_lines(output: Output) -> list[str]:
         return []
     state, error = output.final_state()
     return [] if state == output.state else status_lines(state, error)
+
+
+class JobStream:
+    """One stream of a job: a pipe gets its bytes; a terminal its text and colours, no other escape sequences."""
+
+    def __init__(self, file: TextIO, *, keep_returns: bool = False) -> None:
+        self.file = file
+        self.at_line_start = True
+        self.filter: AnsiFilter | None = None
+        if file.isatty():
+            self.filter = AnsiFilter(keep_colours=not os.environ.get("NO_COLOR"), keep_returns=keep_returns)
+
+    def write(self, data: bytes) -> None:
+        """Write a piece of output."""
+        if self.filter is not None:
+            self._write_text(self.filter.feed(data))
+            return
+        self.file.buffer.write(data)
+        self.file.flush()
+        self.at_line_start = data.endswith(b"\n")
+
+    def close(self) -> None:
+        """Write buffered data and reset the colours; the stream can be written again."""
+        if self.filter is not None:
+            self._write_text(self.filter.close())
+
+    def _write_text(self, text: str) -> None:
+        if not text:
+            return
+        self.file.write(text)
+        self.file.flush()
+        if text != RESET:  # which does not move the cursor
+            self.at_line_start = text.endswith("\n")

@@ -6,7 +6,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from queuectl_nb.cli.job_stream import JobStream
+from queuectl_nb.cli.log_output import JobStream
 from queuectl_nb.cli.stdio import EXIT_SIGNAL, signals_as_interrupts
 from queuectl_nb.model.errors import QueuectlError, WrongState
 from queuectl_nb.render.text_table import visible

@@ -193,7 +193,7 @@ class Job(CardDisplay):
         lines = None if tail is None else parse_int("tail", tail, 0)
         logs = Logs(self._queue.store)
         found = logs.attempt(self.id, None if attempt is None else parse_int("attempt", attempt, 1))
-        from queuectl_nb.render.log_text import LogText
+        from queuectl_nb.render.cards import LogText
 
         return LogText("" if found is None else logs.read_text(found, [stream] if stream else STREAMS, lines))
 

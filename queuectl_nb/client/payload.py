@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import linecache
 import os
 import pickle
 import sys
@@ -19,7 +20,6 @@ from queuectl_nb.client.arguments import to_python
 from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.enqueue import make_spec
 from queuectl_nb.client.job import Job
-from queuectl_nb.client.source_lines import SourceCollector
 from queuectl_nb.model.call import Blob, Payload
 from queuectl_nb.model.errors import BadInput
 
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
     from queuectl_nb.model.job import JobSpec
 
-__all__ = ["Content", "Item", "PayloadWriter", "make_python_spec"]
+__all__ = ["Content", "Item", "PayloadWriter", "SourceCollector", "make_python_spec"]
 
+MAX_SOURCE_CHARS = 64 * 1024
+"""Lines of one pickle beyond this are left out."""
 _NO_FILE = "<dynamic-code>"
 """What cloudpickle calls the file of each function, from version 3.1 on."""
 _SCALARS = frozenset({bool, bytes, float, int, str, type(None)})
@@ -228,3 +230,36 @@ def make_python_spec(
     return spec._replace(
         kind=kind, payload=body, after=after, after_any=tuple(name for name in spec.after_any if name not in after)
     )
+
+
+class SourceCollector:
+    """Collects the source lines of code objects; ``lines`` has them by name of the file and number of the line."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, dict[int, str]] = {}
+        self._files: dict[str, str] = {}
+        self._size = 0
+
+    def add(self, code: CodeType) -> str:
+        """Collect the lines of ``code``, as far as they are known; return the name of its file for tracebacks."""
+        file = code.co_filename
+        name = _cell_name(file) or file
+        if name not in self._files:
+            linecache.checkcache(file)
+        if self._files.setdefault(name, file) != file:
+            name = file  # after %reset, cells are numbered from 1 again
+        lines = linecache.getlines(file)
+        ends = [end for _, end, _, _ in code.co_positions() if end is not None]
+        part = dict(enumerate(lines[code.co_firstlineno - 1 : max(ends, default=0)], code.co_firstlineno))
+        self._size += sum(map(len, part.values()))
+        if part and self._size <= MAX_SOURCE_CHARS:
+            self.lines.setdefault(name, {}).update(part)
+        return name
+
+
+def _cell_name(file: str) -> str | None:
+    """Return ``Cell In[3]`` for the file of a cell, as the notebook's own tracebacks call it."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    cell = None if shell is None else shell.compile.format_code_name(file)
+    return None if cell is None else " ".join(cell)

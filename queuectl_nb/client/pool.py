@@ -17,9 +17,8 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
 from queuectl_nb.client.card_display import CardDisplay
-from queuectl_nb.client.pool_events import UnreadEvents, error_of, parse_event
 from queuectl_nb.client.scale import find_pool, scale_pool
-from queuectl_nb.client.supervisor_process import start_supervisor
+from queuectl_nb.client.supervisor_process import UnreadEvents, error_of, parse_event, start_supervisor
 from queuectl_nb.client.workers import list_workers, stop_and_wait
 from queuectl_nb.engine.forced_stop import read_kill_grace
 from queuectl_nb.engine.pool_size import count_fitting, limit_text
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
-    from queuectl_nb.client.pool_events import Event
     from queuectl_nb.client.queue_data import QueueData
+    from queuectl_nb.client.supervisor_process import Event
     from queuectl_nb.engine.config import WorkerConfig
     from queuectl_nb.render.card_parts import Rendering
 

@@ -9,7 +9,6 @@ from queuectl_nb.client.workers import MAX_WORKERS
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.model.errors import BadEnvironment, BadInput, NotFound, WrongState
 from queuectl_nb.model.validation import parse_int
-from queuectl_nb.store.pools import read_pool, request_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,16 +72,16 @@ def scale_pool(store: Store, pool: Pool, size: object, notify: Callable[[], None
         The supervisor does not respond, or fewer workers could be started.
     """
     number = parse_int("the number of workers", size, 1, MAX_WORKERS)
-    found = read_pool(store.db, pool.host, pool.pid)
+    found = store.workers.read_pool(pool.host, pool.pid)
     if found is not None and found.executor == "dask":
         msg = f"{pool.workers[0]} is a dispatcher; scale the dask cluster, or start it again with another --count"
         raise WrongState(msg)
-    request_size(store.db, pool.host, pool.pid, number)
+    store.workers.request_size(pool.host, pool.pid, number)
     notify()
     deadline = time.monotonic() + _TIMEOUT_S
-    while (found := read_pool(store.db, pool.host, pool.pid)) is not None and found.size == number:
+    while (found := store.workers.read_pool(pool.host, pool.pid)) is not None and found.size == number:
         if time.monotonic() > deadline:
-            request_size(store.db, pool.host, pool.pid, None)
+            store.workers.request_size(pool.host, pool.pid, None)
             msg = f"the supervisor (pid {pool.pid} on {pool.host}) did not respond in {_TIMEOUT_S:g} seconds"
             raise BadEnvironment(msg)
         time.sleep(_POLL_INTERVAL_S)

@@ -208,9 +208,8 @@ def _make_worker(config: WorkerConfig, core: WorkerCore) -> Worker:
 def _make_dispatcher(config: WorkerConfig, core: WorkerCore, resources: ExitStack) -> Dispatcher:
     from queuectl_nb.engine.dask.cluster import SECURITY_VARIABLE, Cluster, make_connect
     from queuectl_nb.engine.dask.dispatch_table import DispatchTable
-    from queuectl_nb.engine.dask.dispatcher import Dispatcher
+    from queuectl_nb.engine.dask.dispatcher import Dispatcher, take_over
     from queuectl_nb.engine.dask.executor import DaskExecutor
-    from queuectl_nb.engine.dask.takeover import take_over
     from queuectl_nb.engine.dask.transport import ClusterTransport
 
     store, name, cluster = core.store, config.name, config.dask or Cluster()

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.worker_process import WorkerProcess
 from queuectl_nb.model.errors import BadEnvironment
-from queuectl_nb.store.pools import clear_size, read_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,7 +55,7 @@ class PoolSize:
 
     def requested(self) -> int | None:
         """Return the number of workers that the pool was asked for; None if it has it."""
-        pool = read_pool(self._store.db, self._host, self._pid)
+        pool = self._store.workers.read_pool(self._host, self._pid)
         return None if pool is None else pool.size
 
     def change(self, size: int, workers: Iterable[WorkerProcess], kill_grace_s: float) -> list[WorkerProcess]:
@@ -74,5 +73,5 @@ class PoolSize:
             self._store.workers.request_stop([each.name for each in surplus], "drain")
             for each in surplus:
                 each.request_stop("drain", kill_grace_s)
-        clear_size(self._store.db, self._host, self._pid, size)
+        self._store.workers.clear_size(self._host, self._pid, size)
         return added

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from queuectl_nb.engine import heartbeat, process_tree
 from queuectl_nb.engine.control import CONTROL_PIPE
 from queuectl_nb.engine.forked_process import fill_heap_gaps
-from queuectl_nb.engine.housekeeping import Housekeeping
 from queuectl_nb.engine.notifier import unregister_worker
 from queuectl_nb.engine.poller import Poller
 from queuectl_nb.engine.pool_size import PoolSize
@@ -26,6 +25,7 @@ from queuectl_nb.engine.rescuer import Rescued, Rescuer
 from queuectl_nb.engine.worker_process import KILL_MARGIN_S, WorkerProcess, reap
 from queuectl_nb.engine.worker_record import read_record
 from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, QueuectlError
+from queuectl_nb.store.maintenance import Housekeeping
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,21 +5,49 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from html import escape
 from pathlib import Path
 from string import Template
 from typing import NamedTuple
 
-from queuectl_nb.render import js_bundle, python_source
+from queuectl_nb.render import js_bundle
 from queuectl_nb.render.text_table import format_cell, table_lines, visible
 
-__all__ = ["Html", "Rendering", "bar", "block", "card", "fill", "frame", "heading", "style", "style_element", "table"]
+__all__ = [
+    "Html",
+    "Rendering",
+    "bar",
+    "block",
+    "card",
+    "color_python",
+    "fill",
+    "frame",
+    "heading",
+    "style",
+    "style_element",
+    "table",
+]
 
 _LIVE_SELECTOR, _CARD_SELECTOR = ".queuectl-ui", ":is(.queuectl, #qc)"
 """Scope of the palette in live views and in cards; cards.css explains the second."""
 _COMMENT = re.compile(r"/\*.*?\*/\n*", re.DOTALL)
 _SPACE = re.compile(r"\s*([{};,])\s*|(?<=:)\s+")
+
+
+_TOKEN_CLASSES = (
+    ("Comment", "qc-dim"),
+    ("Keyword", "qc-fg5"),
+    ("Literal.String", "qc-fg2"),
+    ("Literal.Number", "qc-fg6"),
+    ("Operator.Word", "qc-fg5"),
+    ("Name.Decorator", "qc-fg3"),
+)
+"""Classes by kind of token, as Pygments names it."""
+MAX_COLORED_CHARS = 20_000
+"""Longer source, which takes more than 100 ms, is not coloured."""
+CACHED_SOURCES = 64
+"""A live card is rendered again and again with the same source."""
 
 
 class Html(str):
@@ -103,7 +131,7 @@ def block(kind: str, text: str, *, python: bool = False) -> Rendering:
     """
     shown = re.sub(r"[^\n\t]+", lambda match: visible(match[0]), text)
     below = f"\n{textwrap.indent(shown, '  ')}" if "\n" in shown else f" {shown}"
-    body = python_source.to_html(shown) if python else escape(shown)
+    body = color_python(shown) if python else escape(shown)
     return Rendering(fill("pre", kind=kind, text=Html(body)), f"{kind}:{below}")
 
 
@@ -126,3 +154,31 @@ def bar(label: str, fraction: float, text: str, bad: float = 0.0, *, kind: str =
     """Return a progress bar, with ``bad`` as a second fraction, and a text beside it."""
     filled = fill("bar", label=label, percent=f"{100 * fraction:.4g}", bad=f"{100 * bad:.4g}", kind=kind)
     return Rendering(fill("live", bar=filled, text=text), visible(text))
+
+
+@lru_cache(CACHED_SOURCES)
+def color_python(source: str) -> str:
+    """Return Python source, also an incomplete one, as HTML with a class for each kind of token.
+
+    >>> color_python("f('<b>', x=1)")
+    '<span class="qc-fg4">f</span>(<span class="qc-fg2">&#x27;&lt;b&gt;&#x27;</span>, x=<span class="qc-fg6">1</span>)'
+    """
+    if len(source) > MAX_COLORED_CHARS:
+        return escape(source)
+    from pygments.lexers.python import PythonLexer
+
+    tokens = [(str(kind), text) for kind, text in PythonLexer(stripnl=False, ensurenl=False).get_tokens(source)]
+    parts: list[str] = []
+    last, pending = "", ""
+    for (kind, text), (_, following) in zip(tokens, [*tokens[1:], ("", "")], strict=True):
+        called = kind.startswith("Token.Name") and following.startswith("(")
+        name = "qc-fg4" if called else next((css for key, css in _TOKEN_CLASSES if kind.startswith(f"Token.{key}")), "")
+        if name != last:
+            parts.append(_span(last, pending))
+            last, pending = name, ""
+        pending += text
+    return "".join([*parts, _span(last, pending)])
+
+
+def _span(name: str, text: str) -> str:
+    return f'<span class="{name}">{escape(text)}</span>' if name and text else escape(text)

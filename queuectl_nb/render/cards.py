@@ -15,7 +15,7 @@ from queuectl_nb.model.call import Kind
 from queuectl_nb.model.displayed_command import displayed_command, listed_command
 from queuectl_nb.model.job import JobRecord
 from queuectl_nb.model.times import invalid_time
-from queuectl_nb.render.ansi import strip_colours, to_html
+from queuectl_nb.render.ansi import fold_returns, strip_colours, to_html
 from queuectl_nb.render.card_parts import Html, Rendering, bar, block, card, fill, frame, heading, table
 from queuectl_nb.render.cell_outputs import CellFacts, remove_texts, render_displays
 from queuectl_nb.render.formats import json_text
@@ -25,8 +25,22 @@ from queuectl_nb.render.progress import OutputProgress, format_duration
 from queuectl_nb.render.sparkline import sparkline, sparkline_svg
 from queuectl_nb.render.text_table import visible
 
-__all__ = ["RunStatus", "format_time", "job_card", "log_html", "pool_card", "queue_card", "short_path", "wait_card"]
+__all__ = [
+    "LogText",
+    "RunStatus",
+    "format_time",
+    "job_card",
+    "log_html",
+    "pool_card",
+    "queue_card",
+    "short_path",
+    "wait_card",
+]
 
+MAX_SHOWN_CHARS = 256 * 1024
+"""Only the end of a longer text is shown."""
+MAX_UNSWITCHED_LINE = 80
+"""A text with a longer line gets a switch for wrapping: such a line may be wider than a notebook."""
 _MEBI = 1024 * 1024
 ATTEMPT_COLUMNS = ("attempt", "outcome", "exit", "started", "run time", "memory", "error")
 WORKER_COLUMNS = {"name": "name", "pid": "pid", "state": "state", "job_id": "job", "jobs_done": "jobs done"}
@@ -232,3 +246,22 @@ def _attempt_row(attempt: AttemptRecord) -> list[object]:
         None if attempt.max_rss_bytes is None else f"{attempt.max_rss_bytes / _MEBI:.0f} MiB",
         attempt.error,
     ]
+
+
+class LogText(str):
+    """A string whose display wraps lines, folds overwritten ones, and is scrolled to the end."""
+
+    __slots__ = ()
+
+    def _folded(self) -> str:
+        return fold_returns(self[-MAX_SHOWN_CHARS:].encode("utf-8", "replace"))
+
+    def _repr_html_(self) -> str:
+        folded = self._folded()
+        pre = fill("pre", kind="output", text=Html(to_html(folded) or EMPTY))
+        is_wide = any(len(line) > MAX_UNSWITCHED_LINE for line in strip_colours(folded).splitlines())
+        parts = [fill("wrap_switch")] * is_wide + [fill("tail", body=pre)]
+        return frame([Rendering(part, "") for part in parts]).html
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(strip_colours(self._folded()) or EMPTY)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import sqlite3
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.store import artifacts, blobs
 from queuectl_nb.store.queries import Q
 
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from queuectl_nb.store.connection import Database
+    from queuectl_nb.store.store import Store
 
 __all__ = [
     "KEPT_BYTES",
     "FileSpace",
+    "Housekeeping",
     "checkpoint",
     "free_disk_space",
     "read_space",
@@ -28,6 +31,11 @@ __all__ = [
     "vacuum",
 ]
 
+PRUNE_INTERVAL_S = 600.0
+MAX_PRUNED_JOBS = 500
+"""Maximum number of jobs pruned at once."""
+MAX_SHRINK_S = 0.1
+"""Maximum time for shrinking the file in each run."""
 KEPT_BYTES = 8 * 1024 * 1024
 """Free space that is kept while workers run: giving it back and taking it again costs more than it saves."""
 KEPT_SHARE = 0.1
@@ -167,3 +175,33 @@ def _truncate_log(db: Database) -> None:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         finally:
             connection.execute(f"PRAGMA busy_timeout = {round(db.lock_timeout_s * 1000)}")
+
+
+class Housekeeping:
+    """Removes old jobs and stray files beside running workers; a supervisor calls it in each maintenance run."""
+
+    def __init__(self, store: Store) -> None:
+        """Work on ``store``; the first prune is due after :data:`PRUNE_INTERVAL_S`."""
+        self._store = store
+        self._prune_at = time.monotonic() + PRUNE_INTERVAL_S
+
+    def run(self, retention_days: float) -> None:
+        """Prune and remove stray files if that is due, and shrink the file for a moment."""
+        if time.monotonic() >= self._prune_at:
+            self._prune_at = time.monotonic() + PRUNE_INTERVAL_S
+            if retention_days:
+                self._prune(retention_days * 86_400)
+            remove_strays(self._store.db, time.time())
+        with contextlib.suppress(Busy):
+            shrink(self._store.db, MAX_SHRINK_S)
+
+    def _prune(self, age_s: float) -> None:
+        """Remove some old jobs; continue in the next run if there are more."""
+        removed = 0
+        for number, tokens in self._store.jobs.prune(age_s, time.time()):
+            for token in tokens:
+                self._store.spool.remove(token)
+            removed += number
+            if removed >= MAX_PRUNED_JOBS:
+                self._prune_at = 0.0
+                break

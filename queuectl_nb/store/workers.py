@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.connection import Database
 
-__all__ = ["WorkerRow", "Workers"]
+__all__ = ["PoolRow", "WorkerRow", "Workers"]
 
 
 class WorkerRow(NamedTuple):
@@ -28,6 +28,13 @@ class WorkerRow(NamedTuple):
     started_at: float
     jobs_done: int
     stop: str | None
+
+
+class PoolRow(NamedTuple):
+    """The executor of a pool, and the number of workers that its supervisor has yet to reach; None: nothing to do."""
+
+    executor: str
+    size: int | None
 
 
 class Workers:
@@ -110,3 +117,18 @@ class Workers:
         with self.db.read() as connection:
             stop = connection.execute(Q.stop_of_worker, {"name": name}).fetchone()
             return "now" if stop is None else stop[0], tuple(connection.execute(Q.all_settings))
+
+    def read_pool(self, host: str, pid: int) -> PoolRow | None:
+        """Return the pool of a supervisor; None if it has no workers."""
+        rows = self.db.query(Q.pool, {"host": host, "pool": pid})
+        return PoolRow(*rows[0]) if rows else None
+
+    def request_size(self, host: str, pid: int, size: int | None) -> None:
+        """Ask a supervisor for ``size`` workers; None takes the request back."""
+        with self.db.write() as connection:
+            connection.execute(Q.request_size, {"host": host, "pool": pid, "size": size})
+
+    def clear_size(self, host: str, pid: int, size: int) -> None:
+        """Mark the request for ``size`` workers as done, unless another one has replaced it."""
+        with self.db.write() as connection:
+            connection.execute(Q.clear_size, {"host": host, "pool": pid, "size": size})

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine import housekeeping
-from queuectl_nb.engine.housekeeping import Housekeeping
+from queuectl_nb.store import maintenance
 from queuectl_nb.store.blobs import STRAY_AGE_S, blob_dir
+from queuectl_nb.store.maintenance import Housekeeping
 from tests.commands.manual_worker import ManualWorker
 
 if TYPE_CHECKING:
@@ -26,15 +26,15 @@ def test_retention(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     for job_id in ("a", "b", "c"):
         worker.add(job_id)
         worker.run(job_id)
-    monkeypatch.setattr(housekeeping, "PRUNE_INTERVAL_S", 0.0)
+    monkeypatch.setattr(maintenance, "PRUNE_INTERVAL_S", 0.0)
     monkeypatch.setattr("queuectl_nb.store.jobs.PRUNE_BATCH_JOBS", 1)
-    monkeypatch.setattr(housekeeping, "MAX_PRUNED_JOBS", 2)
+    monkeypatch.setattr(maintenance, "MAX_PRUNED_JOBS", 2)
     kept = Housekeeping(queue.store)
     kept.run(0)
     kept.run(1)
     assert len(queue.jobs()) == 3
     now = time.time() + 2 * DAY_S
-    monkeypatch.setattr("queuectl_nb.engine.housekeeping.time.time", lambda: now)
+    monkeypatch.setattr("queuectl_nb.store.maintenance.time.time", lambda: now)
     kept.run(0)
     assert len(queue.jobs()) == 3
     kept.run(1)
@@ -50,6 +50,6 @@ def test_stray_files(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, age_s in {"old": STRAY_AGE_S + 10, "new": 10}.items():
         (folder / name).touch()
         os.utime(folder / name, (time.time() - age_s,) * 2)
-    monkeypatch.setattr(housekeeping, "PRUNE_INTERVAL_S", 0.0)
+    monkeypatch.setattr(maintenance, "PRUNE_INTERVAL_S", 0.0)
     Housekeeping(queue.store).run(0)
     assert os.listdir(folder) == ["new"]

@@ -16,7 +16,6 @@ from queuectl_nb.engine.dask.cluster import Cluster
 from queuectl_nb.engine.pool_size import PoolSize
 from queuectl_nb.engine.worker_process import WorkerProcess
 from queuectl_nb.model.errors import BadEnvironment, BadInput, NotFound, WrongState
-from queuectl_nb.store import pools
 from tests.engine.harness import WorkerHarness, until
 
 if TYPE_CHECKING:
@@ -85,18 +84,18 @@ def test_request_is_done_once(queue: Queue, registered: tuple[PoolSize, list[Wor
     size, workers = registered
     host, pid = heartbeat.host_name(), os.getpid()
     assert size.requested() is None
-    pools.request_size(queue.store.db, host, pid, 3)
-    pools.request_size(queue.store.db, host, pid, 4)
-    pools.clear_size(queue.store.db, host, pid, 3)
+    queue.store.workers.request_size(host, pid, 3)
+    queue.store.workers.request_size(host, pid, 4)
+    queue.store.workers.clear_size(host, pid, 3)
     assert size.requested() == 4
     workers += size.change(4, workers, 1.0)
     assert [worker.name for worker in workers[2:]] == ["worker-3", "worker-4"]
     assert size.requested() is None
     for name in ("worker-1", "worker-2", "worker-3"):
         queue.store.workers.remove(name)
-    assert pools.read_pool(queue.store.db, host, pid) == ("local", None)
+    assert queue.store.workers.read_pool(host, pid) == ("local", None)
     queue.store.workers.remove("worker-4")
-    assert pools.read_pool(queue.store.db, host, pid) is None
+    assert queue.store.workers.read_pool(host, pid) is None
 
 
 def test_limit_of_open_files(

@@ -11,9 +11,9 @@ import pytest
 
 from queuectl_nb.engine import heartbeat, process_tree
 from queuectl_nb.engine.control import remote_lease_s
-from queuectl_nb.engine.dask import takeover
+from queuectl_nb.engine.dask import dispatcher
 from queuectl_nb.engine.dask.dispatch_table import DispatchTable, read_dispatched
-from queuectl_nb.engine.dask.takeover import take_over
+from queuectl_nb.engine.dask.dispatcher import take_over
 from queuectl_nb.engine.outcome_journal import OutcomeJournal, lock_journal
 from queuectl_nb.engine.rescuer import Rescuer
 from queuectl_nb.engine.worker_core import WorkerCore
@@ -67,7 +67,7 @@ def test_nothing_is_taken_from_a_dispatcher_that_is_rescued(
     queue: Queue, core: WorkerCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a rescuer holds the journal, the attempts stay where they are."""
-    monkeypatch.setattr(takeover, "LOCK_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(dispatcher, "JOURNAL_LOCK_TIMEOUT_S", 0.0)
     dispatch(queue, claimed=1, sent=1)
     handle = lock_journal(queue.store.worker_dir, DEAD)
     assert handle is not None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 import pytest
 
-from queuectl_nb.client import source_lines
+from queuectl_nb.client import payload
 from queuectl_nb.testing import run_pending
 
 if TYPE_CHECKING:
@@ -94,10 +94,10 @@ def test_size_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines of a long function are left out; code without a file has none."""
     code, unknown = _local().__code__, compile("1", "<unknown>", "exec")
     first = code.co_firstlineno
-    sources = source_lines.SourceCollector()
+    sources = payload.SourceCollector()
     assert (sources.add(code), sources.add(unknown)) == (__file__, "<unknown>")
     assert sources.lines == {__file__: {first: "    def seven() -> int:\n", first + 1: "        return 7\n"}}
-    monkeypatch.setattr(source_lines, "MAX_CHARS", 10)
-    sources = source_lines.SourceCollector()
+    monkeypatch.setattr(payload, "MAX_SOURCE_CHARS", 10)
+    sources = payload.SourceCollector()
     assert sources.add(code) == __file__
     assert sources.lines == {}

@@ -14,9 +14,17 @@ from IPython.lib.pretty import pretty
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.state import State
 from queuectl_nb.render.card_parts import style
-from queuectl_nb.render.cards import RunStatus, job_card, log_html, pool_card, queue_card, short_path, wait_card
+from queuectl_nb.render.cards import (
+    LogText,
+    RunStatus,
+    job_card,
+    log_html,
+    pool_card,
+    queue_card,
+    short_path,
+    wait_card,
+)
 from queuectl_nb.render.cell_outputs import CellFacts
-from queuectl_nb.render.log_text import LogText
 from queuectl_nb.render.progress import OutputProgress
 from tests.commands.manual_worker import ManualWorker
 
