@@ -95,15 +95,16 @@ class ConnectionPool:
         Raises
         ------
         BadEnvironment
-            The process was forked during a transaction.
+            The process was forked during a transaction, or by C code.
         """
+        if os.getpid() != _process[0]:
+            _detect_fork()
         found = self.thread_state.connection
         return self._add() if found is None else found
 
     def _add(self) -> sqlite3.Connection:
         if self._file_id in _unusable:
-            msg = f"this process was forked during a transaction on {self._path}; fork after the transaction has ended"
-            raise BadEnvironment(msg)
+            raise BadEnvironment(f"this process was forked {_unusable[self._file_id].format(self._path)}")
         for connection, thread in list(self._open.items()):
             if not thread.is_alive():
                 self._close(connection)
@@ -131,6 +132,11 @@ class ConnectionPool:
         if self._open.pop(connection, None) is not None:
             SharedLocks.close(connection)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether any thread has a connection."""
+        return bool(self._open)
+
     def close_idle(self) -> bool:
         """Close the connections of all threads but those in a transaction; return True if none is left."""
         for connection in list(self._open):
@@ -141,15 +147,16 @@ class ConnectionPool:
         self.thread_state = ThreadState()
         return True
 
-    def abandon(self) -> None:
+    def abandon(self, why: str) -> None:
         """Forget the connections that a fork has copied into this process, without closing them."""
         _inherited.append((self.thread_state, dict(self._open)))
         self._open.clear()
         self.thread_state = ThreadState()
-        _unusable.add(self._file_id)
+        _unusable[self._file_id] = why
 
 
 def _close_all(connections: dict[sqlite3.Connection, threading.Thread]) -> None:
+    _detect_fork()
     while connections:
         SharedLocks.close(connections.popitem()[0])
 
@@ -159,8 +166,12 @@ _numbers = itertools.count(1)
 _pools: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
 _inherited: list[object] = []
 """What a fork has copied: closing it would delete the write-ahead log under the parent."""
-_unusable: set[FileId] = set()
-"""The files of those."""
+_unusable: dict[FileId, str] = {}
+"""The files of those, and how the process was forked."""
+_IN_TRANSACTION = "during a transaction on {}; fork after the transaction has ended"
+_BY_C_CODE = "by C code while it used {}; use os.fork or multiprocessing"
+_process = [os.getpid()]
+"""The process that the hooks below have seen last."""
 
 
 def _before_fork() -> None:
@@ -176,11 +187,21 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
+    _process[0] = os.getpid()
     SharedLocks.mutex.release()
     in_use.reset()
     for pool in list(_pools):
         if not pool.close_idle():
-            pool.abandon()
+            pool.abandon(_IN_TRANSACTION)
+
+
+def _detect_fork() -> None:
+    """Abandon what a fork by C code, such as daemon(3), has copied: it does not call the hooks."""
+    if os.getpid() != _process[0]:
+        _process[0] = os.getpid()
+        for pool in list(_pools):
+            if pool.is_open:
+                pool.abandon(_BY_C_CODE)
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

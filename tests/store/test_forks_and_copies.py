@@ -221,6 +221,45 @@ def test_a_fork_within_a_transaction_is_refused_in_the_child(queue: Queue) -> No
     assert other_process(queue.path).split() == ["later"]
 
 
+FORKED_BY_C_CODE = """
+import ctypes, os, sys
+from queuectl_nb import BadEnvironment, Queue
+
+q = Queue(sys.argv[1])
+q.enqueue("true")
+acknowledged, errors = 1, []
+read, write = os.pipe()
+if not ctypes.PyDLL(None).fork():
+    os.read(read, 1)  # until the parent has closed its connection
+    for _ in range(3):
+        try:
+            q.enqueue("true")
+            acknowledged += 1
+        except BadEnvironment as error:
+            errors.append(str(error))
+    print(acknowledged, *errors, sep="\\n", flush=True)
+    sys.exit()
+q.close()
+os.write(write, b".")
+"""
+
+
+def test_a_fork_by_c_code_is_refused_in_the_child(queue_path: Path) -> None:
+    """A fork that bypasses Python, such as daemon(3), loses nothing: the child cannot use what it has inherited."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED_BY_C_CODE, str(queue_path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    acknowledged, *errors = done.stdout.splitlines()
+    assert len(other_process(queue_path).split()) == int(acknowledged)
+    assert len(errors) == 3
+    assert "forked by C code" in errors[0]
+
+
 INTERRUPTED = """
 import os, signal, sys, threading, time
 from queuectl_nb import Queue
