@@ -6,8 +6,9 @@ Run it with other sizes::
 
 Every job takes a lock that all its processes inherit, including children in other sessions. An attempt that starts
 while a process of an earlier attempt is running finds the lock taken and records that. All commands exit with code 0,
-so an attempt that failed was ended by somebody who had no right to. Every fourth job calls a function, whose value or
-exception must be that of its recorded attempt. ``chaos_findings.py`` lists what must not happen.
+so an attempt that failed was ended by somebody who had no right to. Every fourth job calls a function, some run a cell
+or a notebook; the value or exception must be that of the recorded attempt. ``chaos_findings.py`` lists what must not
+happen.
 """
 
 from __future__ import annotations
@@ -28,15 +29,14 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb import Queue, QueuectlError, WaitTimeout
 from queuectl_nb.client.enqueue import enqueue_specs
-from queuectl_nb.client.function import Call, FunctionPickler
-from queuectl_nb.client.task import make_call_spec
+from queuectl_nb.model.call import Kind
 from queuectl_nb.model.job import JobSpec
-from tests.journeys import chaos_functions
 from tests.journeys.chaos_acts import Container, Freeze, Kill
 from tests.journeys.chaos_enqueuer import enqueue, job_command
 from tests.journeys.chaos_enqueuer_acts import Fork, Interrupt
 from tests.journeys.chaos_file_acts import CopyFolder, ReadFiles, Vacuum
 from tests.journeys.chaos_findings import VIOLATIONS, Findings
+from tests.journeys.chaos_python_jobs import PythonJobs, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,8 +83,6 @@ KINDS = (
 
 SECONDS = (0, 0, 0.01, 0.05, 0.2, 1)
 """How long jobs run."""
-SIZES = (0, 1000, 200_000)
-"""Sizes of the values of function jobs."""
 
 
 class Chaos:
@@ -101,9 +99,8 @@ class Chaos:
         self.queue.set("backoff_max", 0)
         self.queue.set("kill_grace", 0.2)
         self.queue.set("lease", LEASE_S)
-        pickler = FunctionPickler(self.path, chaos_functions.work)
-        specs = [self._call(number, pickler) if number % 4 == 3 else self._job(number) for number in range(jobs)]
-        enqueue_specs(self.queue, specs)
+        self._python_jobs = PythonJobs(self.queue, self.rng, self.folder)
+        enqueue_specs(self.queue, [self._job(number) for number in range(jobs)])
         (self.folder / "acknowledged").write_text("".join(f"{number}\n" for number in range(jobs)))
         self.pools: list[WorkerPool] = []
         self.performed: Counter[str] = Counter()
@@ -114,14 +111,10 @@ class Chaos:
         self._deck: list[Act] = []
 
     def _job(self, number: int) -> JobSpec:
-        return JobSpec(job_command(str(number), self.rng.choice(KINDS), self.rng.choice(SECONDS)), id=str(number))
-
-    def _call(self, number: int, pickler: FunctionPickler) -> JobSpec:
-        """Return a function job; its argument and value are stored in the database or as files."""
-        argument, size = self.rng.choice([b"", b"shared" * 20_000, b"%d" % number * 100_000]), self.rng.choice(SIZES)
-        kind, seconds = self.rng.choice([*chaos_functions.KINDS]), self.rng.choice(SECONDS)
-        call = Call((str(number), kind, seconds, argument, size))
-        return make_call_spec(pickler, [call], {"id": str(number), "tags": [kind]}, chunk=False)
+        seconds = self.rng.choice(SECONDS)
+        if kind_of(number) == Kind.COMMAND:
+            return JobSpec(job_command(str(number), self.rng.choice(KINDS), seconds), id=str(number))
+        return self._python_jobs.spec(number, seconds)
 
     # ------------------------------------------------------------------ for the acts
 

@@ -13,6 +13,7 @@ import psutil
 
 from queuectl_nb.store.blobs import STRAY_AGE_S, blob_dir, find_missing, remove_strays
 from tests.journeys.chaos_functions import GIVES_UP
+from tests.journeys.chaos_python_jobs import read_value
 
 if TYPE_CHECKING:
     from tests.journeys.chaos import Chaos
@@ -47,9 +48,9 @@ failed
 succeeded_twice
     Jobs with two successful attempts.
 wrong_value
-    Function jobs whose value or exception is not that of their recorded attempt.
+    Python jobs whose value, exception, variable, output or executed notebook is not that of their recorded attempt.
 payloads
-    Function jobs without their payload, payloads without their job, and files that are missing or too many.
+    Python jobs without their payload, payloads without their job, and files that are missing or too many.
 """
 EXIT_TIMEOUT_S = 5.0
 
@@ -63,8 +64,8 @@ class Findings:
         # as another process sees it that has just opened the queue
         self._states: dict[str, str] = json.loads(chaos.start_enqueuer("states").communicate(timeout=60)[0])
         with chaos.queue.store.db.read() as connection:
-            rows = connection.execute("SELECT id, tags FROM jobs WHERE kind = 'function'").fetchall()
-        self._functions = [job_id for job_id, _ in rows]
+            rows = connection.execute("SELECT id, tags FROM jobs WHERE kind != 'command'").fetchall()
+        self._python_jobs = [job_id for job_id, _ in rows]
         self._giving_up = {job_id for job_id, tags in rows if GIVES_UP in tags}
         self._attempts = chaos.queue.store.reader.attempt_rows(
             "jobs.id, attempts.number, attempts.outcome, attempts.worker, attempts.signal, attempts.error"
@@ -133,13 +134,12 @@ class Findings:
                 self.chaos.report("failed", f"attempt {number} of job {job_id}: {outcome} {reason}")
 
     def _check_values(self) -> None:
-        for job_id in self._functions:
+        for job_id in self._python_jobs:
             job = self.chaos.queue.job(job_id)
             if not job.done():
                 continue  # is reported as lost or stuck
             last = job.history[-1]
-            error = job.exception()
-            value = job.result() if error is None else error.args
+            value = read_value(self.chaos.queue, job)
             token = last.token.encode()
             foreign = b"".join(value[3:]).replace(token, b"")  # the rest is its beginning
             if value[:2] != (last.number, last.token) or not token.startswith(foreign):
@@ -156,5 +156,5 @@ class Findings:
             ).fetchone()
         files = len(os.listdir(blob_dir(db.output_dir)))
         found = (payloads, len(find_missing(db)), files, unused)
-        if found != (len(self._functions), 0, rows, 0):
+        if found != (len(self._python_jobs), 0, rows, 0):
             self.chaos.report("payloads", f"payloads, missing files, files, unused blobs: {found}; rows: {rows}")
