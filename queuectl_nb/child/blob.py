@@ -199,35 +199,15 @@ def read_blob(path: str) -> bytes:
 
 @contextlib.contextmanager
 def open_blob(path: str) -> Iterator[BinaryIO]:
-    """Open a blob for reading; raise OSError like :func:`read_blob`.
-
-    The content is checked before it is read. That of a large one is checked meanwhile, and the error replaces whatever
-    the block raises.
-    """
+    """Open a blob for reading; raise OSError like :func:`read_blob`. Its content is checked before it is read."""
     try:
         file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
     except OSError as error:
         error.filename = path  # of a directory, it is the descriptor
         raise
     with file:
-        if os.fstat(file.fileno()).st_size < MIN_PARALLEL_BYTES:
-            _check(file.fileno(), path)
-            yield file
-            return
-        failed: list[OSError] = []
-
-        def check() -> None:
-            try:
-                _check(file.fileno(), path)
-            except OSError as error:
-                failed.append(error)
-
-        try:
-            with in_parallel(check):
-                yield file
-        finally:
-            if failed:
-                raise failed[0] from None
+        _check(file.fileno(), path)
+        yield file
 
 
 def _check(handle: int, path: str) -> None:

@@ -288,7 +288,7 @@ def test_replaced_interpreter(
 def test_damaged_payload(tmp_path: Path, damage: str, size: int) -> None:
     """A payload file that was changed, removed or replaced fails the attempt, by name; a link is not followed.
 
-    So does one that holds a value, for each call by itself. A large one is checked while it is unpickled.
+    So does one that holds a value, for each call by itself.
     """
     queue = Queue(tmp_path / "queue.db")
     job = queue.task(len, max_retries=1).submit(b"x" * size)
