@@ -12,6 +12,8 @@ from queuectl_nb.model.errors import QueuectlError, WrongState
 from queuectl_nb.render.text_table import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from queuectl_nb.client.run import ForegroundJob
     from queuectl_nb.commands.results import Foreground
 
@@ -32,10 +34,7 @@ def run_in_foreground(result: Foreground) -> int:
     received: list[int] = []
     with signals_as_interrupts(received):
         try:
-            chunks = job.chunks()
-            for note in result.added.notes():
-                job.on_note(note)
-            for name, data in chunks:
+            for name, data in _begin(result):
                 streams[name].write(data)
         except KeyboardInterrupt:
             return _interrupted(job, received[0] if received else signal.SIGINT)
@@ -50,6 +49,19 @@ def run_in_foreground(result: Foreground) -> int:
     if error is not None:
         job.on_note(f"{error}; see 'queuectl show {job.job_id}'")
     return code
+
+
+def _begin(result: Foreground) -> Iterator[tuple[str, bytes]]:
+    """Start a worker if the job needs one, and return the output to come; notes about the job come before this one."""
+    started: list[str] = []
+    show, result.job.on_note = result.job.on_note, started.append
+    try:
+        chunks = result.job.chunks()
+    finally:
+        result.job.on_note = show
+    for text in (*result.added.notes(), *started):
+        show(text)
+    return chunks
 
 
 def _note(streams: dict[str, JobStream], text: str) -> None:

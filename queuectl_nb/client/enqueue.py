@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from queuectl_nb.client.queue import Queue
 
 __all__ = [
+    "check_shell",
     "current_dir",
     "enqueue_specs",
     "locate_errors",
@@ -44,10 +45,12 @@ _GLOB_CHARS = frozenset("*?[")
 def make_spec(fields: Mapping[str, Any], resolve: Callable[[str], str] | None = None) -> JobSpec:
     """Return the validated spec of one job.
 
-    Fields may be as in :func:`plain_fields`, and ``cwd`` must be an existing directory; ``resolve`` replaces
-    :func:`resolve_cwd`.
+    Fields may be as in :func:`plain_fields`; ``cwd`` must be an existing directory, and ``shell`` a program that exists
+    here. ``resolve`` replaces :func:`resolve_cwd`.
     """
     spec = JobSpec.from_fields(plain_fields(fields))
+    if spec.shell is not None:
+        check_shell(spec.shell, (spec.env or {}).get("PATH"))
     return spec if spec.cwd is None else spec._replace(cwd=(resolve or resolve_cwd)(spec.cwd))
 
 
@@ -96,9 +99,9 @@ def enqueue_specs(queue: Queue, specs: Sequence[JobSpec], *, if_absent: bool = F
     UnreportedJobs.for_queue(queue).start(queue.store)
     keyed = resume or any(spec.key is not None for spec in specs)
     if if_absent and keyed:
-        raise BadInput("--if-absent cannot be combined with --key or --resume")
+        raise BadInput("if_absent cannot be combined with key or resume")
     if if_absent and any(spec.id is None for spec in specs):
-        raise BadInput("--if-absent needs an id; give --id")
+        raise BadInput("if_absent needs an id")
     if not specs:
         return Inserted([])
     cwd = current_dir() if any(spec.cwd is None for spec in specs) else ""
@@ -145,6 +148,18 @@ def resolve_cwd(cwd: str) -> str:
     if not os.path.isdir(path):  # also False for a name that is too long
         raise BadInput(f"cwd {quoted(cwd)} is not a directory")
     return str(path)
+
+
+@cache  # of those that are there: errors are not kept
+def check_shell(shell: str, path: str | None = None) -> None:
+    """Raise ``BadInput`` if the program of a valid ``shell`` is not on this machine; ``path`` replaces ``PATH``."""
+    import shlex
+    import shutil
+
+    program = shlex.split(shell)[0]
+    if shutil.which(program, path=path) is None:
+        where = "" if "/" in program else " in PATH"
+        raise BadInput(f"shell {quoted(program)} is no executable program{where} on this machine")
 
 
 def recorded_env(patterns: str, environ: Mapping[str, str], *, first_path: str | None = None) -> dict[str, str]:

@@ -41,6 +41,9 @@ class FunctionPickler:
         """Pickle the function, or refer to it as ``module:function``; raise :class:`BadInput` if that is impossible."""
         self.function = function
         self._writer = PayloadWriter(path)
+        self._signature: inspect.Signature | None = None
+        self._fitting: set[tuple[int, tuple[str, ...]]] = set()
+        """Numbers of positional arguments, and names of keywords, that fit the signature."""
         self._body: dict[str, Any]
         if isinstance(function, str):
             if not _REFERENCE.match(function):
@@ -51,6 +54,7 @@ class FunctionPickler:
         if not callable(function):
             raise BadInput(f"a function or another callable is needed, not {type(function).__name__}")
         self.name = getattr(function, "__name__", None) or type(function).__name__
+        self._signature = _call_signature(function)
         sha256 = self._writer.share(self._writer.dump(f"function {self.name}", function))
         self._body = {
             "function": {"sha256": sha256},
@@ -64,9 +68,12 @@ class FunctionPickler:
         Raises
         ------
         BadInput
-            An argument cannot be pickled, or is a job of another queue; the message names the parameter.
+            An argument cannot be pickled, or is a job of another queue; the message names the parameter. Or a call does
+            not fit the signature of the function.
         """
         self._writer.begin()
+        for call in calls:
+            self._check(call)
         items = [
             (
                 [self._item(each, call, index) for index, each in enumerate(call.arguments)],
@@ -75,6 +82,24 @@ class FunctionPickler:
             for call in calls
         ]
         return self._writer.finish({**self._body, "calls": items, "chunk": chunk})
+
+    def _check(self, call: Call) -> None:
+        """Raise :class:`BadInput` if the function cannot be called with this number and these names of arguments."""
+        shape = (len(call.arguments), tuple(call.keywords))
+        if self._signature is None or shape in self._fitting:
+            return
+        try:
+            self._signature.bind(*call.arguments, **call.keywords)
+        except TypeError as error:
+            given = f"the keywords {', '.join(call.keywords)}" if call.keywords else ""
+            count = f"{len(call.arguments)} positional argument(s)" if call.arguments else ""
+            what = " and ".join(filter(None, (count, given))) or "no arguments"
+            names = [
+                each.replace(annotation=each.empty, default=each.empty) for each in self._signature.parameters.values()
+            ]
+            shown = f"{self.name}{inspect.Signature(names)}"
+            raise BadInput(f"{shown} cannot be called with {what}: {error}") from None
+        self._fitting.add(shape)
 
     def _item(self, value: object, call: Call, place: int | str) -> Item:
         return self._writer.item(lambda: f"argument {self._parameter(call, place)} of {self.name}", value)
@@ -90,6 +115,15 @@ class FunctionPickler:
         except (TypeError, ValueError):
             return f"{place + 1}"
         return list(bound.arguments)[-1]
+
+
+def _call_signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    """Return the parameters that a call must have; None if they are unknown, or may be others than declared."""
+    try:
+        # a wrapper may have other parameters than what it wraps
+        return None if hasattr(function, "__signature__") else inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return None
 
 
 def _positional_parameters(function: Callable[..., Any]) -> list[str]:

@@ -163,7 +163,7 @@ def prune(
     """
     removed = freed = 0
     if older_than is None and (not vacuum or state is not None):
-        raise BadInput("older_than must be given, such as --older-than 7d; only --vacuum alone works without it")
+        raise BadInput("older_than must be given, such as '7d'; only vacuum alone works without it")
     if dry_run:
         return (0 if older_than is None else store.jobs.count_old(older_than, time.time(), state)), 0
     with report_progress(lambda: removed, "removed"):

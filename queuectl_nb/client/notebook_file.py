@@ -132,7 +132,7 @@ def _find_kernel(name: str, kernel: str | None, own: str | None) -> tuple[str, s
     found = manager.find_kernel_specs()
     chosen = kernel or own or NATIVE_KERNEL_NAME
     if chosen not in found:
-        what, hint = ("kernel", "") if kernel else (f"the kernel of {name},", "; choose another one with --kernel")
+        what, hint = ("kernel", "") if kernel else (f"the kernel of {name},", "; give another kernel")
         try:
             parse_choice(what, chosen, sorted(found))
         except BadInput as error:

@@ -6,10 +6,12 @@ import time
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from queuectl_nb.client import arguments, job_actions
+from queuectl_nb.client.enqueue import check_shell
 from queuectl_nb.client.job_actions import notify_idle_worker, notify_workers
 from queuectl_nb.client.queue_data import QueueData
 from queuectl_nb.client.selection import Selection, choose_dead_jobs, choose_jobs, selected_ids
 from queuectl_nb.client.wait import Wait
+from queuectl_nb.model.settings import get_setting
 from queuectl_nb.model.validation import parse_int, parse_limit, parse_name
 
 if TYPE_CHECKING:
@@ -207,6 +209,9 @@ class QueueControl(QueueData):
 
     def set(self, key: str, value: object) -> tuple[str, Value]:
         """Change a setting. Running workers use the new value from their next decision on."""
+        row = get_setting(key)
+        if row.kind == "shell":
+            check_shell(str(row.parse(value)))
         return self._notify_after(self.store.settings.set(key, value))
 
     def unset(self, key: str) -> tuple[str, Value]:

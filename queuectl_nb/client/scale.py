@@ -45,8 +45,8 @@ def find_pool(store: Store, worker: str | None) -> Pool:
     if not pools:
         raise NotFound(f"no workers are running on {store.path}; start some with 'queuectl worker start'")
     if len(pools) > 1:
-        choice = " or ".join(f"--pool {pool.workers[0]} ({len(pool.workers)} workers)" for pool in pools)
-        raise BadInput(f"{len(pools)} pools are running; choose one by a worker: {choice}")
+        choice = " or ".join(f"{pool.workers[0]} ({len(pool.workers)} workers)" for pool in pools)
+        raise BadInput(f"{len(pools)} pools are running; give one of its workers as pool (--pool): {choice}")
     return pools[0]
 
 
@@ -74,7 +74,7 @@ def scale_pool(store: Store, pool: Pool, size: object, notify: Callable[[], None
     number = parse_int("the number of workers", size, 1, MAX_WORKERS)
     found = store.workers.read_pool(pool.host, pool.pid)
     if found is not None and found.executor == "dask":
-        msg = f"{pool.workers[0]} is a dispatcher; scale the dask cluster, or start it again with another --count"
+        msg = f"{pool.workers[0]} is a dispatcher; scale the dask cluster, or start it again with another count"
         raise WrongState(msg)
     store.workers.request_size(pool.host, pool.pid, number)
     notify()

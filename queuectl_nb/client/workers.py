@@ -237,7 +237,7 @@ def parse_cluster(
     if parse_choice("executor", executor, EXECUTORS) == "local":
         for what, value in (("scheduler", scheduler), ("client", client), ("resource", resources)):
             if value:
-                raise BadInput(f"{what} needs --executor dask")
+                raise BadInput(f"{what} needs the executor dask")
         return None
     parsed = dict(_parse_resource(key, value) for key, value in (resources or {}).items())
     require_dask()

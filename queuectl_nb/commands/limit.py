@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@queuectl_command("limit", examples=["queuectl limit gpu 2", "queuectl limit gpu none", "queuectl limit"])
+@queuectl_command(
+    "limit",
+    examples=["queuectl limit gpu 2", "queuectl limit gpu none", "queuectl limit"],
+    context_settings={"ignore_unknown_options": True},  # a negative number is none
+)
 @click.argument("name", metavar="[QUEUE]", required=False, type=QUEUE)
 @click.argument("number", metavar="[N|none]", required=False, type=TextParam("N", ["none"]))
 def command(context: Context, name: str | None, number: str | None) -> Done | Listing:
@@ -30,6 +34,9 @@ def command(context: Context, name: str | None, number: str | None) -> Done | Li
 
     Without a number, show the limits. 'none' lifts a limit. Running jobs continue.
     """
+    for word in (name, number):
+        if word is not None and word.startswith("--"):
+            raise click.NoSuchOption(word, ctx=click.get_current_context())
     if name is None or number is None:
         return _listing(context.queue(), name)
     limit = None if number == "none" else parse_limit(number)

@@ -10,6 +10,7 @@ from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.done import Done
 from queuectl_nb.commands.params import Choice, Parsed
 from queuectl_nb.model import validation
+from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.state import FINISHED_STATES, State
 from queuectl_nb.render.progress import format_size
 from queuectl_nb.store.maintenance import read_space
@@ -33,6 +34,8 @@ def command(context: Context, *, older_than: float | None, state: str | None, va
 
     Their history is deleted, too. Without --vacuum, running workers shrink the file while no job waits.
     """
+    if older_than is None and (not vacuum or state is not None):
+        raise BadInput("--older-than must be given, such as --older-than 7d; only --vacuum alone works without it")
     store = context.queue().store
     removed, freed = job_actions.prune(store, older_than, state, vacuum=vacuum, dry_run=dry_run)
     lines = [f"{removed} job(s) {'would be ' if dry_run else ''}removed."] if older_than is not None else []

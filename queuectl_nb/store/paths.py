@@ -9,7 +9,7 @@ import stat
 from collections.abc import Collection
 from pathlib import Path
 
-from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.model.errors import BadEnvironment, BadInput
 from queuectl_nb.store.os_errors import os_reason
 from queuectl_nb.store.regular_file import open_regular
 
@@ -57,7 +57,7 @@ def user_queue() -> Path:
     with contextlib.suppress(RuntimeError):  # older versions of platformdirs return "~" instead
         folder = Path(platformdirs.user_data_dir("queuectl"))
     if not folder.is_absolute():
-        msg = "this user has no home directory for a default queue; set HOME, or name a queue with --db or QUEUECTL_DB"
+        msg = "this user has no home directory for a default queue; set HOME, or name a queue, also by QUEUECTL_DB"
         raise BadEnvironment(msg)
     return folder / FILE_NAME
 
@@ -68,6 +68,8 @@ def find_queue(path: str | os.PathLike[str] | None = None, *, start: Path | None
     In this order: ``path``, ``$QUEUECTL_DB``, the nearest ``.queuectl/`` in ``start`` (default: the working directory)
     or its parents, the user's queue. A ``.queuectl/`` of another user is skipped, because its jobs would run as us.
     """
+    if path is not None and not os.fspath(path):
+        raise BadInput("the path of the queue is empty; leave it out for the default queue")
     named = path or os.environ.get("QUEUECTL_DB")
     if named:
         return absolute_path(named)
@@ -141,13 +143,13 @@ def check_location(path: Path, *, allow_network_fs: bool) -> bool:
     if found is not None:
         _check_queue_file(path, real, found)
     elif not os.path.isdir(real.parent):
-        msg = f"there is no directory {real.parent} for the queue; create it, or choose another file with --db"
+        msg = f"there is no directory {real.parent} for the queue; create it, or choose another file"
         raise BadEnvironment(msg)
     kind = network_fs_type(real)
     if kind is not None and not allow_network_fs:
         raise BadEnvironment(
             f"{path} is on a network file system ({kind}), where locks are unreliable;"
-            " choose a local file with --db or QUEUECTL_DB, or use --allow-network-fs from one host only"
+            " choose a local file, or use allow_network_fs=True (--allow-network-fs) from one host only"
         )
     return kind is None
 
@@ -155,13 +157,13 @@ def check_location(path: Path, *, allow_network_fs: bool) -> bool:
 def _check_queue_file(path: Path, real: Path, found: os.stat_result) -> None:
     """Raise :class:`BadEnvironment` if an existing file cannot be used as a queue by this user."""
     if stat.S_ISDIR(found.st_mode):
-        raise BadEnvironment(f"{path} is a directory; --db takes the queue's file, such as {path / FILE_NAME}")
+        raise BadEnvironment(f"{path} is a directory; give the queue's file, such as {path / FILE_NAME}")
     if not stat.S_ISREG(found.st_mode):
-        raise BadEnvironment(f"{path} is not a regular file; choose another with --db")
+        raise BadEnvironment(f"{path} is not a regular file; choose another")
     if 0 < found.st_size < _SQLITE_HEADER_BYTES:  # SQLite would overwrite a file of one byte
-        raise BadEnvironment(f"{path} is not a queue (not a SQLite file); choose another file with --db")
+        raise BadEnvironment(f"{path} is not a queue (not a SQLite file); choose another file")
     if found.st_uid != os.geteuid():
-        msg = f"{path} belongs to user {found.st_uid}, and its jobs would run as you; choose another queue with --db"
+        msg = f"{path} belongs to user {found.st_uid}, and its jobs would run as you; choose another queue"
         raise BadEnvironment(msg)
     if found.st_nlink > 1:
         _check_first_name(path, real)
@@ -226,7 +228,7 @@ def _check_private_dir(path: Path) -> os.stat_result:
     if not stat.S_ISDIR(found.st_mode):
         raise BadEnvironment(f"{path} is not a directory; move it away, queuectl creates its own")
     if found.st_uid != os.geteuid():
-        raise BadEnvironment(f"{path} belongs to user {found.st_uid}; choose another queue with --db")
+        raise BadEnvironment(f"{path} belongs to user {found.st_uid}; choose another queue")
     return found
 
 

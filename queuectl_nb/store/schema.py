@@ -41,7 +41,7 @@ def check_application(connection: sqlite3.Connection, path: Path) -> None:
             " upgrade with 'pip install -U queuectl-nb'"
         )
     if application != APPLICATION_ID and (application or version or tables):
-        raise BadEnvironment(f"{path} is a SQLite database but not a queue; choose another file with --db")
+        raise BadEnvironment(f"{path} is a SQLite database but not a queue; choose another file")
 
 
 def ensure_schema(connection: sqlite3.Connection, path: Path, journal: str) -> None:

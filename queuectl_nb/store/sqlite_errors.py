@@ -28,7 +28,7 @@ def translate(error: sqlite3.Error, path: Path, lock_timeout_s: float) -> BadEnv
     if code in _READ_ONLY_CODES and _is_read_only(path):
         return BadEnvironment(f"{path} is on a read-only file system; mount it writable, or copy the queue elsewhere")
     texts = {
-        sqlite3.SQLITE_NOTADB: f"{path} is not a queue (not a SQLite file); choose another file with --db",
+        sqlite3.SQLITE_NOTADB: f"{path} is not a queue (not a SQLite file); choose another file",
         sqlite3.SQLITE_CORRUPT: f"{path} is damaged ({error}); move it away and restore a backup",
         sqlite3.SQLITE_FULL: f"the disk of {path} is full; {NOTHING_CHANGED}; free some space and try again",
         sqlite3.SQLITE_READONLY: f"{path} or its directory is not writable; check permissions and mount options",

@@ -24,8 +24,8 @@ DASK = ("--executor", "dask")
     ("words", "says"),
     [
         (("--executor", "slurm"), "valid: local, dask"),
-        (("--scheduler", "tcp://10.0.0.1:8786"), "needs --executor dask"),
-        (("--resource", "GPU=1"), "needs --executor dask"),
+        (("--scheduler", "tcp://10.0.0.1:8786"), "needs the executor dask"),
+        (("--resource", "GPU=1"), "needs the executor dask"),
         ((*DASK, "--resource", "GPU"), "K=N"),
         ((*DASK, "--resource", "=1"), "a letter first"),
         ((*DASK, "--resource", "GPU=many"), "plain number"),

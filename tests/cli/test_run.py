@@ -57,7 +57,9 @@ def test_exit_codes(
     ran = run("run", "--id", "a", *options, "-c", command)
     assert (ran.exit_code, ran.stdout) == (code, "")
     assert "queuectl: Job enqueued: a (priority: " in ran.stderr
-    assert "queuectl: started worker-1 for queue " in ran.stderr
+    notes = [line for line in ran.stderr.splitlines() if " is dead: " not in line]
+    assert notes[-1].startswith("queuectl: started worker-1 for queue ")
+    assert ("queuectl: Times out after 30 s" in ran.stderr) == ("--timeout" not in options)
     assert error is None or f"queuectl: job a is dead: {error}" in ran.stderr
     wait_until_stopped(queue)
 

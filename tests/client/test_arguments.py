@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from queuectl_nb import BadInput, NotFound, WaitTimeout
+from queuectl_nb import BadEnvironment, BadInput, NotFound, Queue, WaitTimeout
 from queuectl_nb.client import arguments
 from tests.commands.manual_worker import ManualWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from queuectl_nb import Queue
+    from pathlib import Path
 
 
 def test_job_arguments(queue: Queue) -> None:
@@ -95,6 +95,26 @@ def test_ages(queue: Queue) -> None:
             queue.prune(each)
     assert [queue.prune(each) for each in (60, "7d", dt.timedelta(days=1))] == [0, 0, 0]
     assert queue.prune("0") == 1
+
+
+def test_errors_name_parameters(queue: Queue, tmp_path: Path) -> None:
+    """Errors of the Python API name its parameters; an option of the console at most in brackets behind them."""
+    calls: list[Callable[[], object]] = [
+        lambda: Queue(""),
+        lambda: Queue(tmp_path / "none" / "q.db"),
+        lambda: Queue(tmp_path),
+        queue.prune,
+        queue.retry_dead,
+        lambda: queue.backup(__file__),
+        lambda: queue.start_workers(scheduler="tcp://10.0.0.1:8786"),
+        lambda: queue.enqueue("true", if_absent=True),
+        lambda: queue.enqueue("true", key="a", if_absent=True),
+    ]
+    for call in calls:
+        with pytest.raises((BadInput, BadEnvironment)) as caught:
+            call()
+        assert "--" not in re.sub(r" \(--.*?\)", "", str(caught.value))
+    assert queue.jobs().empty
 
 
 @pytest.mark.parametrize(

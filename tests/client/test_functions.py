@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import json
 import os
 import pickle
@@ -318,6 +319,31 @@ def test_a_failed_dependency_cancels(served: Queue) -> None:
     job = served.submit(add, failing)
     with pytest.raises(JobCancelled, match=failing.id):
         job.result(TIMEOUT_S)
+
+
+def test_calls_that_do_not_fit_are_refused(queue: Queue) -> None:
+    """At once, with the parameters and what was given; a wrapper may have other parameters than what it wraps."""
+
+    def train(lr: float, /, epochs: int = 3, *, seed: int = 0) -> None: ...
+
+    @functools.wraps(train)
+    def connected(*args: Any, **keywords: Any) -> None:
+        train(0.1, *args, **keywords)
+
+    start = r"train\(lr, /, epochs, \*, seed\) cannot be called with "
+    calls: list[tuple[Callable[[], object], str]] = [
+        (lambda: queue.map(train, pd.DataFrame({"zz": [1], "seed": [2]})), "the keywords zz, seed: missing .*'lr'"),
+        (lambda: queue.submit(train), "no arguments: missing"),
+        (lambda: queue.submit(train, 1, 2, 3), r"3 positional argument\(s\): too many"),
+        (lambda: queue.map(train, [1], [2], [3], chunksize=2), r"3 positional argument\(s\): too many"),
+        (lambda: queue.submit(train, 1, zz=2), r"1 positional argument\(s\) and the keywords zz: got an unexpected"),
+    ]
+    for given, text in calls:
+        with pytest.raises(BadInput, match=start + text):
+            given()
+    assert queue.jobs().empty
+    batch = [queue.submit(connected, 5), queue.submit(max, 1, 2), queue.submit(dict, a=1), queue.submit(train, queue)]
+    assert len(batch) == len(queue.jobs())
 
 
 def test_jobs_of_other_queues_are_refused(served: Queue, tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_lines(queue: Queue, run: Callable[..., Ran]) -> None:
     assert (ran.exit_code, ran.stderr.startswith("queuectl: line 2: key a is that of job")) == (2, True)
     assert len(queue.jobs()) == 3
     ran = run(*words, "--if-absent", stdin=lines)
-    assert (ran.exit_code, ran.stderr) == (2, "queuectl: --if-absent cannot be combined with --key or --resume\n")
+    assert (ran.exit_code, ran.stderr) == (2, "queuectl: if_absent cannot be combined with key or resume\n")
 
 
 def test_functions(queue: Queue) -> None:

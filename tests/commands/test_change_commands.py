@@ -137,7 +137,7 @@ def test_prune_vacuum(run: Callable[..., Ran], queue: Queue) -> None:
     for words in (["prune"], ["prune", "--vacuum", "--state", "dead"]):
         ran = run(*words)
         assert (ran.exit_code, ran.stdout) == (2, "")
-        assert ran.stderr.startswith("queuectl: older_than must be given, such as --older-than 7d; ")
+        assert ran.stderr.startswith("queuectl: --older-than must be given, such as --older-than 7d; ")
 
 
 def test_pause_and_resume(run: Callable[..., Ran], queue: Queue) -> None:

@@ -70,19 +70,31 @@ def test_command_is_verbatim(run: Callable[..., Ran], queue: Queue) -> None:
 def test_shell(run: Callable[..., Ran], queue: Queue, tmp_path: Path) -> None:
     """The shell of a job is an option, a JSON field, a keyword and a column; ``show`` has it, JSON does not change."""
     run("enqueue", "--id", "option", "--shell", "bash -l", "--command", "true")
-    run("enqueue", '{"id": "json", "command": "true", "shell": "zsh"}')
+    run("enqueue", '{"id": "json", "command": "true", "shell": "sh -e"}')
     lines = tmp_path / "jobs.jsonl"
     lines.write_text('{"id": "line", "command": "true"}\n{"id": "own", "command": "true", "shell": "dash"}\n')
     run("enqueue", "--from", str(lines), "--shell", "bash")
     queue.enqueue("true", id="keyword", shell="bash")
     queue.enqueue_many([{"id": "row", "command": "true", "shell": "bash"}, {"id": "none", "command": "true"}])
     shells = {name: queue.job(name).shell for name in ("option", "json", "line", "own", "keyword", "row", "none")}
-    assert list(shells.values()) == ["bash -l", "zsh", "bash", "dash", "bash", "bash", None]
+    assert list(shells.values()) == ["bash -l", "sh -e", "bash", "dash", "bash", "bash", None]
     assert re.search(r"^shell +bash -l$", run("show", "option").stdout, re.MULTILINE)
     assert not re.search("^shell ", run("show", "none").stdout, re.MULTILINE)
     assert "shell" not in json.loads(run("show", "option", "--json").stdout)
     ran = run("enqueue", "--shell", "bash 'x", "--command", "true")
     assert (ran.exit_code, ran.stderr.startswith("queuectl: shell must be a program")) == (2, True)
+
+
+def test_shell_that_is_not_here(run: Callable[..., Ran], queue: Queue, tmp_path: Path) -> None:
+    """It is refused, for a job and as the setting; ``PATH`` of the job's own environment counts."""
+    for words in (["enqueue", "--command", "true", "--shell"], ["config", "set", "shell"]):
+        for shell, where in ((f"{tmp_path}/none", ""), (str(tmp_path), ""), ("no-such-shell -l", " in PATH")):
+            ran = run(*words, shell)
+            assert (ran.exit_code, ran.stdout) == (2, "")
+            assert f"is no executable program{where} on this machine\n" in ran.stderr
+    assert (queue.jobs().empty, queue.settings.shell) == (True, "/bin/sh")
+    (tmp_path / "own").symlink_to("/bin/sh")
+    queue.enqueue("true", shell="own -e", env={"PATH": str(tmp_path)})
 
 
 def test_words_are_quoted(run: Callable[..., Ran], queue: Queue) -> None:

@@ -38,10 +38,12 @@ def test_set_show_and_lift(run: Callable[..., Ran], manual_worker: ManualWorker)
 @pytest.mark.parametrize("number", ["0", "-1", "1.5", "many", "1_000", "10000000"])
 def test_bad_number(run: Callable[..., Ran], number: str) -> None:
     """Nothing is changed; for 0 the error names ``pause``."""
-    ran = run("limit", "gpu", "--", number)
+    ran = run("limit", "gpu", number)
+    assert "limit must be " in ran.stderr
     assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
     assert ("queuectl pause" in ran.stderr) == (number == "0")
     assert run("limit", "--json").stdout == "{}\n"
+    assert "no such option --jsn; did you mean --json?" in run("limit", "gpu", "--jsn").stderr
 
 
 def test_python(queue: Queue) -> None:

@@ -73,7 +73,7 @@ def test_an_existing_file_is_replaced_only_with_force(harness: Any, tmp_path: Pa
     harness.add("one")
     target = tmp_path / "backup.db"
     target.write_text("mine")
-    with pytest.raises(BadInput, match="exists; choose another file, or replace it with --force"):
+    with pytest.raises(BadInput, match="exists; choose another file, or replace it with force=True"):
         write_backup(harness.store.db, target)
     assert target.read_text() == "mine"
     write_backup(harness.store.db, target, force=True)

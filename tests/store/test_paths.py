@@ -238,7 +238,7 @@ def test_sidecar_file_planted_after_the_check(
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda path: path.mkdir(), r"is a directory; --db takes the queue's file, such as .*/queue\.db"),
+        (lambda path: path.mkdir(), r"is a directory; give the queue's file, such as .*/queue\.db"),
         (os.mkfifo, "is not a regular file"),
         (lambda path: path.symlink_to("/dev/null"), "is not a regular file"),
         (lambda path: path.symlink_to(path), "cannot be opened: Too many levels of symbolic links"),

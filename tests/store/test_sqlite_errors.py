@@ -191,7 +191,7 @@ def test_own_sql_errors(store: Store) -> None:
     [
         (sqlite3.SQLITE_BUSY, "the queue is busy: another program has held {path} locked for 1.5 seconds"),
         (sqlite3.SQLITE_LOCKED, "the queue is busy: another program has held {path} locked for 1.5 seconds"),
-        (sqlite3.SQLITE_NOTADB, "{path} is not a queue (not a SQLite file); choose another file with --db"),
+        (sqlite3.SQLITE_NOTADB, "{path} is not a queue (not a SQLite file); choose another file"),
         (sqlite3.SQLITE_CORRUPT, "{path} is damaged (why); move it away and restore a backup"),
         (sqlite3.SQLITE_FULL, "the disk of {path} is full; nothing was changed; free some space and try again"),
         (sqlite3.SQLITE_READONLY, "{path} or its directory is not writable; check permissions and mount options"),
