@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 from queuectl_nb.client import arguments
 from queuectl_nb.client.batch import Batch
-from queuectl_nb.client.selection import known_ids, make_filter
+from queuectl_nb.client.selection import choose_jobs, filter_of, known_ids, make_filter
 from queuectl_nb.client.wait import UnreportedJobs
 from queuectl_nb.model.errors import BadInput, QueuectlError
 from queuectl_nb.model.validation import parse_int
@@ -148,7 +148,6 @@ class QueueData:
         ``reason``. The estimate is made of recent attempts of the same template, function or notebook.
         """
         from queuectl_nb.client.eta import read_eta
-        from queuectl_nb.client.selection import choose_jobs, filter_of
 
         chosen = choose_jobs(jobs, selection)
         return read_eta(self.store, filter_of(chosen) if chosen or jobs else None)
@@ -189,7 +188,6 @@ class QueueData:
         jobs are searched, too. Raises ``BadInput`` for an invalid pattern.
         """
         from queuectl_nb.client.grep import Search
-        from queuectl_nb.client.selection import choose_jobs, filter_of
         from queuectl_nb.render.frames import frames
 
         found = Search(self.store, pattern, ignore_case=ignore_case).run(
@@ -203,7 +201,6 @@ class QueueData:
         The index is ``key``, which ``retry(error=key)`` and other selections take; the columns are ``count``,
         ``reason``, ``message``, ``first_at``, ``last_at`` and ``example``, the id of the job that failed last.
         """
-        from queuectl_nb.client.selection import choose_jobs, filter_of
         from queuectl_nb.render.frames import frames
         from queuectl_nb.store.error_groups import read_error_groups
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store.os_errors import os_reason
-from queuectl_nb.store.regular_file import open_locked, open_regular
+from queuectl_nb.store.regular_file import Descriptor, open_locked, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -84,7 +84,7 @@ def lock_path(worker_dir: Path, name: str) -> Path:
     return worker_dir / f"{name}.lock"
 
 
-def take_lock(worker_dir: Path, name: str) -> int | None:
+def take_lock(worker_dir: Path, name: str) -> Descriptor | None:
     """Lock a worker name and return the descriptor, or None if it is locked.
 
     Raises
@@ -126,12 +126,11 @@ def is_dead(worker_dir: Path, row: WorkerRow) -> bool:
             handle = open_regular(path, os.O_RDONLY)
         except FileNotFoundError:
             return not any(_has_open(pid, path.name) for pid in (row.pid, row.pool) if pid)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(handle)
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
     return True
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from queuectl_nb.engine.worker_record import RecordWriter
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.model.settings import Settings
+    from queuectl_nb.store.regular_file import Descriptor
     from queuectl_nb.store.spool import Spool, WorkerFiles
 
 __all__ = ["LocalExecutor"]
@@ -51,7 +52,7 @@ class LocalExecutor:
         spool: Spool,
         files: WorkerFiles,
         record: RecordWriter | None,
-        lock_out_rescuers: Callable[[], int | None] = lambda: None,
+        lock_out_rescuers: Callable[[], Descriptor | None] = lambda: None,
         *,
         db: Path,
         environ: Mapping[str, str],
@@ -135,11 +136,9 @@ class LocalExecutor:
                 rescue_lock = self._lock_out_rescuers()
                 if rescue_lock is None:
                     raise
-                try:
+                with rescue_lock:
                     self.files.remove()
                     return self.files.open()
-                finally:
-                    os.close(rescue_lock)
         except BlockingIOError as error:
             msg = "a rescuer holds the output files of this worker"
             raise NoResources(msg) from error
@@ -249,12 +248,9 @@ class LocalExecutor:
                     return started
             except ForkServerFailed:  # it may have forked the job
                 process_tree.kill_descendants()
-        handle = write_request(request, self.spool)
-        try:
+        with write_request(request, self.spool) as handle:
             path, *arguments = command_line(call, 3)
             return self._spawn(path, arguments, {**shared, **own}, [self._dev_null, *output, handle]), None
-        finally:
-            os.close(handle)
 
 
 @lru_cache

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Self
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store.paths import make_private_dir
+from queuectl_nb.store.regular_file import Descriptor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,16 +77,13 @@ def notify(fifo: str | Path, folder: int | None = None, *, hop: int = 1) -> bool
     A missing FIFO counts as read. ``hop`` is the number of the woken worker, which :func:`drain` returns.
     """
     try:
-        handle = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder)
+        handle = Descriptor(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder))
     except OSError as error:
         return error.errno != errno.ENXIO
-    try:
+    # full, or the last reader has just closed it
+    with handle, contextlib.suppress(BlockingIOError, BrokenPipeError):
         if stat.S_ISFIFO(os.fstat(handle).st_mode):
             os.write(handle, bytes([hop]))
-    except (BlockingIOError, BrokenPipeError):
-        pass  # full, or the last reader has just closed it
-    finally:
-        os.close(handle)
     return True
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.call import CallValue
 from queuectl_nb.model.outcome import OUTCOME_CLASSES, Outcome
-from queuectl_nb.store.regular_file import open_locked, open_regular
+from queuectl_nb.store.regular_file import Descriptor, open_locked, open_regular
 
 __all__ = ["MAX_STREAM_BYTES", "OutcomeJournal", "journal_path", "lock_journal", "read_journal"]
 
@@ -105,7 +105,7 @@ def read_journal(worker_dir: Path, name: str) -> dict[str, tuple[Outcome, Ending
     return outcomes
 
 
-def lock_journal(worker_dir: Path, name: str) -> int | None:
+def lock_journal(worker_dir: Path, name: str) -> Descriptor | None:
     """Lock a lost worker's journal and return the descriptor; None if another rescuer holds it.
 
     The worker itself never locks it, so this also works for a frozen worker.

@@ -88,12 +88,10 @@ class Rescuer:
             handle = heartbeat.take_lock(self.store.worker_dir, name)
             if handle is None:
                 continue
-            try:
+            with handle:
                 rescued += self.settle_for(name, "died")
                 if not self.held_leases(name):
                     notifier.unregister_worker(self.store, name)
-            finally:
-                os.close(handle)
         return rescued
 
     def held_leases(self, name: str) -> list[HeldLease]:
@@ -116,10 +114,8 @@ class Rescuer:
             handle = lock_journal(self.store.worker_dir, name)
             if handle is None:
                 return []
-            try:
+            with handle:
                 return self._settle_all(name, why)
-            finally:
-                os.close(handle)
         except OSError as error:
             raise BadEnvironment(f"cannot settle the attempts of {name} yet: {error}") from error
 

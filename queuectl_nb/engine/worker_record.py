@@ -103,12 +103,8 @@ class RecordWriter:
 
 def note_kill(path: Path, token: str) -> None:
     """Note in the lock file ``path`` that a rescuer kills the processes of an attempt, for a worker that thaws."""
-    with contextlib.suppress(FileNotFoundError):
-        handle = open_regular(path, os.O_WRONLY)
-        try:
-            os.pwrite(handle, _TOKEN.pack(token.encode("ascii")), _KILLED_AT)
-        finally:
-            os.close(handle)
+    with contextlib.suppress(FileNotFoundError), open_regular(path, os.O_WRONLY) as handle:
+        os.pwrite(handle, _TOKEN.pack(token.encode("ascii")), _KILLED_AT)
 
 
 def read_record(path: Path) -> WorkerRecord:

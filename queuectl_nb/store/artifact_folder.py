@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.child.blob import PARTIAL
 from queuectl_nb.store.artifacts import artifact_dir, is_valid_name
+from queuectl_nb.store.regular_file import Descriptor
 from queuectl_nb.store.remove_tree import OPEN_DIR, remove_tree
 
 if TYPE_CHECKING:
@@ -33,13 +34,11 @@ CTIME_LAG_S = 0.02
 def is_empty_folder(path: str) -> bool:
     """Return True for an empty private folder, which another attempt can use."""
     try:
-        handle = os.open(path, OPEN_DIR)
+        handle = Descriptor(os.open(path, OPEN_DIR))
     except OSError:
         return False
-    try:
+    with handle:
         return not os.listdir(handle) and os.fstat(handle).st_mode == stat.S_IFDIR | stat.S_IRWXU
-    finally:
-        os.close(handle)
 
 
 class ArtifactFolder:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from queuectl_nb.child.blob import PARTIAL
 from queuectl_nb.store.blobs import STRAY_AGE_S
 from queuectl_nb.store.queries import Q
+from queuectl_nb.store.regular_file import Descriptor
 from queuectl_nb.store.remove_tree import OPEN_DIR, remove_tree
 
 if TYPE_CHECKING:
@@ -69,13 +70,11 @@ def is_valid_name(name: str) -> bool:
 def list_artifacts(path: str) -> Iterator[Artifact]:
     """Yield the artifacts in a folder, of a running attempt as well; links and special files are left out."""
     try:
-        top = os.open(path, OPEN_DIR)
+        top = Descriptor(os.open(path, OPEN_DIR))
     except OSError:
         return
-    try:
+    with top:
         yield from _walk(top)
-    finally:
-        os.close(top)
 
 
 def _walk(top: int) -> Iterator[Artifact]:
@@ -83,10 +82,10 @@ def _walk(top: int) -> Iterator[Artifact]:
     while folders:
         folder = folders.pop()
         try:
-            handle = _open_beneath(top, folder.rstrip("/"), OPEN_DIR) if folder else os.dup(top)
+            handle = _open_beneath(top, folder.rstrip("/"), OPEN_DIR) if folder else Descriptor(os.dup(top))
         except OSError:
             continue
-        try:
+        with handle:
             inner = []
             for each in sorted(os.listdir(handle)):
                 name = f"{folder}{each}"
@@ -99,8 +98,6 @@ def _walk(top: int) -> Iterator[Artifact]:
                     elif stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
                         yield Artifact(name, found.st_size, found.st_mtime)
             folders += reversed(inner)
-        finally:
-            os.close(handle)
 
 
 def open_artifact(path: str, name: str) -> int:
@@ -117,11 +114,8 @@ def open_artifact(path: str, name: str) -> int:
     if not is_valid_name(name) or any(part in {"", ".", ".."} for part in parts):
         raise _no_artifact(name)
     try:
-        top = os.open(path, OPEN_DIR)
-        try:
+        with Descriptor(os.open(path, OPEN_DIR)) as top:
             handle = _open_beneath(top, name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        finally:
-            os.close(top)
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.ENOTDIR, errno.ENXIO}:  # a link, a file as a folder, a FIFO
             raise _no_artifact(name) from error
@@ -137,7 +131,7 @@ def _no_artifact(name: str) -> FileNotFoundError:
     return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
 
-def _open_beneath(top: int, name: str, flags: int) -> int:
+def _open_beneath(top: int, name: str, flags: int) -> Descriptor:
     """Open a path beneath a folder, none of whose parts may be a link."""
     *folders, last = name.split("/")
     handle = os.dup(top)
@@ -146,7 +140,7 @@ def _open_beneath(top: int, name: str, flags: int) -> int:
             deeper = os.open(folder, OPEN_DIR, dir_fd=handle)
             os.close(handle)
             handle = deeper
-        return os.open(last, flags, dir_fd=handle)
+        return Descriptor(os.open(last, flags, dir_fd=handle))
     finally:
         os.close(handle)
 

@@ -13,10 +13,11 @@ from urllib.parse import quote
 
 from queuectl_nb.child.blob import read_blob
 from queuectl_nb.model.errors import BadEnvironment, BadInput
-from queuectl_nb.store.blobs import blob_dir
+from queuectl_nb.store.blobs import blob_dir, blob_files
 from queuectl_nb.store.os_errors import os_reason
 from queuectl_nb.store.paths import SIDECAR_SUFFIXES, absolute_path
 from queuectl_nb.store.queries import Q
+from queuectl_nb.store.regular_file import Descriptor
 from queuectl_nb.store.sqlite_errors import translate
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def write_backup(db: Database, path: str | os.PathLike[str], *, force: bool = Fa
             raise
         finally:
             os.close(handle)
-        _sync_dir(target.parent)
+        with Descriptor(os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)) as folder:
+            os.fsync(folder)
     except OSError as error:
         raise BadEnvironment(f"cannot write the backup {target}: {os_reason(error)}") from error
     return target, jobs
@@ -102,9 +104,7 @@ def _copy(db: Database, draft: str, target: Path) -> int:
 
 def _include_blobs(db: Database, draft: str, handle: int) -> None:
     """Put the content of blobs that are files into the copy; one whose file is damaged or missing stays without."""
-    with db.read() as connection:
-        names = [sha256 for (sha256,) in connection.execute(Q.blob_files)]
-    if not names:
+    if not (names := blob_files(db)):
         return
     os.pwrite(handle, _ROLLBACK_JOURNAL, _FORMAT_AT)  # write-ahead logging needs shared memory
     with closing(sqlite3.connect(_uri(draft), uri=True)) as copy, copy:
@@ -118,11 +118,3 @@ def _include_blobs(db: Database, draft: str, handle: int) -> None:
 def _uri(draft: str) -> str:
     """Return the URI of the copy. Nobody else knows it: without locks it can be on any file system."""
     return f"file:{quote(os.fsencode(draft))}?nolock=1"
-
-
-def _sync_dir(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -119,8 +119,7 @@ def remove_strays(db: Database, now: float, age_s: float = STRAY_AGE_S, unused: 
 
 def blob_files(db: Database) -> set[str]:
     """Return the names of blobs that are files."""
-    with db.read() as connection:
-        return {sha for (sha,) in connection.execute(Q.blob_files)}
+    return {sha for (sha,) in db.query(Q.blob_files)}
 
 
 def find_missing(db: Database) -> list[str]:

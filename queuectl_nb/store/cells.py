@@ -54,31 +54,26 @@ class Variable(NamedTuple):
 
 def read_variables(db: Database, job_id: str) -> list[Variable]:
     """Return the variables that the latest attempt of a cell assigned."""
-    with db.read() as connection:
-        return [Variable(*row) for row in connection.execute(Q.variables_of_job, {"id": job_id})]
+    return [Variable(*row) for row in db.query(Q.variables_of_job, {"id": job_id})]
 
 
 def read_variable(db: Database, job_id: str, name: str) -> StoredValue | None:
     """Return a variable; None if it was not assigned."""
-    with db.read() as connection:
-        row = connection.execute(Q.variable_of_job, {"id": job_id, "name": name}).fetchone()
-    return None if row is None else load_stored(row, blob_dir(db.output_dir))
+    rows = db.query(Q.variable_of_job, {"id": job_id, "name": name})
+    return load_stored(rows[0], blob_dir(db.output_dir)) if rows else None
 
 
 def read_input_text(db: Database, job_id: str) -> str:
     """Return the inputs of a cell as text: ``lr=0.1, frame=<DataFrame>``."""
-    with db.read() as connection:
-        row = connection.execute(Q.inputs_of_job, {"id": job_id}).fetchone()
-    return "" if row is None else row[0] or ""
+    return next((text for (text,) in db.query(Q.inputs_of_job, {"id": job_id})), None) or ""
 
 
 def read_displays(db: Database, job_id: str) -> list[dict[str, Any]]:
     """Return what the latest attempt of a cell displayed, as outputs of nbformat."""
-    with db.read() as connection:
-        row = connection.execute(Q.displays_of_job, {"id": job_id}).fetchone()
-    if row is None:
+    rows = db.query(Q.displays_of_job, {"id": job_id})
+    if not rows:
         return []
-    stored = load_stored(row, blob_dir(db.output_dir))
+    stored = load_stored(rows[0], blob_dir(db.output_dir))
     if stored.error is not None:
         return [{"output_type": "stream", "name": "stderr", "text": f"the outputs of this job {stored.error}"}]
     outputs = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.model.errors import BadEnvironment, BadInput, NotFound, WrongState
 from queuectl_nb.model.state import FINISHED_STATES, State, check_action, check_transition
@@ -57,6 +57,12 @@ class JobRef(NamedTuple):
     worker: str | None
     has_dependencies: bool
     """Whether it was enqueued with ``after``."""
+
+    @classmethod
+    def from_row(cls, row: Sequence[Any]) -> JobRef:
+        """Build it from seq, id, state, worker and whether there are dependencies."""
+        seq, job_id, state, worker, has_dependencies = row
+        return cls(seq, job_id, State(state), worker, bool(has_dependencies))
 
 
 class RunningJob(NamedTuple):
@@ -186,8 +192,7 @@ def _pruned_states(state: str | None) -> list[str]:
 
 def load_jobs(connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, JobRef]:
     """Return the jobs with these ids, in the given order; unknown ids are left out."""
-    found = connection.execute(Q.jobs_by_id, {"ids": json.dumps(list(ids))})
-    jobs = {name: JobRef(seq, name, State(state), worker, bool(after)) for seq, name, state, worker, after in found}
+    jobs = {row[1]: JobRef.from_row(row) for row in connection.execute(Q.jobs_by_id, {"ids": json.dumps(list(ids))})}
     return {name: jobs[name] for name in ids if name in jobs}
 
 

@@ -103,9 +103,7 @@ def insert_missing(
             if found is not known:
                 again = _retried(found)
             _check_work(specs, given, first, found)
-            retried = sorted(
-                JobRef(seq, name, State(state), worker, bool(after)) for _, _, seq, name, state, worker, after in again
-            )
+            retried = sorted(JobRef.from_row(each[2:]) for each in again)
             retry_jobs(connection, retried, now, fresh=True)
             _renew(db, connection, [(each[2], specs[first[each[0]]]) for each in again], environment)
             changed = _has_other_version(connection, [specs[index].key for index in missing])

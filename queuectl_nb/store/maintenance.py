@@ -70,8 +70,7 @@ class FileSpace(NamedTuple):
 
 def read_space(db: Database) -> FileSpace:
     """Return the space in the file; takes microseconds."""
-    with db.read() as connection:
-        return FileSpace(*connection.execute(Q.file_space).fetchone())
+    return FileSpace(*db.query(Q.file_space)[0])
 
 
 def free_disk_space(db: Database) -> int:
@@ -93,16 +92,11 @@ def shrink(db: Database, max_s: float) -> None:
     """Give back some of the free pages, for at most ``max_s`` seconds, unless jobs wait to be claimed."""
     space = read_space(db)
     kept = max(KEPT_BYTES, int(space.size * KEPT_SHARE)) // space.page_bytes
-    if space.is_incremental and space.free_pages > kept and not _jobs_wait(db):
+    if space.is_incremental and space.free_pages > kept and not db.query(Q.any_ready):
         _remove_free_pages(db, kept, max_s)
         space = read_space(db)
     if os.stat(db.file).st_size > space.size:  # the log has to be written to the file, which readers may have prevented
         checkpoint(db)
-
-
-def _jobs_wait(db: Database) -> bool:
-    with db.read() as connection:
-        return connection.execute(Q.any_ready).fetchone() is not None
 
 
 def checkpoint(db: Database) -> None:

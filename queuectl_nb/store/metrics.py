@@ -76,8 +76,7 @@ def _sample_file(path: str, started_at: float | None, max_bytes: int, max_points
     from queuectl_nb.model.metrics import MAX_POINTS, MetricsParser
 
     parser = MetricsParser(max_points or MAX_POINTS)
-    handle = open_regular(path, os.O_RDONLY)
-    try:
+    with open_regular(path, os.O_RDONLY) as handle:
         found = os.fstat(handle)
         ended = found.st_mtime
         began = min(started_at or ended, ended)
@@ -89,8 +88,6 @@ def _sample_file(path: str, started_at: float | None, max_bytes: int, max_points
             end = start + len(data)
             parser.feed(data, began + rate * start, began + rate * end, gap=gap)
         return _Sampled(parser, found.st_size <= max_bytes, end, ended)
-    finally:
-        os.close(handle)
 
 
 def _blocks(size: int, max_bytes: int) -> Iterator[tuple[int, int]]:
@@ -184,11 +181,8 @@ class LiveMetrics:
 
     def _read_new(self, size: int, modified_at: float) -> None:
         start = max(self._offset, size - LIVE_BYTES)
-        handle = open_regular(self.path, os.O_RDONLY)
-        try:
+        with open_regular(self.path, os.O_RDONLY) as handle:
             data = os.pread(handle, size - start, start)
-        finally:
-            os.close(handle)
         self.parser.feed(data, self._modified_at, modified_at, gap=start > self._offset)
         self._offset, self._modified_at = start + len(data), modified_at
 

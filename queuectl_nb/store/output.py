@@ -83,24 +83,18 @@ def read_truncated(path: str, limit: int) -> StoredStream:
 
 def _read_ends(path: str, size: int, count: int) -> tuple[bytes, bytes]:
     """Return up to ``count`` bytes from the start of a file of ``size`` bytes, and from its end, without holes."""
-    handle = open_regular(path, os.O_RDONLY)
-    try:
+    with open_regular(path, os.O_RDONLY) as handle:
         head = os.pread(handle, min(count, next_hole_offset(handle, 0)), 0)
         start = max(size - count, len(head))
         while (hole := next_hole_offset(handle, start)) < size:
             start = next_data_offset(handle, hole)
         return head, os.pread(handle, size - start, start) if start < size else b""
-    finally:
-        os.close(handle)
 
 
 def read_range(path: str, offset: int, count: int) -> bytes:
     """Read up to ``count`` bytes of a regular file from ``offset``."""
-    handle = open_regular(path, os.O_RDONLY)
-    try:
+    with open_regular(path, os.O_RDONLY) as handle:
         return os.pread(handle, count, offset)
-    finally:
-        os.close(handle)
 
 
 def _decode(raw: bytes) -> str | bytes:
@@ -157,12 +151,9 @@ def _punch(path: str, offset: int, length: int) -> None:
         return
     import ctypes
 
-    handle = open_regular(path, os.O_RDWR)
-    try:
+    with open_regular(path, os.O_RDWR) as handle:
         libc = ctypes.CDLL(None, use_errno=True)
         libc.fallocate(handle, _PUNCH_HOLE, ctypes.c_long(offset), ctypes.c_long(length))
-    finally:
-        os.close(handle)
 
 
 def next_data_offset(handle: int, offset: int) -> int:
@@ -202,11 +193,10 @@ def read_result(path: str) -> tuple[str | None, str | None]:
     except OSError as error:
         return None, f"its result was not stored: {error.strerror}"
     try:
-        return _parse_file(handle), None
+        with handle:
+            return _parse_file(handle), None
     except (ValueError, OSError) as error:
         return None, f"its result was not stored: {error}"
-    finally:
-        os.close(handle)
 
 
 def _parse_file(handle: int) -> str:

@@ -6,14 +6,29 @@ import errno
 import fcntl
 import os
 import stat
+from typing import Self
 
-__all__ = ["REPLACED_ERRNOS", "last_write", "open_locked", "open_regular"]
+__all__ = ["REPLACED_ERRNOS", "Descriptor", "last_write", "open_locked", "open_regular"]
 
 REPLACED_ERRNOS = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EINVAL})
 """Error numbers of :func:`open_regular` for a path that is not a regular file of its own."""
 
 
-def open_regular(path: str | os.PathLike[str], flags: int) -> int:
+class Descriptor(int):
+    """A file descriptor; a ``with`` statement closes it."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Self:
+        """Return the descriptor."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        os.close(self)
+
+
+def open_regular(path: str | os.PathLike[str], flags: int) -> Descriptor:
     """Open the regular file ``path`` without following links and without blocking; return the descriptor.
 
     A file opened for writing must not have another hard link. It is truncated only after these checks.
@@ -23,7 +38,7 @@ def open_regular(path: str | os.PathLike[str], flags: int) -> int:
     OSError
         With an ``errno`` in :data:`REPLACED_ERRNOS` if the path is something else.
     """
-    handle = os.open(path, flags & ~os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    handle = Descriptor(os.open(path, flags & ~os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600))
     try:
         _check(os.fstat(handle), path, writing=bool(flags & (os.O_WRONLY | os.O_RDWR)))
         if flags & os.O_TRUNC:
@@ -34,7 +49,7 @@ def open_regular(path: str | os.PathLike[str], flags: int) -> int:
     return handle
 
 
-def open_locked(path: str | os.PathLike[str], flags: int) -> int:
+def open_locked(path: str | os.PathLike[str], flags: int) -> Descriptor:
     """Open a regular file and lock it (flock); raise BlockingIOError if somebody else has locked it."""
     handle = open_regular(path, flags)
     try:

@@ -7,10 +7,11 @@ import errno
 import os
 import stat
 
+from queuectl_nb.store.regular_file import Descriptor
+
 __all__ = ["OPEN_DIR", "remove_tree"]
 
 OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-
 """Flags that open a folder, but no link to one."""
 
 
@@ -26,11 +27,8 @@ def remove_tree(path: str) -> None:
     except OSError:
         with contextlib.suppress(OSError):
             _make_writable(path)
-            handle = os.open(path, OPEN_DIR)
-            try:
+            with Descriptor(os.open(path, OPEN_DIR)) as handle:
                 _empty(handle)
-            finally:
-                os.close(handle)
             os.rmdir(path)
 
 
@@ -50,8 +48,7 @@ def _empty(top: int) -> None:
                     continue
             with contextlib.suppress(OSError):
                 _make_writable(name, top)
-                folder = os.open(name, OPEN_DIR, dir_fd=top)
-                try:
+                with Descriptor(os.open(name, OPEN_DIR, dir_fd=top)) as folder:
                     for each in os.listdir(folder):
                         try:
                             os.unlink(each, dir_fd=folder)
@@ -59,8 +56,6 @@ def _empty(top: int) -> None:
                             _make_writable(each, folder)  # otherwise it cannot be moved
                             number += 1
                             os.rename(each, f".removed-{os.getpid()}-{number}", src_dir_fd=folder, dst_dir_fd=top)
-                finally:
-                    os.close(folder)
                 os.rmdir(name, dir_fd=top)
                 progress = True
 

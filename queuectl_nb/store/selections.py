@@ -43,10 +43,7 @@ def select_jobs(db: Database, job_filter: Filter, action: str) -> list[JobRef]:
         return []
     condition, values = job_filter.in_states(allowed).condition()
     sql = f"SELECT seq, id, state, worker, after <> '[]' FROM jobs {condition} ORDER BY rev, seq"
-    return [
-        JobRef(seq, name, State(state), worker, bool(after))
-        for seq, name, state, worker, after in db.query(sql, values)
-    ]
+    return [JobRef.from_row(row) for row in db.query(sql, values)]
 
 
 def _allowed_states(job_filter: Filter, action: str) -> frozenset[State]:

@@ -175,11 +175,9 @@ class Spool:
             if error.errno == errno.ENOENT or error.errno in REPLACED_ERRNOS:
                 return None
             raise
-        try:
+        with handle:
             start = next_data_offset(handle, offset)
             return start, os.pread(handle, min(count, next_hole_offset(handle, start) - start), start)
-        finally:
-            os.close(handle)
 
     def read_result(self, token: str) -> tuple[str | None, str | None]:
         """Return the job's result as normalized JSON and an error message; either may be None."""
@@ -199,14 +197,12 @@ class Spool:
             handle = open_regular(f"{self._folder}/{name}.reply", os.O_RDWR)
         except OSError:
             return ""
-        try:
+        with handle:
             while part := os.read(handle, READ_BYTES):
                 parts.append(part)
                 if len(parts) * READ_BYTES >= MAX_REPLY_BYTES:
                     break
             os.ftruncate(handle, 0)
-        finally:
-            os.close(handle)
         return b"".join(parts).decode("utf-8", "replace")
 
     def read_displays(self, token: str) -> bytes | None:

@@ -7,7 +7,6 @@ records all attempts that have ended and claims a job for each slot that has bec
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from typing import TYPE_CHECKING
 
@@ -222,11 +221,9 @@ def _take_over_from(name: str, core: WorkerCore, table: DispatchTable) -> list[L
         if time.monotonic() >= deadline:
             return []
         time.sleep(JOURNAL_LOCK_INTERVAL_S)
-    try:
+    with handle:
         recorded = read_journal(folder, name)
         tokens = [each.token for each in claims.held_leases() if each.token in dispatched - recorded.keys()]
         for token in tokens:  # first: a rescuer must not take them for attempts that were never sent
             table.add(token)
         return core.claims.take_over(tokens)
-    finally:
-        os.close(handle)

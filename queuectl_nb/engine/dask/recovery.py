@@ -22,8 +22,8 @@ from queuectl_nb.engine.dask.messages import Ended, OutputChunk, Recovery
 from queuectl_nb.engine.process_tree import Session, holders, kill_until_gone
 from queuectl_nb.engine.worker_record import RecordWriter, read_record
 from queuectl_nb.store.artifacts import artifact_dir
-from queuectl_nb.store.regular_file import open_regular
-from queuectl_nb.store.remove_tree import remove_tree
+from queuectl_nb.store.regular_file import Descriptor, open_regular
+from queuectl_nb.store.remove_tree import OPEN_DIR, remove_tree
 from queuectl_nb.store.spool import STREAMS, Spool
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ __all__ = [
 
 PREFIX = "queuectl-"
 RECORD_SUFFIX = ".record"
-_OPEN_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 KEEP_S = 2 * 3600.0
 """How long the folder of a dead or abandoned agent is kept; longer than the longest lease."""
 
@@ -62,7 +61,7 @@ def create_folder(parent: str, agent: str) -> tuple[str, int]:
     """Create the folder of an agent; return its path and a lock that is held while the agent lives."""
     path = os.path.join(parent, f"{PREFIX}{agent}")
     os.mkdir(path, 0o700)
-    lock = os.open(path, _OPEN_FLAGS)
+    lock = os.open(path, OPEN_DIR)
     fcntl.flock(lock, fcntl.LOCK_EX)
     return path, lock
 
@@ -74,15 +73,12 @@ def _agent_folders(parent: str) -> list[str]:
 def remove_old_folders(parent: str) -> None:
     """Remove the folders of agents that died long ago."""
     for path in _agent_folders(parent):
-        with contextlib.suppress(OSError):  # it is in use, or somebody else's
-            lock = os.open(path, _OPEN_FLAGS)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                found = os.fstat(lock)
-                if found.st_uid == os.geteuid() and time.time() - found.st_mtime > KEEP_S:
-                    shutil.rmtree(path, ignore_errors=True)
-            finally:
-                os.close(lock)
+        # suppressed: it is in use, or somebody else's
+        with contextlib.suppress(OSError), Descriptor(os.open(path, OPEN_DIR)) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found = os.fstat(lock)
+            if found.st_uid == os.geteuid() and time.time() - found.st_mtime > KEEP_S:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 # ---------------------------------------------------------------------- ends

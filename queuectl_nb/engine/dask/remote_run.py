@@ -155,10 +155,7 @@ class RemoteRun:
 
 
 def _write(path: str, offset: int, data: bytes) -> None:
-    handle = open_regular(path, os.O_WRONLY | os.O_CREAT)
-    try:
+    with open_regular(path, os.O_WRONLY | os.O_CREAT) as handle:
         done = 0
         while done < len(data):
             done += os.pwrite(handle, data[done:], offset + done)
-    finally:
-        os.close(handle)

@@ -33,7 +33,7 @@ from queuectl_nb.model.settings import Settings
 from queuectl_nb.store.blobs import blob_dir
 from queuectl_nb.store.calls import parse_reply
 from queuectl_nb.store.output import punch_middle, read_range
-from queuectl_nb.store.regular_file import last_write
+from queuectl_nb.store.regular_file import Descriptor, last_write
 from queuectl_nb.store.spool import Spool
 
 if TYPE_CHECKING:
@@ -278,7 +278,7 @@ def run_runner(config: dict[str, Any]) -> int:
         spool,
         spool.worker_files(name),
         open_record(config["folder"], name),
-        lambda: os.open(os.devnull, os.O_RDONLY),  # there are no rescuers here
+        lambda: Descriptor(os.open(os.devnull, os.O_RDONLY)),  # there are no rescuers here
         db=Path(config["db"]),
         environ=os.environ,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb import child
 from queuectl_nb.engine.executor import CannotStart
 from queuectl_nb.model.call import Kind
+from queuectl_nb.store.regular_file import Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +51,7 @@ def command_line(call: Mapping[str, Any], handle: int) -> list[str]:
     return [executable, executable, _START, str(handle)]
 
 
-def write_request(request: Mapping[str, Any], spool: Spool) -> int:
+def write_request(request: Mapping[str, Any], spool: Spool) -> Descriptor:
     """Return a descriptor from which the process of a Python job reads its request."""
     if hasattr(os, "memfd_create"):
         handle = os.memfd_create("request", os.MFD_CLOEXEC)
@@ -62,4 +63,4 @@ def write_request(request: Mapping[str, Any], spool: Spool) -> int:
     with os.fdopen(os.dup(handle), "wb") as file:
         marshal.dump(dict(request), file, MARSHAL_VERSION)
     os.lseek(handle, 0, os.SEEK_SET)
-    return handle
+    return Descriptor(handle)
