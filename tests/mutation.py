@@ -69,7 +69,7 @@ TESTED_BY = {
     "shell_quoting": ["shell_quoting", "command_template"],
     "job_columns": ["job_columns", "reader", "job_lists"],
     "transaction": ["connection", "sqlite_errors"],
-    "workers": ["workers", "boot_time"],
+    "workers": ["workers", "boot_time", "pools"],
     "workload": ["eta"],
     "validation": ["validation", "number_parsing"],
 }

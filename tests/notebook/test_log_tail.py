@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.client.log_tail import INITIAL_BYTES, MAX_BYTES, LogTail, NewOutput
 from queuectl_nb.model.errors import NotFound
+from queuectl_nb.notebook.dashboard.log_feed import INITIAL_BYTES, MAX_BYTES, LogTail, NewOutput
 from tests.engine.harness import WorkerHarness, until
 
 if TYPE_CHECKING:
