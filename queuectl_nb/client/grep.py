@@ -87,7 +87,7 @@ class Search:
         if "\x1b" in text or "\r" in text:
             ansi = AnsiFilter(keep_colours=False)
             text = ansi.feed(text.encode()) + ansi.close()
-        if self._may_skip and not self._pattern.search(text):
+        if not text or (self._may_skip and not self._pattern.search(text)):
             return ()
         return text.removesuffix("\n").split("\n")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from queuectl_nb.model.errors import BadInput, QueuectlError
@@ -83,10 +84,9 @@ def insert_missing(
         first.setdefault(key, index)
         if key != spec.work:  # not made of the work
             given.append(index)
-    keys = json.dumps(list(first))
     with db.read() as connection:
         version = connection.execute(Q.revision).fetchone()
-        known = _find(connection, keys)
+        known = _find(connection, first)
     while True:
         missing = sorted([*unkeyed, *[index for key, index in first.items() if key not in known]])
         new = prepare([specs[index] for index in missing]) if missing else None
@@ -95,12 +95,11 @@ def insert_missing(
         again = _retried(known)
         _write_blobs(db, [specs[first[each[0]]] for each in again])
         with db.write() as connection:
-            revision, removed = connection.execute(Q.revision).fetchone()
-            found = known if (revision - 1, removed) == version else _find(connection, keys)
-            if found.keys() != known.keys():  # others have enqueued or deleted meanwhile
-                known = found
-                continue
+            found = _find_again(connection, first, known, version)
             if found is not known:
+                if found.keys() != known.keys():  # others have enqueued or deleted meanwhile
+                    known, version = found, connection.execute(Q.revision).fetchone()
+                    continue
                 again = _retried(found)
             _check_work(specs, given, first, found)
             retried = sorted(JobRef.from_row(each[2:]) for each in again)
@@ -113,17 +112,32 @@ def insert_missing(
                 if error.index is not None:
                     error.with_index(missing[error.index])
                 raise
-        by_index = dict(zip(missing, ids, strict=True))
-        by_key = {key: each[3] for key, each in found.items()}
-        by_key |= {specs[index].key or "": job_id for index, job_id in by_index.items()}
-        all_ids = [by_index[index] if spec.key is None else by_key[spec.key] for index, spec in enumerate(specs)]
-        kept = len(specs) - len(missing) - len(retried)
-        return all_ids, Resumed(kept, len(retried), len(missing), changed)
+        break
+    by_index = dict(zip(missing, ids, strict=True))
+    by_key = {key: each[3] for key, each in found.items()}
+    by_key |= {specs[index].key or "": job_id for index, job_id in by_index.items()}
+    all_ids = [by_index[index] if spec.key is None else by_key[spec.key] for index, spec in enumerate(specs)]
+    kept = len(specs) - len(missing) - len(retried)
+    return all_ids, Resumed(kept, len(retried), len(missing), changed)
 
 
-def _find(connection: sqlite3.Connection, keys: str) -> dict[str, _Known]:
-    """Return the jobs that have one of these keys (a JSON array); as plain tuples, since there may be many."""
-    return {row[0]: row for row in connection.execute(Q.jobs_by_key, {"keys": keys})}
+def _find(connection: sqlite3.Connection, keys: Iterable[str]) -> dict[str, _Known]:
+    """Return the jobs that have one of these keys; as plain tuples, since there may be many."""
+    return {row[0]: row for row in connection.execute(Q.jobs_by_key, {"keys": json.dumps([*keys])})}
+
+
+def _find_again(
+    connection: sqlite3.Connection, keys: Mapping[str, int], known: dict[str, _Known], version: tuple[int, int]
+) -> dict[str, _Known]:
+    """Return the jobs that have one of these keys: those ``known`` at the revision ``version``, and what changed."""
+    rev, removed = version
+    if connection.execute(Q.revision).fetchone()[1] != removed:
+        return _find(connection, keys)
+    changed = {row[2]: row for row in connection.execute(Q.keyed_jobs_since, {"rev": rev})}
+    if not changed:
+        return known
+    found = {key: each for key, each in known.items() if each[2] not in changed}
+    return found | {each[0]: each for each in changed.values() if each[0] in keys}
 
 
 def _retried(found: Mapping[str, _Known]) -> list[_Known]:
@@ -143,11 +157,11 @@ def _renew(db: Database, connection: sqlite3.Connection, jobs: Sequence[tuple[in
     if not jobs:
         return
     connection.execute(Q.keep_environment, {"body": environment})
-    rows = [
-        (spec.priority, spec.queue, spec.timeout, spec.max_retries, spec.shell, json.dumps(spec.tags), environment, seq)
-        for seq, spec in jobs
-    ]
-    connection.executemany(Q.renew_job, rows)
+    alike = defaultdict(list)
+    for seq, spec in jobs:
+        alike[spec.priority, spec.queue, spec.timeout, spec.max_retries, spec.shell, tuple(spec.tags)].append(seq)
+    for (*options, tags), seqs in alike.items():
+        connection.execute(Q.renew_jobs, (*options, json.dumps(tags), environment, json.dumps(seqs)))
     if payloads := {seq: spec.payload for seq, spec in jobs if spec.payload is not None}:
         from queuectl_nb.store.calls import replace_payloads
 

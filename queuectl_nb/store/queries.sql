@@ -463,11 +463,17 @@ SELECT timeout FROM jobs WHERE seq = :seq AND state = 'processing' AND token = :
 SELECT jobs.key, work, seq, jobs.id, state, worker, after <> '[]'
 FROM json_each(:keys) AS wanted CROSS JOIN jobs ON jobs.key = wanted.value;
 
--- name: renew_job
+-- name: keyed_jobs_since
+-- All states, so that the index is used.
+SELECT key, work, seq, id, state, worker, after <> '[]' FROM jobs
+WHERE state IN ('pending', 'processing', 'completed', 'failed', 'dead', 'cancelled', 'blocked') AND rev > :rev
+    AND key IS NOT NULL;
+
+-- name: renew_jobs
 -- Retried by an enqueue of the same work, with its options.
 UPDATE jobs SET priority = ?, queue = ?, timeout = ?, max_retries = ?, shell = ?, tags = (
     SELECT json_group_array(value) FROM (SELECT value FROM json_each(tags) UNION SELECT value FROM json_each(?))
-), environment = (SELECT id FROM environments WHERE body = ?) WHERE seq = ?;
+), environment = (SELECT id FROM environments WHERE body = ?) WHERE seq IN (SELECT value FROM json_each(?));
 
 -- name: any_key_between
 SELECT 1 FROM jobs WHERE key > :from AND key < :until LIMIT 1;

@@ -65,7 +65,7 @@ def test_lines(run: Callable[..., Ran], words: list[str], lines: list[str]) -> N
 @pytest.mark.usefixtures("outputs")
 def test_exit_codes(run: Callable[..., Ran]) -> None:
     """1 without a match, also as JSON; 2 for an invalid pattern, 5 for an unknown job."""
-    for words in (["absent"], ["loss", "--tag", "none"], ["absent", "--count"], ["loss", "c", "--json"]):
+    for words in (["^$"], ["absent"], ["loss", "--tag", "none"], ["absent", "--count"], ["loss", "c", "--json"]):
         ran = run("grep", *words)
         assert (ran.exit_code, ran.stderr, ran.stdout.strip() in ("", "[]")) == (1, "", True)
     for pattern in ("(", "*", "a{99999999999}"):

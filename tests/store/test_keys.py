@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from queuectl_nb.model.errors import BadInput, WrongState
 from queuectl_nb.model.job import JobSpec
+from queuectl_nb.model.keys import WorkHash
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.store import keys
+from queuectl_nb.store.edit import edit_jobs
 from queuectl_nb.store.insert import Inserted, insert_jobs
 from queuectl_nb.store.keys import Resumed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def spec(key: str, **fields: Any) -> JobSpec:
@@ -106,14 +111,38 @@ def test_work_of_another_version(harness: Any, existing: str, key: str, *, chang
     assert resume(harness, spec(key))[1] == Resumed(1, 0, 0, changed=False)
 
 
-def test_what_others_enqueue_meanwhile_is_kept(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs that appear between the look and the transaction are not enqueued twice."""
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Return what lets others do something between the look and the transaction of the next ``resume``."""
     original = keys._write_blobs
 
-    def enqueue_between(db: Any, specs: Any) -> None:
-        monkeypatch.setattr(keys, "_write_blobs", original)
-        resume(harness, spec("a", id="theirs"))
-        original(db, specs)
+    def let(act: Callable[[], object]) -> None:
+        def act_between(db: Any, specs: Any) -> None:
+            monkeypatch.setattr(keys, "_write_blobs", original)
+            act()
+            original(db, specs)
 
-    monkeypatch.setattr(keys, "_write_blobs", enqueue_between)
-    assert resume(harness, spec("a"), spec("b")) == (["theirs", "job-2"], Resumed(1, 0, 1, changed=False))
+        monkeypatch.setattr(keys, "_write_blobs", act_between)
+
+    return let
+
+
+def test_what_others_enqueue_meanwhile_is_kept(harness: Any, meanwhile: Any) -> None:
+    """Jobs that appear between the look and the transaction are not enqueued twice."""
+    resume(harness, spec("c"))
+    meanwhile(lambda: resume(harness, spec("a", id="theirs"), spec("other")))
+    assert resume(harness, spec("a"), spec("b")) == (["theirs", "job-4"], Resumed(1, 0, 1, changed=False))
+
+
+def test_what_others_change_meanwhile(harness: Any, meanwhile: Any) -> None:
+    """A job that fails meanwhile is retried, one that is deleted or gets another command is enqueued."""
+    work = WorkHash("command", "/there", {}).key
+    specs = [JobSpec(command, id=command, max_retries=1).with_key(work(command), work(command)) for command in "abc"]
+    resume(harness, *specs)
+    again = [each._replace(id=None) for each in specs]
+    meanwhile(lambda: harness.run("a", Exited(1)))
+    assert resume(harness, *again) == (["a", "b", "c"], Resumed(2, 1, 0, changed=False))
+    meanwhile(lambda: harness.store.jobs.delete(["b"], harness.now))
+    assert resume(harness, *again) == (["a", "job-4", "c"], Resumed(2, 0, 1, changed=False))
+    meanwhile(lambda: edit_jobs(harness.store.db, ["c"], {"command": "d"}, harness.now))
+    assert resume(harness, *again) == (["a", "job-4", "job-5"], Resumed(2, 0, 1, changed=False))
