@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -77,7 +78,7 @@ ALIASES: Mapping[str, str] = {
 
 SETTINGS: dict[str, Any] = {
     "help_option_names": ["-h", "--help"],
-    "token_normalize_func": lambda token: token.replace("_", "-"),
+    "token_normalize_func": methodcaller("replace", "_", "-"),
     "max_content_width": 100,
 }
 

@@ -22,13 +22,11 @@ from queuectl_nb.store.paths import (
 from queuectl_nb.store.queries import Q
 from queuectl_nb.store.sqlite_errors import PROGRAMMING_ERRORS, translate
 from queuectl_nb.store.transaction import Transaction
-from queuectl_nb.store.write_lock import WriteLock
+from queuectl_nb.store.write_lock import LockRequest, WriteLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
-
-    from queuectl_nb.store.connection_pool import ThreadState
 
 __all__ = ["Database"]
 
@@ -63,7 +61,9 @@ class Database:
         found = os.stat(self.file)
         self.identity = found.st_dev, found.st_ino
         """Device and inode of the file that was opened."""
-        self._pool = ConnectionPool(str(self.file), self.identity, self._connect)
+        self.connections = ConnectionPool(str(self.file), self.identity, self._connect)
+        self.connection = self.connections.get
+        """Returns this thread's connection, opened on first use in this process."""
         try:
             self._open_schema(wal=wal)
         except BaseException:
@@ -81,7 +81,7 @@ class Database:
             with self.write_lock.request(self.lock_timeout_s):
                 schema.ensure_schema(connection, self.path, journal)
         if wal:
-            self._pool.protect()
+            self.connections.protect()
 
     def make_directories(self) -> None:
         """Create the directories of the spool that are missing."""
@@ -90,15 +90,6 @@ class Database:
             make_private_dir(folder)
 
     # ------------------------------------------------------------------ connections
-
-    @property
-    def thread_state(self) -> ThreadState:
-        """The connection and the transaction of this thread."""
-        return self._pool.thread_state
-
-    def connection(self) -> sqlite3.Connection:
-        """Return this thread's connection, opened on first use in this process."""
-        return self._pool.get()
 
     def _connect(self) -> sqlite3.Connection:
         self.check_files()
@@ -121,7 +112,7 @@ class Database:
     def new_pool(self, connect: Callable[[], sqlite3.Connection]) -> ConnectionPool:
         """Return a pool of further connections to the file, which are opened by ``connect``."""
         pool = ConnectionPool(str(self.file), self.identity, connect)
-        if self._pool.is_protected:
+        if self.connections.is_protected:
             pool.protect()
         return pool
 
@@ -143,7 +134,7 @@ class Database:
 
     def close(self) -> None:
         """Close this thread's connection."""
-        self._pool.close()
+        self.connections.close()
 
     # ------------------------------------------------------------------ file identity
 
@@ -179,11 +170,11 @@ class Database:
 
         It holds the write lock and has a revision of its own, which statements read from ``clock``. It does not nest.
         """
-        return Transaction(self, self.write_lock.new_request())
+        return Transaction(self, LockRequest(self.write_lock))
 
     def exclusive(self) -> Transaction:
         """Return a context manager that holds the write lock; each statement within is a transaction of its own."""
-        return Transaction(self, self.write_lock.new_request(), begin=False)
+        return Transaction(self, LockRequest(self.write_lock), begin=False)
 
     def read(self) -> Transaction:
         """Return a read transaction as a context manager: all statements see one snapshot.
@@ -208,7 +199,7 @@ class Database:
 
     def change_counters(self) -> tuple[int, ...]:
         """Return numbers of which one changes with every commit, also of this thread's own connection."""
-        return self.thread_state.number, self.data_version(), self.connection().total_changes
+        return self.connections.thread_state.number, self.data_version(), self.connection().total_changes
 
     def revision(self) -> tuple[int, int]:
         """Return the revision of the queue and its number of deletions; both unchanged: no job has changed."""

@@ -50,7 +50,7 @@ class Transaction:
         RuntimeError
             A write transaction within a write transaction: a bug, which would commit or roll back half of the outer.
         """
-        local = self._db.thread_state
+        local = self._db.connections.thread_state
         outer = None if local.transaction is None else local.transaction()
         if outer is not None and outer.opened is not None:
             if outer.lock is None:
@@ -142,23 +142,20 @@ class _Opened:
             if commit and self._begin and self.connection is not None:
                 self.connection.execute("COMMIT")
         finally:
-            self._release()
+            if self.connection is not None and self.connection.in_transaction:
+                try:
+                    self.connection.execute("ROLLBACK")
+                except sqlite3.Error:
+                    self._db.close()  # the next use opens another connection
+            if self._lock is not None:
+                self._lock.release()
+            if self._is_in_use:
+                in_use.__exit__()
+                self._is_in_use = False
+            self._local.transaction = None
+            self._interrupts.remove()
 
     @uninterrupted
     def abandon(self, _: object) -> None:
         """Roll back the transaction after its object was deallocated."""
         self.end(commit=False)
-
-    def _release(self) -> None:
-        if self.connection is not None and self.connection.in_transaction:
-            try:
-                self.connection.execute("ROLLBACK")
-            except sqlite3.Error:
-                self._db.close()  # the next use opens another connection
-        if self._lock is not None:
-            self._lock.release()
-        if self._is_in_use:
-            in_use.__exit__()
-            self._is_in_use = False
-        self._local.transaction = None
-        self._interrupts.remove()

@@ -54,15 +54,14 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 class LockRequest:
     """One acquisition of the lock. Always call :meth:`release`, even if :meth:`acquire` failed."""
 
-    def __init__(self, path: Path, make_directories: Callable[[], None]) -> None:
-        """Use the lock file ``path``; ``make_directories`` is called if its directory is missing."""
-        self._path = path
-        self._make_directories = make_directories
+    def __init__(self, lock: WriteLock) -> None:
+        """Prepare to acquire ``lock``."""
+        self._lock = lock
         self._descriptor: _Descriptor | None = None
 
     def acquire(self, timeout_s: float) -> None:
         """Acquire the lock; raise :class:`Busy` after ``timeout_s`` seconds."""
-        waiter = self._adopt_waiter() if timeout_s else None
+        waiter = self._adopt_waiter() if timeout_s and _abandoned else None
         if waiter is None:
             self._descriptor = self._open()
             try:
@@ -72,8 +71,8 @@ class LockRequest:
                     raise Busy(_BUSY.format(timeout_s)) from error
                 waiter = LockWaiter(self._descriptor.number)
             except OSError as error:
-                msg = f"cannot lock {self._path}: {error.strerror}; put the queue on a file system that supports flock"
-                raise BadEnvironment(msg) from error
+                remedy = "put the queue on a file system that supports flock"
+                raise BadEnvironment(f"cannot lock {self._lock.path}: {error.strerror}; {remedy}") from error
         if waiter is not None and not self._wait(waiter, timeout_s):
             self._abandon(waiter)
             raise Busy(_BUSY.format(timeout_s))
@@ -81,12 +80,12 @@ class LockRequest:
     def _open(self) -> _Descriptor:
         try:
             try:
-                return _Descriptor(os.open(self._path, _OPEN_FLAGS, 0o600))
+                return _Descriptor(os.open(self._lock.path, _OPEN_FLAGS, 0o600))
             except FileNotFoundError:
-                self._make_directories()
-                return _Descriptor(os.open(self._path, _OPEN_FLAGS, 0o600))
+                self._lock.make_directories()
+                return _Descriptor(os.open(self._lock.path, _OPEN_FLAGS, 0o600))
         except OSError as error:
-            raise BadEnvironment(f"cannot open the write lock {self._path}: {os_reason(error)}") from error
+            raise BadEnvironment(f"cannot open the write lock {self._lock.path}: {os_reason(error)}") from error
 
     @staticmethod
     @interruptible
@@ -95,7 +94,7 @@ class LockRequest:
 
     def _adopt_waiter(self) -> LockWaiter | None:
         """Return a waiter that an earlier request of this process has abandoned, or None."""
-        waiters = _abandoned.get(self._path, [])
+        waiters = _abandoned.get(self._lock.path, [])
         while waiters:
             with contextlib.suppress(IndexError):  # another thread was faster
                 waiter = waiters.pop()
@@ -109,7 +108,7 @@ class LockRequest:
         """Leave the waiter to a later request; close our descriptor first, because unlocking it would unlock theirs."""
         if self._descriptor is not None:
             self._descriptor.close()
-        _abandoned.setdefault(self._path, []).append(waiter)
+        _abandoned.setdefault(self._lock.path, []).append(waiter)
 
     def release(self) -> None:
         """Release the lock."""
@@ -170,16 +169,12 @@ class WriteLock:
         ``make_directories`` is called if somebody has removed its directory.
         """
         self.path = path
-        self._make_directories = make_directories
-
-    def new_request(self) -> LockRequest:
-        """Return a request for one acquisition."""
-        return LockRequest(self.path, self._make_directories)
+        self.make_directories = make_directories
 
     @contextmanager
     def request(self, timeout_s: float) -> Iterator[None]:
         """Hold the lock; raise :class:`Busy` after ``timeout_s`` seconds."""
-        request = self.new_request()
+        request = LockRequest(self)
         try:
             request.acquire(timeout_s)
             yield

@@ -16,7 +16,7 @@ import pytest
 
 import queuectl_nb
 from queuectl_nb.model.errors import BadEnvironment, Busy
-from queuectl_nb.store.write_lock import WriteLock, _open_descriptors
+from queuectl_nb.store.write_lock import LockRequest, WriteLock, _open_descriptors
 from tests.engine.harness import in_threads
 
 HOLDER = """
@@ -268,7 +268,7 @@ def test_forked_child_is_no_owner(lock: WriteLock) -> None:
         hold.release()
         assert _is_held(lock)
 
-    hold = lock.new_request()
+    hold = LockRequest(lock)
     hold.acquire(5)
     try:
         _end(_in_child(act))
