@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Install everything the tests need into virtual environments, then run all checks and tests on this Python, and those
-# that can depend on the version of Python on the newest other one that is found. They run in groups, several at once,
-# because many tests wait. Requires Python 3.11 or newer with pip and venv.
+# Install everything the tests need into virtual environments, then run all checks and tests on this Python, and all
+# but lint, browser and site on the newest other one that is found. They run in groups, several at once, because many
+# tests wait. Requires Python 3.11 or newer with pip and venv.
 #
 #   bash tests/run_all.sh                          everything
 #   bash tests/run_all.sh tests/store -k claim     these tests, on this Python; the arguments are pytest's
@@ -58,7 +58,7 @@ step "Installing the package and the test tools into $venv ..."
 install "$venv" "$python" docs,test
 [ -n "$other_python" ] || other_python=$(find_other_python)
 if [ "${other_python:=none}" = none ]; then
-    [ $# -gt 0 ] || step "No other Python (3.11 or newer) was found: the tests run on one version only."
+    [ $# -gt 0 ] || [ -n "$lower_bounds" ] || step "No other Python (3.11 or newer) was found: the tests run on one version only."
 else
     other_venv=$venv-other
     step "Installing the same for $("$other_python" --version) into $other_venv ..."
@@ -120,7 +120,7 @@ if [ $# -gt 0 ]; then
 fi
 
 # Print the groups: name, command, arguments. Long ones come first, so that no core is idle at the end. The other Python
-# runs neither checks of texts and types nor what needs a browser: lint, documentation, distributions.
+# runs no lint, nothing that needs a browser, and of the documentation not the site, whose notebooks are among its tests.
 groups() {
     [ -n "$lower_bounds" ] || echo "static run_static_checks"
     echo "browser run_pytest $venv tests/browser tests/docs/test_images.py"
@@ -132,11 +132,13 @@ groups() {
         echo "engine-on-other-python run_pytest $other_venv tests/engine"
         echo "notebook-on-other-python run_pytest $other_venv tests/client tests/notebook"
         echo "console-on-other-python run_pytest $other_venv tests/cli tests/commands tests/journeys"
+        echo "documentation-on-other-python run_pytest $other_venv tests/docs" \
+            --ignore=tests/docs/test_{images,notebooks,site}.py
         echo "web-on-other-python run_pytest $other_venv tests/web"
     fi
     echo "units run_pytest $venv tests/model tests/render tests/store" tests/test_*.py
-    [ -z "${other_venv:-}" ] || echo "units-on-other-python run_pytest $other_venv tests/model tests/render tests/store" \
-        tests/test_{package,read_only}.py
+    [ -z "${other_venv:-}" ] ||
+        echo "units-on-other-python run_pytest $other_venv tests/model tests/render tests/store" tests/test_*.py
 }
 
 # run_group NAME COMMAND [ARGUMENT...]: print the output when the command has ended

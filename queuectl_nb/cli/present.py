@@ -149,8 +149,12 @@ def _shown_fields(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write_table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Write a table: with rich on a colour terminal, as plain text elsewhere."""
+    """Write a table: with rich on a colour terminal, as plain text elsewhere.
+
+    All tables on a terminal have headings of one style; programs that read a pipe know those of the plain tables.
+    """
     if sys.stdout.isatty():
+        titles = [text_table.heading(title) for title in titles]
         rows = text_table.shorten_texts(titles, rows, shutil.get_terminal_size().columns)
         if not os.environ.get("NO_COLOR"):
             from queuectl_nb.cli.rich_table import print_table

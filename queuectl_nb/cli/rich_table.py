@@ -26,12 +26,9 @@ STYLES = {
     "wrong": "bold red",
     "ok": "green",
 }
-UNWRAPPED = frozenset(
-    ("state", "attempts", "updated at", "updated_at", "due at", "started", "jobs done", "count", "key", "pid")
-)
+UNWRAPPED = frozenset(("state", "attempts", "updated at", "due at", "started", "jobs done", "count", "key", "pid"))
 """Columns that are never wrapped; ids and commands share the remaining width."""
 MIN_WRAPPED_WIDTH = 8
-HEADINGS = {"id": "ID", "pid": "PID"}
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -43,10 +40,7 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None
         return
     table = Table(box=box.SIMPLE_HEAD, show_header=bool(titles), pad_edge=False)
     for title in titles or [""] * max(map(len, cells), default=0):
-        # one style on a terminal; programs that read the plain table know its headings as they are
-        name, zone = title.replace("_", " ").partition(" (")[::2]
-        heading = title if title[:1].isupper() else HEADINGS.get(name, name.title()) + (f" ({zone}" if zone else "")
-        table.add_column(heading, no_wrap=_is_unwrapped(title), overflow="fold")
+        table.add_column(title, no_wrap=_is_unwrapped(title), overflow="fold")
     for row in cells:
         table.add_row(*[Text(text, style=STYLES.get(text, "")) for text in row])
     console.print(table)

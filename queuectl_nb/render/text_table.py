@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["COLUMN_GAP", "format_cell", "one_line", "shorten_texts", "table_lines", "visible", "width"]
+__all__ = ["COLUMN_GAP", "format_cell", "heading", "one_line", "shorten_texts", "table_lines", "visible", "width"]
 
 COLUMN_GAP = 3
 """Terminal columns between two columns of a table, at most."""
@@ -68,6 +68,17 @@ def width(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF") for char in text)
+
+
+def heading(title: str) -> str:
+    """Return the title of a column as it is on a terminal.
+
+    >>> heading("updated_at (UTC)"), heading("pid"), heading("Due At")
+    ('Updated At (UTC)', 'PID', 'Due At')
+    """
+    name, bracket, zone = title.replace("_", " ").partition(" (")
+    known = {"id": "ID", "pid": "PID"}
+    return title if title[:1].isupper() else known.get(name, name.title()) + bracket + zone
 
 
 def shorten_texts(titles: Sequence[str], rows: Iterable[Sequence[object]], columns: int) -> list[list[str]]:

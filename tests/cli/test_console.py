@@ -259,8 +259,12 @@ def test_commands_and_errors_share_a_line(
     assert re.search(r" python train.py [^.]*\.\.\. .* FileNotFoundError: .*\.\.\.$", line)
 
 
-def test_headings_on_a_terminal(run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All tables on a terminal have headings of one style."""
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_headings_on_a_terminal(
+    no_color: str, run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All tables on a terminal have headings of one style, with and without colours."""
+    monkeypatch.setenv("NO_COLOR", no_color)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("TERM", "xterm-256color")
     enqueue(queue, "true")
