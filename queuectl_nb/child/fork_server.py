@@ -42,6 +42,8 @@ IDLE_S = 60
 REHEARSALS = 10
 FORK_SAFE = frozenset({"logging", "random", "threading"})
 """Modules whose handlers of forks do nothing that a fork by the only thread needs."""
+GPU_DEVICES = ("/dev/nvidia", "/dev/kfd")
+"""What a process has open that has initialised CUDA or ROCm, which do not work after a fork."""
 
 
 def main(handle: int) -> None:
@@ -52,6 +54,7 @@ def main(handle: int) -> None:
     channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", IDLE_S, 0))
     error: str | None = None
     names: list[bytes] = []
+    can_fork = True
     own_path = sys.path[:]
     # Python 3.12 and later: about forks beside threads of libraries, which are idle
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=__name__)
@@ -64,13 +67,14 @@ def main(handle: int) -> None:
                 path, sys.path[:] = sys.path[:], own_path
                 _preload(marshal.loads(body))
                 sys.path[:] = path
+                can_fork = not _uses_gpu()  # and no thread of a module would be lost, see below
             elif kind == RUNTIME:
                 runtime, names = marshal.loads(body)
                 error = process.prepare(runtime)
                 for name in names:
                     os.putenv(name, b"")  # jobs replace it, which copies less than adding it
                 _rehearse()
-            elif kind == RUN and _can_fork():
+            elif kind == RUN and can_fork and not _thread._count():  # noqa: SLF001 - without loading threading
                 begin, start = os.pipe()
                 pid = os.fork()
                 if not pid:
@@ -123,6 +127,9 @@ def _preload(modules: Sequence[str]) -> None:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
     os.register_at_fork = _register_at_fork
+    if logging := sys.modules.get("logging"):  # whose own handlers flush each record, and not only at the exit
+        known = logging._handlerList  # noqa: SLF001 - logging.shutdown() would copy pages in each job
+        known[:] = [each for each in known if type(each()).__module__ != "logging"]
     gc.collect()
     gc.freeze()
 
@@ -139,12 +146,13 @@ def _defer_handlers(**handlers: Callable[[], object]) -> None:
         _register_at_fork(**handlers)
 
 
-def _can_fork() -> bool:
-    """Return False if a fork would lose Python threads or a CUDA context that a module has left."""
-    if _thread._count():  # noqa: SLF001 - all but the main thread, without loading threading
-        return False
-    torch = sys.modules.get("torch")
-    return torch is None or not torch.cuda.is_initialized()
+def _uses_gpu() -> bool:
+    """Return True if a module has initialised a GPU."""
+    for handle in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{handle}").startswith(GPU_DEVICES):
+                return True
+    return False
 
 
 def _rehearse() -> None:

@@ -48,6 +48,23 @@ def test_main_thread(served: Queue) -> None:
     assert (native_id, name) == (pid, "MainThread")
 
 
+def test_end_of_logging(served: Queue) -> None:
+    """At its end a job flushes the handlers of its own logs, but none that the fork server has."""
+
+    def log_to_memory() -> int:
+        import logging.handlers
+
+        inherited = len(logging._handlerList)  # type: ignore[attr-defined]
+        log = logging.getLogger("test")
+        log.addHandler(logging.handlers.MemoryHandler(100, target=logging.StreamHandler(sys.stdout)))
+        log.warning("flushed")
+        return inherited
+
+    job = served.submit(log_to_memory)
+    assert job.result(TIMEOUT_S) == 0
+    assert job.log("stdout") == "flushed\n"
+
+
 @pytest.mark.parametrize(
     ("preload", "source", "forks"),
     [
@@ -56,12 +73,15 @@ def test_main_thread(served: Queue) -> None:
             "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()",
             False,
         ),
-        ("torch", "class cuda:\n    is_initialized = staticmethod(lambda: True)", False),
-        ("torch", "class cuda:\n    is_initialized = staticmethod(lambda: False)", True),
+        (
+            "with_gpu",
+            "from queuectl_nb.child import fork_server\nfork_server.GPU_DEVICES = (__file__,)\nfile = open(__file__)",
+            False,
+        ),
         ("polars", "", False),
         ("math", "", True),
     ],
-    ids=["thread", "GPU in use", "GPU not in use", "pool of threads", "nothing"],
+    ids=["thread", "GPU", "pool of threads", "nothing"],
 )
 def test_no_fork_with_threads_or_a_gpu(
     served: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preload: str, source: str, *, forks: bool
