@@ -70,7 +70,7 @@ TESTED_BY = {
     "job_columns": ["job_columns", "reader", "job_lists"],
     "transaction": ["connection", "sqlite_errors"],
     "workers": ["workers", "boot_time", "pools"],
-    "workload": ["eta"],
+    "workload": ["workload", "eta"],
     "validation": ["validation", "number_parsing"],
 }
 """Tests that run first, where they are not named after the module."""

@@ -214,3 +214,15 @@ def test_old_versions(find_problems: Callable[..., Any], monkeypatch: pytest.Mon
     bad = find_problems()
     assert bad["SQLite"]["finding"] == "SQLite 3.7.0"
     assert "installed" in bad["interpreter"]["remedy"]
+
+
+@pytest.mark.parametrize(("version", "too_old"), [((3, 37, 2), True), ((3, 38, 0), False)])
+def test_oldest_sqlite(
+    find_problems: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], too_old: bool
+) -> None:
+    """The queries need the operator ``->>`` of SQLite 3.38."""
+    monkeypatch.setattr(doctor, "SQLITE_VERSION", version)
+    found = find_problems()
+    assert ("SQLite" in found) == too_old
+    if too_old:
+        assert found["SQLite"]["remedy"] == "use a Python built with SQLite 3.38.0 or newer"

@@ -91,6 +91,25 @@ def test_retries() -> None:
     assert mean_rest(times, 20, 7.0) == pytest.approx(10)
 
 
+def test_rest_of_a_retry() -> None:
+    """A running retry goes on until it has taken as long as the attempt before it."""
+    retries = [Ended(30.0, first=False, before=before) for before in (30.0, 100.0)] * 50
+    times, rng = RunTimes("a", [Ended(30.0), *retries], []), random.Random(1)
+    assert {times.draw_rest(rng, 4.0, 50.0)[0] for _ in range(100)} == {46.0, 26.0}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "alike"),
+    [(75.1, True), (133.2, True), (75.0, False), (100 / 0.75, False), (74.0, False), (140.0, False)],
+)
+def test_what_counts_as_the_same_run(seconds: float, alike: bool) -> None:
+    """A retry is like the attempt before it if neither took more than a third longer than the other."""
+    times, rng = RunTimes("a", [Ended(100.0), *[Ended(seconds, first=False, before=100.0)] * 100], []), random.Random(1)
+    times.resample(rng)
+    drawn = [times.draw(rng, 7.0)[0] for _ in range(300)]
+    assert (drawn.count(7.0) > 200) == alike
+
+
 def test_sum() -> None:
     """Many attempts take as long as each in the mean, and as many fail as did."""
     times, rng = RunTimes("a", [Ended(10.0), Ended(20.0, failed=True)] * 50, []), random.Random(1)
@@ -99,3 +118,5 @@ def test_sum() -> None:
     assert seconds == pytest.approx(15_000, rel=0.15)
     assert failed == pytest.approx(500, rel=0.4)
     assert times.failed_s == pytest.approx(20, rel=0.05)
+    failures = [times.draw_sum(rng, 1000)[1] for _ in range(300)]
+    assert statistics.stdev(failures) == pytest.approx(math.sqrt(1000 / 4), rel=0.2)

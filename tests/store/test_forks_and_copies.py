@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import multiprocessing
 import os
@@ -94,6 +95,17 @@ def test_a_copy_loses_no_later_write(own_folder: Path, copy: str) -> None:
         queue.enqueue("true", id=f"after-{number}")
         assert f"after-{number}" in other_process(own_folder)
     assert len(queue.jobs()) == 7
+    queue.close()
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_OFD_SETLK"), reason="the system has no open-file-description locks")
+def test_the_shared_memory_file_stays_locked(own_folder: Path) -> None:
+    """Nobody else can take it for that of a crashed process, and empty it, after this process has read it."""
+    queue = Queue(own_folder)
+    queue.enqueue("true")
+    for _ in range(2):
+        with own_folder.with_name("queue.db-shm").open("r+b") as file, pytest.raises(BlockingIOError):
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 128)  # the byte that SQLite calls dead man switch
     queue.close()
 
 
