@@ -15,7 +15,7 @@ from queuectl_nb.commands.results import Listing
 from queuectl_nb.commands.selection import choose, selection_options
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.render.json_shapes import job_json
-from queuectl_nb.store.job_lists import iter_jobs, iter_line_chunks
+from queuectl_nb.store.job_lists import iter_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,8 +95,8 @@ def list_jobs(
     def texts(output_format: str) -> Iterator[str]:
         from queuectl_nb.render import job_lines
 
-        chunks = iter_line_chunks(queue.store.db, queue.store.reader, wanted)
-        return (job_lines.csv_lines if output_format == "csv" else job_lines.json_texts)(chunks)
+        lines = job_lines.csv_lines if output_format == "csv" else job_lines.json_texts
+        return lines(queue.store.db, queue.store.reader, wanted)
 
     return Listing(
         JOB_FIELDS,

@@ -6,14 +6,17 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, TextIO
 
 from queuectl_nb.render.text_table import visible
 
-__all__ = ["csv_cell", "json_text", "write_csv", "write_data", "write_json", "write_jsonl", "write_texts"]
+__all__ = ["csv_line", "json_text", "write_csv", "write_data", "write_json", "write_jsonl", "write_texts"]
 
 FORMULA_STARTS = frozenset("=+-@\t\r")
 """A spreadsheet would evaluate a text that starts with one of these."""
+BATCH_ROWS = 100
+"""Rows written at once: a pipe takes 64 KiB."""
 _NESTED = (dict, list, tuple, bool)
 _needs_quotes = re.compile('[",\r\n]').search
 
@@ -71,7 +74,7 @@ def write_csv(out: TextIO, fields: Sequence[str], rows: Iterable[Mapping[str, An
     shell tools expect.
     """
     escape = visible if out.isatty() else None
-    lines = (",".join([csv_cell(row.get(key), escape) for key in fields]) or '""' for row in rows)
+    lines = (csv_line(map(row.get, fields), escape) or '""' for row in rows)
     write_texts(out, fields, lines, "csv")
 
 
@@ -81,16 +84,23 @@ def write_texts(out: TextIO, fields: Sequence[str], texts: Iterable[str], output
         rest = iter(texts)
         first = next(rest, None)
         out.write("[]\n" if first is None else "[\n " + first)
-        out.writelines(map(",\n ".__add__, rest))
+        while batch := list(islice(rest, BATCH_ROWS)):
+            out.write(",\n " + ",\n ".join(batch))
         out.write("" if first is None else "\n]\n")
         return
     if output_format == "csv":
         out.write(",".join(fields) + "\n")
-    out.writelines(text + "\n" for text in texts)
+    rest = iter(texts)
+    while batch := list(islice(rest, BATCH_ROWS)):
+        out.write("\n".join(batch) + "\n")
 
 
-def csv_cell(value: Any, escape: Callable[[str], str] | None = None) -> str:
-    """Return a value as it is written in a line of CSV; ``escape`` is applied to texts."""
+def csv_line(values: Iterable[Any], escape: Callable[[str], str] | None = None) -> str:
+    """Return a line of CSV; ``escape`` is applied to texts."""
+    return ",".join([_csv_cell(value, escape) for value in values])
+
+
+def _csv_cell(value: Any, escape: Callable[[str], str] | None) -> str:
     if isinstance(value, str):
         text = "'" + value if value[:1] in FORMULA_STARTS else value
         text = text if escape is None else escape(text)

@@ -104,6 +104,7 @@ class Database:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA cache_size = -{self._cache_kib}")
             connection.execute("PRAGMA temp_store = MEMORY")
+            connection.create_function("python_repr", 1, repr, deterministic=True)
         except BaseException:  # not a database, for example
             connection.close()
             raise

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from array import array
 from operator import itemgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.store import rows
-from queuectl_nb.store.metrics import add_live, live_values
+from queuectl_nb.store.metrics import add_live
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
@@ -21,15 +21,13 @@ if TYPE_CHECKING:
     from queuectl_nb.store.reader import Reader
 
 __all__ = [
-    "LINE_COLUMNS",
-    "LINE_FIELDS",
     "JobOrder",
     "QueryStopped",
     "StoredOutput",
     "iter_jobs",
-    "iter_line_chunks",
     "iter_outputs",
     "iter_row_chunks",
+    "read_rows",
 ]
 
 CHUNK_ROWS = 1_000
@@ -37,21 +35,6 @@ CHUNK_ROWS = 1_000
 OUTPUT_CHUNK_JOBS = 200
 """Jobs whose output is read in one transaction."""
 _AT = "seq IN (SELECT value FROM json_each(:seqs))"
-LINE_FIELDS = (
-    *(("id",), ("command",), ("state", "priority", "attempts", "max_retries"), ("timeout",)),
-    ("queue", "tags", "after", "cwd"),
-    *((name,) for name in JOB_FIELDS[JOB_FIELDS.index("run_at") : JOB_FIELDS.index("progress")]),
-    ("progress", "metrics"),
-    *((name,) for name in JOB_FIELDS[JOB_FIELDS.index("metrics") + 1 :]),
-)
-"""The fields of a job in their order. Those that many jobs have in common are read as one JSON array: handing over
-values one by one takes most of the time of reading a row, and each distinct array is converted once."""
-LINE_COLUMNS = ", ".join(
-    ("seq", *(names[0] if len(names) == 1 else f"json_array({', '.join(names)})" for names in LINE_FIELDS))
-)
-_STATE_AT, _METRICS_AT = (
-    1 + next(at for at, names in enumerate(LINE_FIELDS) if key in names) for key in ("state", "metrics")
-)
 PROGRESS_INSTRUCTIONS = 20_000
 """SQLite instructions between two calls of ``should_stop``: about a millisecond."""
 
@@ -95,7 +78,7 @@ class JobOrder:
 
         Deleted ones are left out.
         """
-        found = _read_rows(self._db, rows.SHORT_JOB_COLUMNS, seqs, f"WHERE {_AT}", {})
+        found = read_rows(self._db, rows.SHORT_JOB_COLUMNS, seqs)
         return add_live(self._db, map(rows.job_from_row, found))
 
 
@@ -103,19 +86,6 @@ def iter_jobs(db: Database, reader: Reader, job_filter: Filter) -> Iterator[JobR
     """Yield the jobs of a filter in order."""
     for chunk in iter_row_chunks(db, reader, job_filter, rows.JOB_COLUMNS):
         yield from add_live(db, map(rows.job_from_row, chunk))
-
-
-def iter_line_chunks(db: Database, reader: Reader, job_filter: Filter) -> Iterator[Sequence[tuple[Any, ...]]]:
-    """Yield ``LINE_COLUMNS`` of a filter's jobs in order, in chunks; running jobs with what they have reported."""
-    for chunk in iter_row_chunks(db, reader, job_filter, LINE_COLUMNS):
-        running = any(row[_STATE_AT].startswith('["processing"') for row in chunk)
-        live = live_values(db) if running else {}
-        yield [_with_live(row, *live[row[1]]) if row[1] in live else row for row in chunk] if live else chunk
-
-
-def _with_live(row: tuple[Any, ...], progress: float | None, metrics: Mapping[str, Any]) -> tuple[Any, ...]:
-    shared = json.dumps([progress, json.dumps(metrics) if metrics else None])
-    return (*row[:_METRICS_AT], shared, *row[_METRICS_AT + 1 :])
 
 
 def iter_row_chunks(
@@ -136,11 +106,15 @@ def iter_row_chunks(
         seqs = array("q", [seq for (seq,) in reader.job_rows(job_filter, "seq")])
     condition, values = job_filter.condition(_AT, state_column="+state")
     for start in range(0, len(seqs), CHUNK_ROWS):
-        yield from filter(None, [_read_rows(db, columns, seqs[start : start + CHUNK_ROWS], condition, values)])
+        yield from filter(None, [read_rows(db, columns, seqs[start : start + CHUNK_ROWS], condition, values)])
 
 
-def _read_rows(
-    db: Database, columns: str, seqs: Sequence[int], condition: str, values: Mapping[str, object]
+def read_rows(
+    db: Database,
+    columns: str,
+    seqs: Sequence[int],
+    condition: str = f"WHERE {_AT}",
+    values: Mapping[str, object] = MappingProxyType({}),
 ) -> list[tuple[Any, ...]]:
     """Return columns of the jobs with these ``seq`` that fulfil the condition, in that order."""
     sql = f"SELECT {columns} FROM jobs {condition}"

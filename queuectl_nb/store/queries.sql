@@ -472,7 +472,8 @@ WHERE state IN ('pending', 'processing', 'completed', 'failed', 'dead', 'cancell
 -- name: renew_jobs
 -- Retried by an enqueue of the same work, with its options.
 UPDATE jobs SET priority = ?, queue = ?, timeout = ?, max_retries = ?, shell = ?, tags = (
-    SELECT json_group_array(value) FROM (SELECT value FROM json_each(tags) UNION SELECT value FROM json_each(?))
+    SELECT replace(json_group_array(value), '","', '", "')
+    FROM (SELECT value FROM json_each(tags) UNION SELECT value FROM json_each(?))
 ), environment = (SELECT id FROM environments WHERE body = ?) WHERE seq IN (SELECT value FROM json_each(?));
 
 -- name: any_key_between

@@ -11,12 +11,15 @@ from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.render import formats, job_lines
 from queuectl_nb.render.json_shapes import job_json
 from queuectl_nb.store.job_filter import Filter
-from queuectl_nb.store.job_lists import iter_jobs, iter_line_chunks
+from queuectl_nb.store.job_lists import iter_jobs
 
 if TYPE_CHECKING:
     from queuectl_nb import Queue
 
-RESULTS: tuple[object, ...] = (None, [1, {"a": "ü"}], "=1+1", 'say "x", then\nend', 0.5, 10**20, True, {}, "")
+RESULTS: tuple[object, ...] = (
+    *(None, [1, {"a": "ü"}], "=1+1", 'say "x", then\nend', 0.5, 10**20, True, {}, ""),
+    *("a\\b", "-1", 1e-5),
+)
 
 
 def _fill(queue: Queue) -> None:
@@ -24,40 +27,42 @@ def _fill(queue: Queue) -> None:
     first = queue.enqueue("true").id
     for index, result in enumerate(RESULTS):
         job = queue.enqueue(
-            ("=cmd", "echo 'a,\"b\"'\r", "echo\nä 日本", "\tx", "true")[index % 5],
+            ("=cmd", "echo 'a,\"b\"'\r", "echo\nä 日本", "\tx", "true", "\x7f\x01%s😀", "-v")[index % 7],
             tags=["x", "y"][: index % 3],
             after=[first][: index % 2],
             timeout=(None, 0.1 + 0.2, 3600, 1e-7)[index % 4],
             priority=index % 2,
             queue=("default", "a,b")[index % 2],
+            key=(None, f"k={index},-")[index % 2],
         )
         with queue.store.db.write() as connection:
             connection.execute(
                 "UPDATE jobs SET started_at = :at, finished_at = :at + 0.0005, exit_code = :n, error = :error,"
-                " worker = 'worker-1', result = :result, progress = :progress, metrics = :metrics WHERE id = :id",
+                " worker = 'worker-1', result = :result, progress = :progress, metrics = :metrics, result_repr = :repr"
+                " WHERE id = :id",
                 {
                     "at": 1_800_000_000.9995 + index if index % 3 else None,
                     "n": index - 2,
                     "error": "-1, \u2028" if index % 2 else None,
                     "result": None if result is None else json.dumps(result, ensure_ascii=index % 2 == 0),
                     "id": job.id,
-                    "progress": (None, 0.5, 1)[index % 3],
+                    "progress": (None, 0.5, 1, 1 / 3, 0.007)[index % 5],
+                    "repr": (None, "-0.5", "a\0b", "x, y")[index % 4],
                     "metrics": (None, '{"loss": null, "x": 1e999}', '{"a": 1}')[index % 3],
                 },
             )
 
 
 def test_many_at_a_time_equal_one_by_one(queue: Queue) -> None:
-    """For every kind of value, in JSON and in CSV; cached values of one type do not stand for another's."""
+    """For every kind of value, in JSON and in CSV, whether SQLite or Python makes the text."""
     _fill(queue)
     db, reader, every = queue.store.db, queue.store.reader, Filter()
     jobs = [job_json(job) for job in iter_jobs(db, reader, every)]
     assert len(jobs) == len(RESULTS) + 1
-    assert list(job_lines.json_texts(iter_line_chunks(db, reader, every))) == [*map(formats.json_text, jobs)]
+    assert list(job_lines.json_texts(db, reader, every)) == [*map(formats.json_text, jobs)]
     whole, lines = io.StringIO(newline=""), io.StringIO(newline="")
     formats.write_csv(whole, JOB_FIELDS, jobs)
-    texts = job_lines.csv_lines(iter_line_chunks(db, reader, every))
-    formats.write_texts(lines, JOB_FIELDS, texts, "csv")
+    formats.write_texts(lines, JOB_FIELDS, job_lines.csv_lines(db, reader, every), "csv")
     assert lines.getvalue() == whole.getvalue()
     whole.seek(0)
     rows = list(csv.DictReader(whole))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -10,7 +9,8 @@ import pytest
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.store import job_lists
 from queuectl_nb.store.job_filter import Filter
-from queuectl_nb.store.job_lists import JobOrder, QueryStopped, StoredOutput, iter_jobs, iter_line_chunks, iter_outputs
+from queuectl_nb.store.job_lists import JobOrder, QueryStopped, StoredOutput, iter_jobs, iter_outputs
+from queuectl_nb.store.job_texts import CSV_TEXT, JSON_TEXT, iter_job_texts
 
 
 @pytest.fixture(autouse=True)
@@ -84,21 +84,17 @@ def test_reading_the_order_can_be_stopped(harness: Any, monkeypatch: pytest.Monk
     assert harness.store.reader.count(Filter()) == 3
 
 
-def test_lines_have_what_running_jobs_report(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Progress and metrics of a running job replace those in its row; other rows of the chunk stay."""
-    monkeypatch.undo()  # the size of a piece
-    harness.add("a", "b")
-    lease = harness.claim_job("a")
-    reader, every = harness.store.reader, Filter(sort="id")
-
-    def last_values() -> list[str]:
-        (chunk,) = iter_line_chunks(harness.store.db, reader, every)
-        return [row[job_lists._METRICS_AT] for row in chunk]
-
-    assert last_values() == ["[null,null]"] * 2
+@pytest.mark.parametrize("text", [JSON_TEXT, CSV_TEXT])
+def test_running_jobs_are_no_texts(harness: Any, text: str) -> None:
+    """They come as records with what they have reported, each in its place; the other jobs come as texts."""
+    harness.add("b", "a", "c")
+    lease = harness.claim_job("b")
     (harness.store.db.output_dir / f"{lease.token}.metrics").write_text('{"progress": 0.5, "loss": 2}\n')
-    assert [json.loads(each) for each in last_values()] == [[0.5, '{"loss": 2}'], [None, None]]
-    assert [(job.id, job.progress) for job in iter_jobs(harness.store.db, reader, every)] == [("a", 0.5), ("b", None)]
+    first, running, last = iter_job_texts(harness.store.db, harness.store.reader, Filter(sort="id"), text)
+    assert isinstance(first, str)
+    assert isinstance(last, str)
+    assert not isinstance(running, str)
+    assert (running.id, running.progress, running.metrics) == ("b", 0.5, {"loss": 2})
     harness.settle(lease)
 
 

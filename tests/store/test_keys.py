@@ -59,7 +59,7 @@ def test_a_retried_job_gets_the_new_options(harness: Any) -> None:
     assert resume(harness, again)[0] == ["a"]
     row, other = harness.row("a"), harness.row("b")
     values = [row[name] for name in ("priority", "queue", "timeout", "max_retries", "shell", "tags", "state")]
-    assert values == [7, "q", 9.0, 2, "bash", '["new","old"]', "pending"]
+    assert values == [7, "q", 9.0, 2, "bash", '["new", "old"]', "pending"]
     assert (other["priority"], other["queue"], other["max_retries"]) == (0, "default", 1)
 
 
