@@ -63,6 +63,6 @@ def _parameters(store: Store, job: Job) -> Iterator[dict[str, Any]]:
         for name, item in {**items, **keywords}.items():
             try:
                 row[name] = arguments.load(item)
-            except Exception:  # noqa: BLE001 - of the user's class
+            except (Exception, SystemExit):  # noqa: BLE001 - of the user's class
                 row[name] = None
         yield row

@@ -38,7 +38,7 @@ def read_variable(job: Job, store: Store, name: str) -> Any:
         raise NotFound(f"variable {name} of job {job.id} {found.error}")
     try:
         return pickle.loads(found.pickle)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         msg = f"variable {name} of job {job.id} cannot be unpickled here: {error}"
         raise JobFailed(msg) from error
 

@@ -169,7 +169,7 @@ class PayloadWriter:
             pickler.dump(value)
             if pickler.sources.lines:
                 pickle.dump(pickler.sources.lines, file, pickle.HIGHEST_PROTOCOL)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             msg = f"{what if isinstance(what, str) else what()} cannot be pickled: {reason}"
             raise BadInput(msg) from error

@@ -103,7 +103,7 @@ def _load(job: Job, store: Store, stored: StoredValue) -> _CallOutcome:
         else:
             with open_blob(stored.path) as file:  # a large value is not in memory twice
                 value = pickle.load(file)
-    except Exception as error:  # noqa: BLE001 - of the user's class
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - of the user's class
         if isinstance(error, OSError) and error.filename == stored.path is not None:
             return _CallOutcome(error=JobFailed(f"{what} cannot be read: {error.filename}: {error.strerror}"))
         failed = JobFailed(f"{what} cannot be unpickled here: {type(error).__name__}: {error}")

@@ -30,6 +30,13 @@ class TwoArguments(Exception):
         super().__init__(f"{first} {second}")
 
 
+class UnpickleExits:
+    """Pickles, and ends the process that unpickles it."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return sys.exit, (3,)
+
+
 class UnpickleFails:
     """Pickles, and cannot be unpickled."""
 

@@ -23,6 +23,7 @@ from tests.client.calls import TIMEOUT_S, run
 from tests.client.job_functions import (
     ExitsWhenPickled,
     TwoArguments,
+    UnpickleExits,
     UnpickleFails,
     WithLock,
     add,
@@ -86,10 +87,11 @@ def test_value_that_cannot_be_pickled(served: Queue) -> None:
     job = served.submit(ExitsWhenPickled)
     with pytest.raises(JobFailed, match=r"the value cannot be pickled: ExitsWhenPickled: 3"):
         job.result(TIMEOUT_S)
-    job = served.submit(UnpickleFails)
-    with pytest.raises(JobFailed, match=r"the value of job .* cannot be unpickled here: RuntimeError: not here"):
-        job.result(TIMEOUT_S)
-    assert job.state == "completed"
+    for function, error in ((UnpickleFails, "RuntimeError: not here"), (UnpickleExits, "SystemExit: 3")):
+        job = served.submit(function)
+        with pytest.raises(JobFailed, match=rf"the value of job .* cannot be unpickled here: {error}"):
+            job.result(TIMEOUT_S)
+        assert job.state == "completed"
 
 
 def test_repr_that_is_no_unicode(served: Queue) -> None:
@@ -111,6 +113,8 @@ def test_arguments_that_cannot_be_pickled(served: Queue) -> None:
     for args, kwargs, name in [((1, lock), {}, "y"), ((1,), {"y": lock}, "y"), ((lock,), {}, "x")]:
         with pytest.raises(BadInput, match=rf"^argument {name} of add cannot be pickled: .*lock"):
             served.submit(add, *args, **kwargs)
+    with pytest.raises(BadInput, match=r"^argument x of add cannot be pickled: 3$"):
+        served.submit(add, ExitsWhenPickled())
     with pytest.raises(BadInput, match="argument x of add cannot"):
         served.map(add, [1, lock])
     with pytest.raises(BadInput, match="function or another callable is needed, not int"):
