@@ -1,4 +1,4 @@
-"""Environment variables of the process that started the workers which jobs do not get."""
+"""The environment that jobs inherit: that of the workers, without what describes a terminal, a kernel or an editor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Output and results of attempts: what is read from spool files into the database, and limits on their size."""
+"""Reads output and results of attempts from spool files, and keeps both within their size limits."""
 
 from __future__ import annotations
 
