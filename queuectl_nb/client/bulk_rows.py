@@ -162,7 +162,7 @@ def convert_field(name: str, value: Any) -> Any:
 
 
 def _labels(frame: Any) -> list[str | None]:
-    """Return the names of the columns; None for one that is no string."""
+    """Return the names of the columns; None for one that is not a string."""
     return [label if isinstance(label, str) else None for label in frame.columns]
 
 

@@ -218,7 +218,7 @@ def _workers(store: Store) -> Result:
 
 
 def _free_pages(store: Store) -> Result:
-    """Return how much of the file is free; that is no problem, since new jobs use it first."""
+    """Return how much of the file is free; that is not a problem, since new jobs use it first."""
     space = read_space(store.db)
     size, free = (format_size(each) for each in (space.size, space.free))
     how = "; 'queuectl prune --vacuum' gives them back" if space.free > KEPT_BYTES else ""

@@ -159,7 +159,7 @@ def check_shell(shell: str, path: str | None = None) -> None:
     program = shlex.split(shell)[0]
     if shutil.which(program, path=path) is None:
         where = "" if "/" in program else " in PATH"
-        raise BadInput(f"shell {quoted(program)} is no executable program{where} on this machine")
+        raise BadInput(f"shell {quoted(program)} is not an executable program{where} on this machine")
 
 
 def recorded_env(patterns: str, environ: Mapping[str, str], *, first_path: str | None = None) -> dict[str, str]:

@@ -138,7 +138,7 @@ class Job(CardDisplay):
 
         return cell_outputs.read_variable(self, self._queue.store, name)
 
-    __iter__ = None  # it has items, and is no sequence
+    __iter__ = None  # it has items, but is not a sequence
 
     def variables(self) -> pd.DataFrame:
         """Return the variables that the cell has assigned: type, size of the pickle in bytes, and why it has none.

@@ -259,8 +259,8 @@ class Queue(QueueControl):
 
         The file is read now. ``job.result()`` is the path of the executed notebook, an artifact of each attempt.
         ``parameters`` are for the names in the cell with the tag ``parameters``: None, bool, int, float, str, and lists
-        and dicts of these. ``resume`` as in :meth:`enqueue`. Raises ``BadInput`` for a file that is no notebook, and an
-        unknown parameter or kernel.
+        and dicts of these. ``resume`` as in :meth:`enqueue`. Raises ``BadInput`` for a file that is not a notebook, and
+        an unknown parameter or kernel.
         """
         from queuectl_nb.client.notebook import make_notebook_specs
 

@@ -286,7 +286,7 @@ class QueueControl(QueueData):
     def scale_workers(self, count: int, pool: str | None = None) -> list[str]:
         """Start or stop workers until a running pool has ``count`` of them, and return their names.
 
-        ``pool`` names one of its workers, if several pools are running. Workers that are too many finish their job
+        ``pool`` names one of its workers, if several pools are running. Surplus workers finish their job
         first. Raises ``NotFound`` without such a pool, and ``WrongState`` for one that runs on dask.
         """
         from queuectl_nb.client.scale import find_pool, scale_pool

@@ -62,7 +62,7 @@ def _running_pools(store: Store) -> list[Pool]:
 def scale_pool(store: Store, pool: Pool, size: object, notify: Callable[[], None] = lambda: None) -> list[str]:
     """Start or stop workers until the pool has ``size`` of them, and return the names of those it has.
 
-    Workers that are too many finish their job first; this does not wait for them. ``notify`` wakes the supervisor.
+    Surplus workers finish their job first; this does not wait for them. ``notify`` wakes the supervisor.
 
     Raises
     ------

@@ -100,7 +100,7 @@ class EnqueueCommand(ExampleCommand):
 @click.option("--tag", "tags", type=TAG, multiple=True, help="Tag of the job; repeatable.")
 @click.option("--after", type=job_id_type(), multiple=True, help="Job that must complete first; repeatable.")
 @click.option(
-    "--after-any", type=job_id_type(), multiple=True, help="Job that must finish first, in any way; repeatable."
+    "--after-any", type=job_id_type(), multiple=True, help="Job that must finish first, however it ends; repeatable."
 )
 @click.option("--cwd", type=DIRECTORY, help="Working directory of the job (default: the current one).")
 @click.option("--env", type=TextParam("K=V"), multiple=True, help="Environment variable; repeatable.")

@@ -40,7 +40,7 @@ def command(
 ) -> Output:
     """Show the output of a job.
 
-    Without an id, of the job that was enqueued last.
+    Without an id, show the job that was enqueued last.
     """
     if follow and context.format != "table":
         raise BadInput(f"--follow prints raw output; it cannot be combined with --format {context.format}")

@@ -30,7 +30,7 @@ COLUMNS = ("Job", "Attempt", "Name", "Points", "First", "Last", "Min", "Max", "C
 def command(context: Context, ids: Sequence[str], **selection: Any) -> Detail:
     """Show the numbers that jobs have reported.
 
-    The table sums them up; JSON and CSV have every point that was kept.
+    The table summarizes them; JSON and CSV contain every stored point.
     """
     queue = context.queue()
     chosen = choose(queue, ids, selection, required=True)

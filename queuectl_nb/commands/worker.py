@@ -51,7 +51,7 @@ def _parse_resource(name: str, word: str) -> tuple[str, str]:
 )
 @click.option("-q", "--queue", "queues", type=QUEUE, multiple=True, help="Run only jobs of this queue; repeatable.")
 @click.option("--drain", is_flag=True, help="Stop when all jobs have finished, including delayed jobs and retries.")
-@click.option("--detach", is_flag=True, help="Return at once; the workers outlive this terminal.")
+@click.option("--detach", is_flag=True, help="Return at once; the workers keep running without this terminal.")
 @click.option("--executor", type=Choice("executor", EXECUTORS), help="Where jobs run (default: local).")
 @click.option(
     "--scheduler", type=TextParam("ADDRESS"), help="Address of the dask scheduler (default: a cluster on this host)."
@@ -114,7 +114,7 @@ def stop(context: Context, *, names: Sequence[str], now: bool) -> Done:
 def scale(context: Context, /, *, count: str, pool: str | None) -> Done:
     """Change the number of workers of a running pool to N.
 
-    Workers that are too many stop after their current job. Pools on dask are scaled with their cluster.
+    Surplus workers stop after their current job. Pools on dask are scaled with their cluster.
     """
     names = context.queue().scale_workers(validation.parse_int("N", count, 1, MAX_WORKERS), pool)
     return Done([f"Scaled to {len(names)} worker(s): {', '.join(names)}"], lambda: names)

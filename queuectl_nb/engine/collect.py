@@ -72,7 +72,7 @@ def add_reply(reply: str, outcome: Outcome, ending: Ending) -> tuple[Outcome, En
     names = [name for name in modules if isinstance(name, str)] if isinstance(modules, list) else []
     outcome, ending = _merge(outcome, ending, values, facts)
     if "result" in facts and outcome != Exited(0):
-        # of a job that is no chunk: a value counts only if its attempt has succeeded, as the next one calls again
+        # of a job that is not a chunk: a value counts only if its attempt has succeeded, as the next one calls again
         kept = tuple(value for value in ending.values if value.raised or not _is_of_call(value))
         ending = ending._replace(values=kept, result=None, result_repr=None)
     return outcome, ending, names

@@ -117,11 +117,10 @@ def _placeholder(inside: str, after: str) -> _Value:
     name, colon, form = inside.partition(":")
     what = f"{{{quoted(inside)[1:-1]}}} in the command"
     if not name.isidentifier():
-        raise BadInput(f"{what} is no plain name; write {{{{ and }}}} for braces themselves")
+        raise BadInput(f"{what} is not a plain name; write {{{{ and }}}} for braces themselves")
     if colon and form != "raw":
-        raise BadInput(
-            f"{what}: there are {{{name}}} and {{{name}:raw}} only; format the value itself, or write {{{{ for a brace"
-        )
+        valid = f"only {{{name}}} and {{{name}:raw}} are supported"
+        raise BadInput(f"{what}: {valid}; format the value itself, or write {{{{ for a brace")
     # 2>file is not 2 >file: a number before a redirection must be quoted to stay a word
     return _Value(name, form == "raw", after in ("<", ">"))
 
@@ -133,7 +132,7 @@ def _text(name: str, value: object) -> str:
     if value is None:
         raise BadInput(f"{{{name}}} has no value")
     if hasattr(value, "__len__"):
-        raise BadInput(f"{{{name}}} is {type(value).__name__}, no single text or number; turn it into text first")
+        raise BadInput(f"{{{name}}} is {type(value).__name__}, not a single text or number; turn it into text first")
     try:
         return str(value)
     except Exception as error:  # noqa: BLE001 - of the value's own method

@@ -58,7 +58,7 @@ def edit_jobs(  # noqa: PLR0913 - the choices of the caller
         A job has finished, or runs and a change is not in ``RUNNING_EDIT_FIELDS``; it would wait for a dead or
         cancelled job, or has used more attempts than it may have.
     BadInput
-        Jobs would wait for each other, a job that is no command gets one, or another job does the same work.
+        Jobs would wait for each other, a job that is not a command gets one, or another job does the same work.
     """
     jobs: list[dict[str, Any]] = []
     with contextlib.suppress(_Undo), db.write() as connection:

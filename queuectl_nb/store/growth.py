@@ -18,7 +18,7 @@ DAY = 86_400
 WINDOW_S = DAY
 """The attempts that ended in this time are the sample."""
 MIN_WINDOW_S = 3600.0
-"""A new queue is taken to be this old, so that a burst of jobs is no trend."""
+"""A new queue counts as this old, so that a burst of jobs is not taken for a trend."""
 SAMPLES = 100
 ROW_BYTES = 600
 """Space of a job and its attempt in tables and indexes, without output."""

@@ -226,7 +226,7 @@ def test_named_index(queue: Queue) -> None:
         ("run {n}", pd.DataFrame([[1, 2]], columns=["n", "n"]), {}, "2 columns 'n'"),
         ("run {n}", [{"n": 1}], {"command": "x"}, "a template cannot be combined"),
         ("run {n}", [5], {}, "a row for the template must be a dict, not 5"),
-        ("run {n}", [{"n": [1]}], {}, "{n} is list, no single text or number"),
+        ("run {n}", [{"n": [1]}], {}, "{n} is list, not a single text or number"),
         ("run {n}", [{"n": 1}, {"n": pd.NaT}], {}, "row 2: {n} has no value"),
         ("run {n}", [{"n": pd.NA}], {}, "{n} has no value"),
         ("run {n}", {"n": [1]}, {}, "a single dict"),

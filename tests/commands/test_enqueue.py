@@ -91,7 +91,7 @@ def test_shell_that_is_not_here(run: Callable[..., Ran], queue: Queue, tmp_path:
         for shell, where in ((f"{tmp_path}/none", ""), (str(tmp_path), ""), ("no-such-shell -l", " in PATH")):
             ran = run(*words, shell)
             assert (ran.exit_code, ran.stdout) == (2, "")
-            assert f"is no executable program{where} on this machine\n" in ran.stderr
+            assert f"is not an executable program{where} on this machine\n" in ran.stderr
     assert (queue.jobs().empty, queue.settings.shell) == (True, "/bin/sh")
     (tmp_path / "own").symlink_to("/bin/sh")
     queue.enqueue("true", shell="own -e", env={"PATH": str(tmp_path)})

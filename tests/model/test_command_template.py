@@ -185,16 +185,16 @@ def test_fill(text: str, filled: str) -> None:
         ("[[ 1 -eq {x} ]]", "follows a [["),
         ("{x", "an unmatched { at character 1; write {{ for a brace"),
         ("a } b", "an unmatched } at character 3"),
-        ("{}", "{} in the command is no plain name; write {{ and }} for braces themselves"),
-        ("{x.y}", "{x.y} in the command is no plain name"),
-        ("{x[0]}", "no plain name"),
-        ("{x!r}", "no plain name"),
-        ("{ x }", "no plain name"),
-        ("{0}", "no plain name"),
+        ("{}", "{} in the command is not a plain name; write {{ and }} for braces themselves"),
+        ("{x.y}", "{x.y} in the command is not a plain name"),
+        ("{x[0]}", "not a plain name"),
+        ("{x!r}", "not a plain name"),
+        ("{ x }", "not a plain name"),
+        ("{0}", "not a plain name"),
         ("awk '{print $1}'", "write {{ and }} for braces"),
-        ("{x:>10}", "there are {x} and {x:raw} only"),
-        ("{x:}", "there are {x} and {x:raw} only"),
-        ("{\x1b]52;x}", "no plain name"),
+        ("{x:>10}", "only {x} and {x:raw} are supported"),
+        ("{x:}", "only {x} and {x:raw} are supported"),
+        ("{\x1b]52;x}", "not a plain name"),
     ],
 )
 def test_unsafe_templates(text: str, why: str) -> None:
@@ -247,7 +247,7 @@ def test_scalars(value: object, filled: str) -> None:
 @pytest.mark.parametrize("value", [None, b"a", [1], (1,), {"a": 1}, {1}, np.array([1, 2])], ids=repr)
 def test_invalid_values(value: object) -> None:
     """None, bytes and containers have no unambiguous text and are refused."""
-    with pytest.raises(BadInput, match=r"^\{x\} (has no value|is \w+, no single text or number)"):
+    with pytest.raises(BadInput, match=r"^\{x\} (has no value|is \w+, not a single text or number)"):
         CommandTemplate("{x}").fill({"x": value})
 
 

@@ -159,7 +159,7 @@ class WorkerPanel:
         number = w.BoundedIntText(value=1, min=1, max=256, description="Number of workers")
         self.count = _styled(number, "qc-count", "qc-unlabelled")
         self.start = _button("Start workers", "Start this many worker processes; they stop with this kernel")
-        scale_tooltip = "Change the running pool to this many workers; those that are too many finish their job first"
+        scale_tooltip = "Change the running pool to this many workers; surplus workers finish their job first"
         self.scale = _button("Scale", scale_tooltip)
         self.selected = _styled(
             w.Dropdown(options=[ALL_WORKERS], description="Workers to stop"), "qc-which", "qc-unlabelled"

@@ -43,7 +43,7 @@ def floats(values: Sequence[Any] | NDArray[Any]) -> Floats:
 
 
 def epoch_seconds(values: Sequence[Any]) -> Floats:
-    """Return stored times as float64, None as NaN; raise ``BadEnvironment`` for a value that is no time."""
+    """Return stored times as float64, None as NaN; raise ``BadEnvironment`` for a value that is not a time."""
     try:
         seconds = floats(values)
     except (TypeError, ValueError):

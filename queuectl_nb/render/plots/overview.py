@@ -48,7 +48,7 @@ def write_figure(draw: Callable[[], Figure], path: str) -> None:
     Raises
     ------
     BadInput
-        The extension is no format that matplotlib can write.
+        The extension is not a format that matplotlib can write.
     """
     axes.require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
