@@ -9,13 +9,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import measure
 import psutil
+import throughput
 
 if TYPE_CHECKING:
     import argparse
@@ -63,16 +63,9 @@ def rate(jobs: int, clients: int, largest: list[float]) -> float:
     """Return jobs per second with this many clients; 0 means no server either."""
     with measure.idle_queue(WORKERS, jobs) as queue:
         if not clients:
-            return _run(queue, jobs)
+            return throughput.run_jobs(queue, jobs)
         with watched(queue, clients, largest):
-            return _run(queue, jobs)
-
-
-def _run(queue: Queue, jobs: int) -> float:
-    began = time.perf_counter()
-    queue.resume()
-    measure.until_completed(queue, jobs)
-    return jobs / (time.perf_counter() - began)
+            return throughput.run_jobs(queue, jobs)
 
 
 def run(args: argparse.Namespace) -> list[measure.Row]:

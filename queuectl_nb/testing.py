@@ -36,11 +36,12 @@ from queuectl_nb.client import Job, Queue
 from queuectl_nb.model.call import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from queuectl_nb.client.arguments import Jobs
     from queuectl_nb.engine.local_executor import LocalExecutor
-    from queuectl_nb.model.attempt import Lease
+    from queuectl_nb.model.attempt import Ending, Lease
+    from queuectl_nb.model.outcome import Outcome
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.model.state import State
     from queuectl_nb.store.claims import EndedAttempt
@@ -217,31 +218,49 @@ def _run_due(queue: Queue, *, inline: bool) -> list[Job]:
         if not result.leases:
             break
         ran[result.leases[0].job_id] = None
-        run = _call if inline and result.leases[0].kind == Kind.FUNCTION else _run
-        attempt, spooled = run(store, executor, result.leases[0], settings)
+        attempt, spooled = _run_attempt(store, executor, result.leases[0], settings, inline=inline)
         ended = [attempt]
     executor.close()
     return [job for job in (queue.job(job_id) for job_id in ran) if job.record.is_finished]
 
 
-def _run(
-    store: Store, executor: LocalExecutor, lease: Lease, settings: Settings
+def _run_attempt(
+    store: Store, executor: LocalExecutor, lease: Lease, settings: Settings, *, inline: bool
 ) -> tuple[EndedAttempt, frozenset[str]]:
-    """Run one attempt until none of its processes is left; return the result, and the streams to keep in the spool."""
+    """Run one attempt; return the result, and the streams to keep in the spool."""
     from queuectl_nb.engine.collect import add_reply, capture_ending, read_reply
-    from queuectl_nb.engine.executor import CannotStart, NoResources
+    from queuectl_nb.engine.executor import CannotStart
     from queuectl_nb.engine.python.request import with_call
+    from queuectl_nb.model.attempt import Ending
+    from queuectl_nb.model.outcome import NotStarted, Raised
+    from queuectl_nb.store.claims import EndedAttempt
+
+    calls_here = inline and lease.kind == Kind.FUNCTION
+    try:
+        lease = with_call(store.db, lease)
+        outcome, ending, paths = (_call if calls_here else _run)(executor, lease, settings)
+    except CannotStart as error:
+        return EndedAttempt(lease, NotStarted(str(error), error.final), Ending(time.time())), frozenset()
+    artifacts = executor.artifacts.take(lease.token, ending.started_at or 0.0, settings.artifact_limit)
+    ending, spooled = capture_ending(executor.spool, lease.token, paths, settings, ending._replace(artifacts=artifacts))
+    if lease.call is not None:
+        outcome, ending, _ = add_reply(read_reply(executor.spool, lease, executor.files.name), outcome, ending)
+    if calls_here and isinstance(outcome, Raised):
+        outcome = dataclasses.replace(outcome, retry_after=0.0)
+    return EndedAttempt(lease, outcome, ending), spooled
+
+
+def _run(executor: LocalExecutor, lease: Lease, settings: Settings) -> tuple[Outcome, Ending, Mapping[str, str]]:
+    """Run an attempt until none of its processes is left; return outcome, ending and the paths of its output."""
+    from queuectl_nb.engine.executor import NoResources
     from queuectl_nb.engine.run_monitor import RunMonitor
     from queuectl_nb.model.attempt import Ending
     from queuectl_nb.model.errors import BadEnvironment
-    from queuectl_nb.model.outcome import NotStarted, Returned
-    from queuectl_nb.store.claims import EndedAttempt
+    from queuectl_nb.model.outcome import Returned
 
     try:
         with contextlib.chdir("."):  # back to here afterwards
-            run = executor.start(lease := with_call(store.db, lease), settings, lambda: True)
-    except CannotStart as error:
-        return EndedAttempt(lease, NotStarted(str(error), error.final), Ending(time.time())), frozenset()
+            run = executor.start(lease, settings, lambda: True)
     except NoResources as error:
         raise BadEnvironment(str(error)) from error
     run.move_to_own_files()
@@ -254,46 +273,22 @@ def _run(
         while not monitor.step(settings, 0.0):
             time.sleep(POLL_INTERVAL_S)
         raise
-    artifacts = executor.artifacts.take(lease.token, run.started_at, settings.artifact_limit)
-    known = Ending(time.time(), run.started_at, run.pid, artifacts=artifacts, usage=run.usage)
-    ending, spooled = capture_ending(executor.spool, lease.token, run.paths, settings, known)
-    outcome = monitor.outcome
-    if lease.call is not None:
-        outcome, ending, _ = add_reply(read_reply(executor.spool, lease, run.files.name), outcome, ending)
-    return EndedAttempt(lease, outcome, ending), spooled
+    return monitor.outcome, Ending(time.time(), run.started_at, run.pid, usage=run.usage), run.paths
 
 
-def _call(
-    store: Store, executor: LocalExecutor, lease: Lease, settings: Settings
-) -> tuple[EndedAttempt, frozenset[str]]:
-    """Make the calls of one attempt in this process; return the result, and the streams to keep in the spool."""
+def _call(executor: LocalExecutor, lease: Lease, settings: Settings) -> tuple[Outcome, Ending, Mapping[str, str]]:
+    """Make the calls of an attempt in this process; return outcome and ending."""
     from queuectl_nb.child import function
     from queuectl_nb.child.reply import Reply
-    from queuectl_nb.engine.collect import add_reply, capture_ending
-    from queuectl_nb.engine.executor import CannotStart
-    from queuectl_nb.engine.python.request import with_call
     from queuectl_nb.model.attempt import Ending
-    from queuectl_nb.model.outcome import NotStarted, Raised, exited
+    from queuectl_nb.model.outcome import exited
     from queuectl_nb.store.blobs import blob_dir
-    from queuectl_nb.store.claims import EndedAttempt
 
-    spool, started_at = executor.spool, time.time()
-    try:
-        lease = with_call(store.db, lease)
-    except CannotStart as error:
-        return EndedAttempt(lease, NotStarted(str(error), error.final), Ending(time.time())), frozenset()
+    started_at = time.time()
     executor.artifacts.prepare()
-    reply = Reply(executor.files.reply, blob_dir(spool.folder))
-    variables = {
-        os.fsdecode(k): os.fsdecode(v) for k, v in executor.attempt_variables(lease, settings.max_retries).items()
-    }
-    with mock.patch.dict(os.environ, variables):
+    reply = Reply(executor.files.reply, blob_dir(executor.spool.folder))
+    variables = executor.attempt_variables(lease, settings.max_retries)
+    with mock.patch.dict(os.environ, {os.fsdecode(name): os.fsdecode(value) for name, value in variables.items()}):
         code = function.run(lease.call or {}, reply)
         reply.flush()
-    artifacts = executor.artifacts.take(lease.token, started_at, settings.artifact_limit)
-    ending = Ending(time.time(), started_at, os.getpid(), artifacts=artifacts)
-    ending, spooled = capture_ending(spool, lease.token, {}, settings, ending)
-    outcome, ending, _ = add_reply(spool.read_reply(executor.files.name), exited(code), ending)
-    if isinstance(outcome, Raised):
-        outcome = dataclasses.replace(outcome, retry_after=0.0)
-    return EndedAttempt(lease, outcome, ending), spooled
+    return exited(code), Ending(time.time(), started_at, os.getpid()), {}
