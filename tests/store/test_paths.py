@@ -169,6 +169,18 @@ def test_other_users_queue(queue_path: Path, what: str) -> None:
         Store(queue_path)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a file to another user needs root")
+def test_spool_that_another_user_puts_in_place_of_ours(queue_path: Path) -> None:
+    """The spool is checked again before each connection, not only when the queue is opened."""
+    store = Store(queue_path)
+    store.db.close()
+    store.db.spool.rename(queue_path.with_name("gone"))
+    store.db.spool.mkdir()
+    os.chown(store.db.spool, OTHER, OTHER)
+    with pytest.raises(BadEnvironment, match=f"belongs to user {OTHER}"):
+        store.reader.counts()
+
+
 SIDECARS = ("queue.db-wal", "queue.db-shm", "queue.db-journal")
 
 
