@@ -84,7 +84,8 @@ def test_responses_match_their_schemas(description: dict[str, Any], server: WebS
     harness.add(f"{leave} echo '[1]' > $QUEUECTL_RESULT", id="b", timeout=59.5)
     harness.add(f"{leave} sleep 60", id="c", after=["b"])
     harness.start()
-    until(lambda: harness.queue.store.reader.counts()[State.FAILED] and harness.queue.job("c").metrics)
+    running = harness.queue.job("c")
+    until(lambda: harness.queue.store.reader.counts()[State.FAILED] and running.refresh().metrics and running.artifacts)
     queries = {
         "/api/jobs": "?limit=2",
         "/api/jobs/{job_id}/log": "?stream=stderr",
