@@ -28,6 +28,8 @@ __all__ = ["SERIES", "ChangeWatcher", "Throughput", "Version", "series_of"]
 
 SERIES = ("succeeded", "failed", "stopped")
 """Kinds of finished attempts in charts."""
+SLICE_S, SLICES = 5.0, 180
+"""Length and number of the slices in the throughput of an overview."""
 RECOUNTED_SLICES = 2
 """Recent slices that are counted again, since results are recorded in groups shortly after the end."""
 
@@ -95,11 +97,11 @@ class ChangeWatcher:
     in time.
     """
 
-    def __init__(self, queue: Queue, *, program: str = CONSOLE, minutes: float = 15, slices: int = 180) -> None:
-        """Watch ``queue``; the throughput covers the last ``minutes`` in ``slices`` parts."""
+    def __init__(self, queue: Queue, *, program: str = CONSOLE) -> None:
+        """Watch ``queue``; ``program`` is how its hints begin a command."""
         self.queue = queue
         self._program = program
-        self._throughput = Throughput(partial(count_outcomes, queue.store.db), minutes * 60 / slices, slices)
+        self._throughput = Throughput(partial(count_outcomes, queue.store.db), SLICE_S, SLICES)
         self._seen = _ThreadVersion()
         self._lock = threading.Lock()
         self._overview: dict[str, Any] = {}

@@ -28,7 +28,7 @@ def _scaled(values: Sequence[float]) -> list[float]:
     return [(each / 2 - low / 2) / span if span else 0.5 for each in values]
 
 
-def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
+def sparkline(values: Sequence[float]) -> str:
     """Return a line of characters.
 
     >>> sparkline([0, 1, 2, 3, 4, 5, 6, 7])
@@ -36,7 +36,7 @@ def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
     >>> sparkline([3, 3])
     '▄▄'
     """
-    shown = points_of(values, width)
+    shown = points_of(values, WIDTH)
     return "".join(LEVELS[int(each * (len(LEVELS) - 1))] for each in _scaled(shown)) if shown else ""
 
 

@@ -61,16 +61,16 @@ class Codes(dict[str, int]):
         return code
 
 
-def _read_columns(rows: Any, texts: int, numbers: int) -> tuple[list[list[str]], list[array[int]], list[array[float]]]:
-    """Read rows of ``texts`` strings and ``numbers`` numbers; strings as indexes of lists of the distinct ones."""
-    known = [Codes() for _ in range(texts)]
-    codes: list[array[int]] = [array("q") for _ in range(texts)]
+def _read_columns(rows: Any, numbers: int) -> tuple[list[list[str]], list[array[int]], list[array[float]]]:
+    """Read rows of two strings and ``numbers`` numbers; strings as indexes of lists of the distinct ones."""
+    known = Codes(), Codes()
+    codes: list[array[int]] = [array("q"), array("q")]
     values: list[array[float]] = [array("d") for _ in range(numbers)]
     while some := rows.fetchmany(FETCH_ROWS):
         columns: list[Iterable[Any]] = list(zip(*some, strict=True))
-        for at, column in enumerate(columns[:texts]):
+        for at, column in enumerate(columns[:2]):
             codes[at].extend(map(known[at].__getitem__, column))
-        for at, column in enumerate(columns[texts:]):
+        for at, column in enumerate(columns[2:]):
             values[at].extend(column)
     return [list(each) for each in known], codes, values
 
@@ -79,9 +79,8 @@ def attempt_spans(db: Database, *, since: float | None, now: float, limit: int |
     """Return the newest ``limit`` attempts that ended since a time (None: ever), and the running ones."""
     values = {"since": since, "now": now, "limit": -1 if limit is None else limit, "running": RUNNING}
     with db.read() as connection:
-        texts, (worker, outcome), (started, finished) = _read_columns(
-            connection.execute(Q.spans_of_attempts, values), 2, 2
-        )
+        rows = connection.execute(Q.spans_of_attempts, values)
+        texts, (worker, outcome), (started, finished) = _read_columns(rows, 2)
     return Spans(texts[0], texts[1], worker, outcome, started, finished)
 
 
@@ -94,7 +93,7 @@ def attempt_durations(db: Database, *, by: str, since: float | None) -> Duration
         WHERE outcome IN ('succeeded', 'failed', 'timed_out') AND (:since IS NULL OR attempts.finished_at >= :since)
     """
     with db.read() as connection:
-        texts, (group, outcome), (seconds,) = _read_columns(connection.execute(sql, {"since": since}), 2, 1)
+        texts, (group, outcome), (seconds,) = _read_columns(connection.execute(sql, {"since": since}), 1)
     return Durations(texts[0], texts[1], group, outcome, seconds)
 
 
