@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import defaultdict
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.engine.heartbeat import is_dead
-from queuectl_nb.model.call import Kind
 from queuectl_nb.model.errors import InvalidSetting
 from queuectl_nb.model.eta import estimate
 from queuectl_nb.model.settings import Settings
+from queuectl_nb.model.work import find_numbers, work_names
 from queuectl_nb.model.workload import MIN_PROGRESS, Ended, RunningJob, WaitingJob, Workload
 from queuectl_nb.store.eta import QueuedJob, read_eta_rows
 from queuectl_nb.store.metrics import LiveMetrics
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from queuectl_nb.store.store import Store
     from queuectl_nb.store.workers import WorkerRow
 
-__all__ = ["Eta", "read_eta", "work_names"]
+__all__ = ["Eta", "read_eta"]
 
 HISTORY = 200
 """Newest attempts of a work that are used."""
@@ -38,21 +36,8 @@ MAX_LIVE_FILES = 64
 MAX_BLOCKED = 300
 """More blocked jobs are simulated as if they could start: only the time between a job and its dependents is missing."""
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
-MAX_COMMAND_CHARS = 300
 HELD_PRIORITY = 1_000_000
 """Of jobs that a worker has claimed: they start before all others."""
-_PROGRAM = re.compile(
-    r"\s*(?:\w+=\S*\s+)*(?P<word>\S+)"
-    r"(?: +(?:-m +\S+|\S+\.(?:py|sh|bash|R|r|jl|pl|rb|js|ipynb)(?![\w.])|[A-Za-z_][A-Za-z_-]*(?=\s|$)))?"
-)
-"""The first word of a command, and the next if it is a script or may be a subcommand."""
-_RUNS_ANYTHING = re.compile(
-    r"(?:.*/)?(?:python|pypy|bash|sh|zsh|env|conda|uv|poetry|srun|mpirun|nice|time|cd|export|set|source|Rscript|julia"
-    r"|node|perl|ruby|make|jupyter|papermill)[\d.]*$"
-)
-"""Programs that say nothing about the work."""
-_VALUE = re.compile(r"""'[^']*'|"[^"]*"|[^\s=]*[\d/][^\s]*""")
-"""Words that differ between jobs of the same template: quoted ones, and those with numbers or paths."""
 
 
 class Eta(NamedTuple):
@@ -188,6 +173,7 @@ def _running(
                 job.before_s,
                 job.selected,
                 job.id,
+                find_numbers(job.command),
             )
         )
     slots += [queues[name] for name in queues if name not in slot_of]
@@ -222,6 +208,7 @@ def _waiting(
                 job.selected,
                 job.id,
                 job.after if chained else (),
+                find_numbers(job.command),
             )
         )
     return found
@@ -245,11 +232,11 @@ class _Works:
         overhead = min(MAX_OVERHEAD_S, max(0.0, sorted(gaps)[len(gaps) // 2])) if gaps else 0.0
         for attempt in attempts:
             seconds = max(0.0, attempt.finished_at - attempt.started_at) + overhead
+            numbers = find_numbers(attempt.command)
+            ended = Ended(seconds, bool(attempt.failed), bool(attempt.first), attempt.before_s, numbers)
             for work in work_names(attempt.kind, attempt.command):
                 if len(self.history[work]) < HISTORY:
-                    self.history[work].append(
-                        Ended(seconds, bool(attempt.failed), bool(attempt.first), attempt.before_s)
-                    )
+                    self.history[work].append(ended)
 
     def find(self, kind: str, command: str) -> str:
         """Return the work of a job: the most specific of which enough attempts, or at least some, have finished."""
@@ -259,26 +246,3 @@ class _Works:
                 if len(self.history.get(name, ())) >= least:
                     return name
         return names[0]
-
-
-@lru_cache(maxsize=4096)
-def work_names(kind: str, command: str) -> tuple[str, ...]:
-    """Return what a job runs, from the command without its values to the program or function alone.
-
-    >>> work_names("command", "python train.py --lr 0.1 --out '/tmp/a'")
-    ('python train.py --lr # --out #', 'python train.py')
-    >>> work_names("command", "sleep 3")
-    ('sleep #', 'sleep')
-    >>> work_names("function", "train(0.1, epochs=3)")
-    ('train()',)
-    """
-    command = command[:MAX_COMMAND_CHARS]
-    if kind in (Kind.FUNCTION, Kind.NOTEBOOK):
-        return (f"{command.partition('(')[0]}()",)
-    found = _PROGRAM.match(command)
-    if kind == Kind.CELL or found is None:
-        return (command,)
-    names = [found[0] + _VALUE.sub("#", command[found.end() :]), found[0]]
-    if not _RUNS_ANYTHING.match(found["word"]):
-        names.append(found["word"])
-    return tuple(dict.fromkeys(names))

@@ -13,7 +13,8 @@ import random
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from queuectl_nb.model.run_times import RunTimes
+from queuectl_nb.model.parameters import divide_by_trends
+from queuectl_nb.model.run_times import RunTimes, draw_failed
 from queuectl_nb.model.workload import MIN_PROGRESS, WaitingJob
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Estimate", "estimate"]
 
-SIMULATED_JOBS = 1500
-"""Jobs simulated in all repetitions together: about five milliseconds."""
+SIMULATED_JOBS = 1000
+"""Jobs simulated in all repetitions together: about four milliseconds."""
 MIN_REPETITIONS, MAX_REPETITIONS = 10, 30
 WIDTH = 2.0
 """Half of the range in standard deviations of the logarithm: twice as long is as likely as half as long."""
@@ -32,7 +33,7 @@ SHORTEST_S = 1e-3
 MARGIN = 0.1
 """The range is wider by this fraction, for what is not simulated: other programs on the machine, for example."""
 LONG_BLOCK = 100
-"""From this number of jobs on, the blocks of all workers take about the same time; shorter ones are halved."""
+"""This number of jobs per worker is divided into small blocks; what comes before is a block for each worker."""
 MAX_RETRIES = 50
 """More are not simulated."""
 PROGRESS_ERROR = 0.25
@@ -49,6 +50,7 @@ class Estimate(NamedTuple):
 
 def estimate(workload: Workload, seed: int = 0) -> Estimate:
     """Return when the selected jobs of a workload will have finished."""
+    workload = divide_by_trends(workload)
     blocks = _make_blocks(workload)
     models = {work: RunTimes(work, ended, workload.running) for work, ended in workload.history.items()}
     size = len(blocks) + len(workload.running) + 1
@@ -74,6 +76,7 @@ class _Kind(NamedTuple):
     work: str
     attempts_left: int
     before: float | None
+    factor: float
 
 
 _Failures: TypeAlias = "Sequence[tuple[_Kind, int]]"
@@ -102,7 +105,7 @@ def _make_blocks(workload: Workload) -> list[_Block]:
     blocks, plain = [], defaultdict[str, list[WaitingJob]](list)
     for job in workload.waiting:
         if job.due_s > 0 or job.after or job.id in named:
-            kind = _Kind(job.work, job.attempts_left, job.before)
+            kind = _Kind(job.work, job.attempts_left, job.before, job.factor)
             blocks.append(
                 _Block(job.order, job.queue, [(kind, job.weight)], job.due_s, job.selected, job.id, job.after)
             )
@@ -118,20 +121,17 @@ def _make_blocks(workload: Workload) -> list[_Block]:
 
 def _divide(jobs: Sequence[WaitingJob], servers: int) -> list[_Block]:
     """Return the blocks of a queue, whose ``jobs`` are in order."""
-    blocks = []
+    blocks: list[_Block] = []
     left = math.fsum(job.weight for job in jobs)
-    room = 0.0
+    long, room = left / servers - LONG_BLOCK, 0.0
     content: Counter[_Kind] = Counter()
     first, selected = jobs[0], False
     for job in jobs:
-        kind, count = _Kind(job.work, job.attempts_left, job.before), job.weight
+        kind, count = _Kind(job.work, job.attempts_left, job.before, job.factor), job.weight
         while count > 0:
             if not content:
-                first, selected, room = (
-                    job,
-                    False,
-                    max(1.0, left // servers // (1 if left > LONG_BLOCK * servers else 2)),
-                )
+                first, selected = job, False
+                room = max(1.0, long if len(blocks) < servers and long > 0 else left // servers // 2)
             taken = min(count, room)
             content[kind] += taken  # type: ignore[assignment]  # a fraction of the sampled jobs
             selected |= job.selected
@@ -164,8 +164,9 @@ class _Simulation:
         self._idle = [worker for worker in range(len(workload.workers)) if worker not in busy]
         for job in workload.running:
             self._in_use[job.queue] += 1
-            rest, failed = self._rest(job)
-            kind = _Kind(job.work, job.attempts_left, job.elapsed_s + rest)
+            factor = self._factor(job)
+            rest, failed = self._rest(job, factor)
+            kind = _Kind(job.work, job.attempts_left, (job.elapsed_s + rest) / factor, job.factor)
             block = _Block((0, 0), job.queue, [(kind, 1)], 0, job.selected, job.id)
             self._push(rest, job.worker, block, [(kind, 1)] if failed and job.attempts_left > 0 else [])
         unfinished = {job.id for job in workload.running} | {block.id for block in blocks}
@@ -254,26 +255,38 @@ class _Simulation:
 
     def _run_time(self, block: _Block) -> tuple[float, _Failures]:
         """Return how long a block takes, and which of its jobs will run again."""
-        total, failures = 0.0, []
+        total = mean = variance = 0.0
+        failures = []
         for kind, count in block.jobs:
-            model = self._models[kind.work]
+            if count < 1 and self._rng.random() > count:
+                continue
+            model, factor = self._models[kind.work], self._factor(kind)
             if count <= 1:
                 seconds, fails = model.draw(self._rng, kind.before)
-                failed = int(fails)
+                total, failed = total + seconds * factor, int(fails)
             else:
-                seconds, failed = model.draw_sum(self._rng, count, kind.before)
-            total += seconds
+                seconds, of_one, failing = model.describe(self._rng, kind.before)
+                mean, variance = mean + seconds * count * factor, variance + of_one * count * factor**2
+                failed = draw_failed(self._rng, count, failing)
             if failed and kind.attempts_left > 1:
                 before = seconds if count <= 1 else model.failed_s if kind.before is None else kind.before
-                failures.append((_Kind(kind.work, min(kind.attempts_left, MAX_RETRIES) - 1, before), failed))
+                left = min(kind.attempts_left, MAX_RETRIES) - 1
+                failures.append((kind._replace(attempts_left=left, before=before), failed))
+        if mean:
+            total += max(mean / 4, self._rng.gauss(mean, math.sqrt(variance)))
         return total, failures
 
-    def _rest(self, job: RunningJob) -> tuple[float, bool]:
+    def _factor(self, job: RunningJob | _Kind) -> float:
+        """Return how much longer than others a job runs, in this repetition."""
+        return 1.0 if job.factor == 1 else job.factor ** self._models[job.work].trend
+
+    def _rest(self, job: RunningJob, factor: float) -> tuple[float, bool]:
         """Return how much longer a running job runs, and whether it fails."""
         if job.progress is not None and job.progress >= MIN_PROGRESS:
             rest = job.elapsed_s * (1 - job.progress) / job.progress
             return rest * math.exp(self._rng.gauss(0, PROGRESS_ERROR * (1 - job.progress))), False
-        rest, failed = self._models[job.work].draw_rest(self._rng, job.elapsed_s, job.before)
+        rest, failed = self._models[job.work].draw_rest(self._rng, job.elapsed_s / factor, job.before)
+        rest *= factor
         if job.timeout_s is not None and rest > job.timeout_s - job.elapsed_s:
             return max(0.0, job.timeout_s - job.elapsed_s), True
         return rest, failed

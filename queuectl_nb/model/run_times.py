@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.model.workload import RunningJob
 
-__all__ = ["RunTimes"]
+__all__ = ["RunTimes", "draw_failed"]
 
 RESAMPLED = 60
 """Attempts that a repetition draws its run times from; redrawn each time, since the true distribution is not known."""
@@ -25,6 +25,8 @@ LONGEST = 0.1
 ALIKE = 0.75
 """Ratio of run times from which on a retry and the attempt before it count as the same run."""
 SAMPLED_RETRIES = 8
+TREND_ERROR = 0.25
+"""Error of the exponent of factors: jobs with numbers that no run had before may take more or less time."""
 BEYOND = Ended(math.inf)
 """An attempt that runs at least as long as the longest known one."""
 
@@ -41,7 +43,7 @@ class RunTimes:
     def __init__(self, work: str, ended: Sequence[Ended], running: Sequence[RunningJob]) -> None:
         """Draw from attempts that have ended, at least one."""
         later = [each for each in ended if not each.first]
-        elapsed = sorted(job.elapsed_s for job in running if job.work == work and job.first)
+        elapsed = sorted(job.elapsed_s / job.factor for job in running if job.work == work and job.first)
         self._ended = sorted([each for each in ended if each.first] or later)
         self._count = max(2, min(len(self._ended), RESAMPLED))
         self._fails = sum(each.failed for each in self._ended) / len(self._ended)
@@ -55,11 +57,12 @@ class RunTimes:
         self._fails_again = (sum(each.failed for each in later) + 0.5) / (len(later) + 1)
         unknown = len(elapsed) - bisect_left(elapsed, self._longest)
         self._uncertainty = (0.4 + unknown) / (unknown + len(ended))
-        self.scale = 1.0
+        self.scale = self.trend = 1.0
 
     def resample(self, rng: random.Random) -> None:
         """Choose the run times of the next repetition."""
         self.scale = math.exp(rng.gauss(0, self._uncertainty))
+        self.trend = rng.gauss(1, TREND_ERROR)
         count = self._count
         self._chosen = rng.choices(self._ended, cum_weights=self._weights, k=count)
         known = [each.seconds for each in self._chosen if each is not BEYOND]
@@ -98,18 +101,13 @@ class RunTimes:
         rest = max(0.0, self._least * self.scale - elapsed_s) + rng.expovariate(1.0) * mean
         return rest, rng.random() < self._fails
 
-    def draw_sum(self, rng: random.Random, count: float, before: float | None = None) -> tuple[float, int]:
-        """Return how long many attempts take one after the other, and how many of them fail."""
-        mean, variance, failing = self._mean, self._variance, self._failing
-        if before is not None:
-            retries = [self._draw_retry(rng, before) for _ in range(SAMPLED_RETRIES)]
-            mean, failing = sum(retries) / len(retries), self._fails_again
-            variance = sum((each - mean) ** 2 for each in retries) / len(retries)
-        seconds = max(mean * count / 4, rng.gauss(mean * count, math.sqrt(variance * count)))
-        if not failing:
-            return seconds, 0
-        failed = rng.gauss(failing * count, math.sqrt(failing * (1 - failing) * count))
-        return seconds, max(0, min(round(failed), int(count)))
+    def describe(self, rng: random.Random, before: float | None = None) -> tuple[float, float, float]:
+        """Return mean and variance of the run time of many attempts, and the share of them that fails."""
+        if before is None:
+            return self._mean, self._variance, self._failing
+        retries = [self._draw_retry(rng, before) for _ in range(SAMPLED_RETRIES)]
+        mean = sum(retries) / len(retries)
+        return mean, sum((each - mean) ** 2 for each in retries) / len(retries), self._fails_again
 
     def _cut_longest(self, elapsed: Sequence[float]) -> tuple[float, float]:
         """Replace the longest run times by :data:`BEYOND`; return where they begin, and their mean from there on."""
@@ -135,6 +133,14 @@ class RunTimes:
         """The mean run time of attempts that fail."""
         failed = [each.seconds for each in self._chosen if each.failed]
         return sum(failed) * self.scale / len(failed) if failed else self._mean
+
+
+def draw_failed(rng: random.Random, count: float, failing: float) -> int:
+    """Return how many of many attempts fail, if this share does on average."""
+    if not failing:
+        return 0
+    failed = rng.gauss(failing * count, math.sqrt(failing * (1 - failing) * count))
+    return max(0, min(round(failed), int(count)))
 
 
 def _are_alike(seconds: float, before: float) -> bool:

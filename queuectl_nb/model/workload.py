@@ -23,6 +23,8 @@ class Ended(NamedTuple):
     first: bool = True
     before: float | None = None
     """The run time of the attempt before it."""
+    numbers: tuple[float, ...] = ()
+    """Those of the command or call: :mod:`.parameters` finds how the run time depends on them."""
 
 
 class RunningJob(NamedTuple):
@@ -41,6 +43,9 @@ class RunningJob(NamedTuple):
     """The run time of the attempt before it, as in the following classes."""
     selected: bool = True
     id: str = ""
+    numbers: tuple[float, ...] = ()
+    factor: float = 1.0
+    """How much longer than others it runs."""
 
 
 class WaitingJob(NamedTuple):
@@ -57,6 +62,8 @@ class WaitingJob(NamedTuple):
     selected: bool = True
     id: str = ""
     after: tuple[str, ...] = ()
+    numbers: tuple[float, ...] = ()
+    factor: float = 1.0
 
 
 class Workload(NamedTuple):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.client.eta import Eta, read_eta, work_names
+from queuectl_nb.client.eta import Eta, read_eta
 from tests.client.history_factory import Attempt, insert_history
 
 if TYPE_CHECKING:
@@ -91,10 +91,3 @@ def test_text() -> None:
     assert str(Eta(7000, 7300, 10_000)) == "About 2 h left (2 to 3 h)"
     assert str(Eta(0.1, 0.2, 0.3)) == "Less than 1 s left"
     assert str(Eta()) == ""
-
-
-def test_names_of_work() -> None:
-    """Values and options do not name the work, unless nothing else does."""
-    assert work_names("command", "CUDA_VISIBLE_DEVICES=1 python train.py --lr 0.1")[-1].endswith("python train.py")
-    assert work_names("command", "process alice")[-1] == "process"
-    assert work_names("notebook", "run.ipynb(lr=0.1)") == ("run.ipynb()",)

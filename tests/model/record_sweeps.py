@@ -2,7 +2,8 @@
 
 Three sweeps are run by the queue itself with two workers: fits of scikit-learn models (it has to be installed) with
 parameters drawn at random, fits of a grid in its order, and commands that compress and hash files of different sizes.
-``recorded_sweeps.json`` gets, in the order of the jobs, what each ran, as the estimate groups jobs, and its seconds.
+``recorded_sweeps.json`` gets, in the order of the jobs, what each ran, as the estimate groups jobs, the numbers in its
+command or call, and its seconds.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from queuectl_nb import Queue
+from queuectl_nb.model.work import find_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,12 +81,12 @@ def write_files(folder: Path) -> list[Path]:
 
 
 def record(queue: Queue, batch: Batch, works: Sequence[str]) -> list[list[Any]]:
-    """Return what each job ran, and its seconds, in the order in which the jobs started."""
+    """Return what each job ran, its numbers and its seconds, in the order in which the jobs started."""
     batch.wait()
     found = queue.results(batch)
     assert (found["state"] == "completed").all(), found
     seconds = found["ran"].dt.total_seconds().round(3)
-    return [[work, each] for work, each in zip(works, seconds, strict=True)]
+    return [[work, find_numbers(job.command), each] for work, job, each in zip(works, batch, seconds, strict=True)]
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import statistics
 
 import pytest
 
-from queuectl_nb.model.run_times import RunTimes
+from queuectl_nb.model.run_times import RunTimes, draw_failed
 from queuectl_nb.model.workload import Ended, RunningJob
 
 KNOWN = [Ended(seconds) for seconds in (10.0, 20.0, 30.0)]
@@ -111,12 +111,15 @@ def test_what_counts_as_the_same_run(seconds: float, alike: bool) -> None:
 
 
 def test_sum() -> None:
-    """Many attempts take as long as each in the mean, and as many fail as did."""
+    """Many attempts have the mean and variance of those that ended, and as many fail as did."""
     times, rng = RunTimes("a", [Ended(10.0), Ended(20.0, failed=True)] * 50, []), random.Random(1)
     times.resample(rng)
-    seconds, failed = times.draw_sum(rng, 1000)
-    assert seconds == pytest.approx(15_000, rel=0.15)
-    assert failed == pytest.approx(500, rel=0.4)
+    mean, variance, failing = times.describe(rng)
+    assert mean == pytest.approx(15, rel=0.15)
+    assert variance == pytest.approx(25, rel=0.3)
+    assert failing == pytest.approx(0.5, rel=0.4)
     assert times.failed_s == pytest.approx(20, rel=0.05)
-    failures = [times.draw_sum(rng, 1000)[1] for _ in range(300)]
+    failures = [draw_failed(rng, 1000, 0.5) for _ in range(300)]
+    assert statistics.fmean(failures) == pytest.approx(500, rel=0.02)
     assert statistics.stdev(failures) == pytest.approx(math.sqrt(1000 / 4), rel=0.2)
+    assert draw_failed(rng, 1000, 0) == 0

@@ -8,7 +8,7 @@ from queuectl_nb.model.workload import MIN_PROGRESS, Ended, RunningJob, WaitingJ
 def test_an_ended_attempt() -> None:
     """An attempt has succeeded as the first one of its job, unless something else is said."""
     ended = Ended(2.0)
-    assert (ended.failed, ended.first, ended.before) == (False, True, None)
+    assert (ended.failed, ended.first, ended.before, ended.numbers) == (False, True, None, ())
 
 
 def test_a_running_job() -> None:
@@ -16,6 +16,7 @@ def test_a_running_job() -> None:
     job = RunningJob("train", 3.0, None)
     assert (job.queue, job.progress, job.timeout_s) == ("default", None, None)
     assert (job.attempts_left, job.first, job.before, job.selected, job.id) == (0, True, None, True, "")
+    assert (job.numbers, job.factor) == ((), 1)
 
 
 def test_a_waiting_job() -> None:
@@ -23,6 +24,7 @@ def test_a_waiting_job() -> None:
     job = WaitingJob("train", (0.0, 1.0))
     assert (job.queue, job.weight, job.due_s, job.attempts_left) == ("default", 1, 0, 1)
     assert (job.before, job.selected, job.id, job.after) == (None, True, "", ())
+    assert (job.numbers, job.factor) == ((), 1)
 
 
 def test_attempts_are_ordered_by_run_time() -> None:
