@@ -20,6 +20,7 @@ from queuectl_nb.store.paths import (
     spool_dir,
 )
 from queuectl_nb.store.queries import Q
+from queuectl_nb.store.shared_locks import SharedLocks, wait_for_sidecars
 from queuectl_nb.store.sqlite_errors import PROGRAMMING_ERRORS, translate
 from queuectl_nb.store.transaction import Transaction
 from queuectl_nb.store.write_lock import LockRequest, WriteLock
@@ -61,6 +62,8 @@ class Database:
         found = os.stat(self.file)
         self.identity = found.st_dev, found.st_ino
         """Device and inode of the file that was opened."""
+        if wal:
+            wait_for_sidecars(str(self.file), self.identity)
         self.connections = ConnectionPool(str(self.file), self.identity, self._connect)
         self.connection = self.connections.get
         """Returns this thread's connection, opened on first use in this process."""
@@ -140,13 +143,14 @@ class Database:
     # ------------------------------------------------------------------ file identity
 
     def check_identity(self) -> None:
-        """Raise if the file was deleted or replaced: writes to it would be lost. Every transaction begins with this."""
+        """Raise if the file or its log was deleted or replaced: writes would be lost. Transactions begin with this."""
         try:
             found = os.stat(self.file)
         except OSError:
             found = None
         if found is None or (found.st_dev, found.st_ino) != self.identity:
             raise BadEnvironment(f"the queue {self.path} was deleted or replaced while in use; open it again")
+        SharedLocks.check(self.identity)
 
     def check_files(self) -> None:
         """Raise if SQLite must not open the file: it was replaced, or somebody else has put files beside it.
@@ -157,7 +161,7 @@ class Database:
         check_neighbours(self.file)
 
     def is_replaced(self) -> bool:
-        """Return True if the file was deleted or replaced since it was opened."""
+        """Return True if the file or its log was deleted or replaced since it was opened."""
         try:
             self.check_identity()
         except BadEnvironment:

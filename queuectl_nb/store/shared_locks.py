@@ -8,6 +8,11 @@ process go into a deleted file.
 Open-file-description locks belong to a descriptor of this module and survive that. A read lock on SQLite's shared
 bytes keeps others from the exclusive lock; one on the deadman-switch byte keeps them from truncating the shared memory
 file.
+
+So while the queue is open, SQLite neither deletes nor creates the log or the shared memory. If another program deletes
+or renames one of them, or renames the queue without them, the next process would create new ones: two logs of one file,
+whose users do not see each other's changes. :meth:`SharedLocks.check` notices that in processes that have the queue
+open, :func:`wait_for_sidecars` in those that open it.
 """
 
 from __future__ import annotations
@@ -16,20 +21,29 @@ import fcntl
 import os
 import struct
 import threading
+import time
 from typing import TYPE_CHECKING, ClassVar
 
+from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store.paths import check_sidecars
 
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["FileId", "SharedLocks"]
+__all__ = ["FileId", "SharedLocks", "wait_for_sidecars"]
 
 _SHARED_BYTES = (0x40000002, 510)
 """Offset and length of the bytes of the database file that SQLite locks, shared or exclusively."""
 _DEADMAN_SWITCH = (128, 1)
 """Offset and length of the byte of the ``-shm`` file that each connection holds a read lock on."""
+_LOG_SUFFIXES = ("-wal", "-shm")
+_WAL_FORMAT = (18, b"\2\2")
+"""Offset and content of the header of a database file that has a write-ahead log."""
 _OFD_SETLK: int | None = getattr(fcntl, "F_OFD_SETLK", None)
+_OFD_GETLK: int = getattr(fcntl, "F_OFD_GETLK", 0)
+_FLOCK = "hhqqi4x"
+WAIT_FOR_SIDECARS_S = 5.0
+"""How long an open waits for the processes that use files which were deleted: workers notice within a second."""
 FileId = tuple[int, int]
 
 
@@ -43,6 +57,8 @@ class SharedLocks:
     def __init__(self) -> None:
         """Hold nothing yet."""
         self._descriptors: list[int] = []
+        self.sidecars: list[tuple[str, FileId | None]] = []
+        """The log and the shared memory that the connections use."""
         self.connections = 0
 
     @classmethod
@@ -77,7 +93,23 @@ class SharedLocks:
             self._descriptors.append(os.open(name, os.O_RDONLY | os.O_NOFOLLOW))
             _set_lock(self._descriptors[-1], fcntl.F_RDLCK, lock)
         # another user may have created them since the check before; these locks keep what they hold out of the database
-        check_sidecars(path, required=("-wal", "-shm"))
+        check_sidecars(path, required=_LOG_SUFFIXES)
+        self.sidecars = [(name, _file_id(name)) for name in (f"{path}{suffix}" for suffix in _LOG_SUFFIXES)]
+
+    @classmethod
+    def check(cls, file_id: FileId) -> None:
+        """Raise if files that this process uses beside the queue were deleted or replaced."""
+        locks = cls._by_file.get(file_id)
+        for name, expected in () if locks is None else locks.sidecars:
+            found = _file_id(name)
+            if found is None or found != expected:
+                msg = f"{name} was deleted or replaced while in use; restart the programs that use this queue"
+                raise BadEnvironment(msg)
+
+    @classmethod
+    def uses(cls, file_id: FileId) -> bool:
+        """Return True if this process has a protected connection to the file."""
+        return file_id in cls._by_file
 
     def release(self, file_id: FileId) -> list[int]:
         """Count a connection that is about to be closed; return descriptors to close after the last one."""
@@ -92,4 +124,48 @@ class SharedLocks:
 
 def _set_lock(descriptor: int, kind: int, lock: tuple[int, int]) -> None:
     if _OFD_SETLK is not None:
-        fcntl.fcntl(descriptor, _OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, *lock, 0))
+        fcntl.fcntl(descriptor, _OFD_SETLK, struct.pack(_FLOCK, kind, os.SEEK_SET, *lock, 0))
+
+
+def _file_id(name: str) -> FileId | None:
+    try:
+        found = os.stat(name)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def wait_for_sidecars(path: str, file_id: FileId) -> None:
+    """Raise if others use the file with a log that is not beside it; wait :data:`WAIT_FOR_SIDECARS_S` for their end.
+
+    The last one to close it moves what is in that log into the file.
+    """
+    deadline = time.monotonic() + WAIT_FOR_SIDECARS_S
+    while not all(os.path.exists(f"{path}{suffix}") for suffix in _LOG_SUFFIXES) and _is_used(path, file_id):
+        if time.monotonic() > deadline:
+            raise BadEnvironment(
+                f"{path} is in use, but its files -wal and -shm are not beside it: it was renamed, or they were"
+                " deleted; undo that, or end the programs that use it"
+            )
+        time.sleep(0.02)
+
+
+def _is_used(path: str, file_id: FileId) -> bool:
+    """Return True if a process has the queue open, which has a log."""
+    if _OFD_SETLK is None:
+        return False
+    if SharedLocks.uses(file_id):  # closing a descriptor would drop the locks of SQLite in this process
+        return True
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:  # SQLite will say why
+        return False
+    try:
+        offset, content = _WAL_FORMAT
+        if os.pread(descriptor, len(content), offset) != content:
+            return False
+        probe = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, *_SHARED_BYTES, 0)
+        kind: int = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, _OFD_GETLK, probe))[0]
+        return kind != fcntl.F_UNLCK
+    finally:
+        os.close(descriptor)

@@ -118,15 +118,18 @@ def test_workers_start_on_a_symlink_to_the_queue(queue_path: Path, tmp_path: Pat
     assert (job.state, job.log()) == (State.COMPLETED, "linked\n")
 
 
-@pytest.mark.parametrize("how", ["deleted", "replaced"])
+@pytest.mark.parametrize("how", ["log deleted", "deleted", "replaced"])
 def test_pool_ends_when_its_file_is_gone(harness: WorkerHarness, tmp_path: Path, template_path: Path, how: str) -> None:
-    """A removed or replaced file ends the pool with an error, reported once by each worker; no process is left."""
+    """A removed or replaced file ends the pool with an error, reported once by each worker; no process is left.
+
+    Without its log, which the last process to close it moves into the file, the queue has lost nothing.
+    """
     first = tmp_path / "pid"
-    harness.add(f"echo $$ > {first}; sleep 60")
+    job = harness.add(f"echo $$ > {first}; sleep 60")
     pool = harness.start(2)
     read_pid(first)
-    for name in (harness.path.name, f"{harness.path.name}-wal", f"{harness.path.name}-shm"):
-        (harness.path.parent / name).unlink(missing_ok=True)
+    for suffix in ("-wal", "-shm") if how == "log deleted" else ("", "-wal", "-shm"):
+        harness.path.with_name(harness.path.name + suffix).unlink(missing_ok=True)
     if how == "replaced":
         shutil.copyfile(template_path, harness.path)
     assert pool.wait(60) == 3
@@ -136,6 +139,9 @@ def test_pool_ends_when_its_file_is_gone(harness: WorkerHarness, tmp_path: Path,
     assert job_processes(harness.path) == []
     if how == "replaced":
         assert sum(Queue(harness.path).store.reader.counts().values()) == 0
+    if how == "log deleted":
+        harness.queue.close()
+        assert [each.id for each in Queue(harness.path).batch()] == [job.id]
 
 
 def test_full_disk_loses_no_result(tmp_path: Path, template_path: Path, small_disk: Path) -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import queuectl_nb
 from queuectl_nb.model.errors import BadEnvironment, Busy, QueuectlError
 from queuectl_nb.model.state import State
+from queuectl_nb.store import shared_locks
 from queuectl_nb.store.sqlite_errors import is_disk_full, translate
 from queuectl_nb.store.store import Store
 from tests.engine.harness import fill_disk, within
@@ -21,7 +26,8 @@ from tests.store.stored_jobs import add_job, job_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+ROOT = Path(queuectl_nb.__file__).parents[1]
 
 
 def test_locked_by_another_program(store: Store) -> None:
@@ -89,6 +95,61 @@ def test_replaced_file(store: Store, harm: Callable[[Path], None], use: str) -> 
     assert caught.value.exit_code == 3
     assert store.db.is_replaced()
     assert (store.path.read_bytes() if store.path.exists() else None) == before
+
+
+@pytest.mark.parametrize("suffixes", [("-wal",), ("-shm",), ("-wal", "-shm")])
+@pytest.mark.parametrize("use", ["write", "read", "version"])
+def test_deleted_log(store: Store, suffixes: tuple[str, ...], use: str) -> None:
+    """A deleted log is exit code 3 at the next use, and loses nothing: the last to close moves it into the file."""
+    add_job(store, "a")
+    for suffix in suffixes:
+        os.unlink(f"{store.path}{suffix}")
+    with pytest.raises(BadEnvironment, match=f"{suffixes[0]} was deleted or replaced while in use; restart"):
+        {"write": lambda: add_job(store, "b"), "read": store.reader.counts, "version": store.db.data_version}[use]()
+    assert store.db.is_replaced()
+    store.db.close()
+    assert job_ids(Store(store.path)) == ["a"]
+
+
+@pytest.mark.parametrize("user", ["this process", "another"])
+@pytest.mark.parametrize("harm", ["log deleted", "memory deleted", "renamed"])
+def test_a_second_log_is_refused(
+    template_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: str, harm: str
+) -> None:
+    """A queue in use is not opened with a second log, which would make two queues of it; an open waits for its end."""
+    path, opened = tmp_path / "used.db", tmp_path / "renamed.db"
+    shutil.copyfile(template_path, path)
+    path.chmod(0o600)
+    source = (
+        f"import queuectl_nb as m\nq = m.Queue({str(path)!r})\nq.enqueue('true', id='a')\nprint(1, flush=True)\ninput()"
+    )
+    store = process = None
+    if user == "another":
+        process = subprocess.Popen(
+            [sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline()
+    else:
+        store = Store(path)
+        add_job(store, "a")
+    try:
+        if harm == "renamed":
+            path.rename(opened)
+        else:
+            os.unlink(f"{path}{'-wal' if harm == 'log deleted' else '-shm'}")
+            opened = path
+        monkeypatch.setattr(shared_locks, "WAIT_FOR_SIDECARS_S", 0.1)
+        with pytest.raises(BadEnvironment, match="is in use, but its files -wal and -shm are not beside it"):
+            Store(opened)
+    finally:
+        opened.rename(path)
+        if process is not None:
+            process.communicate(b"\n", timeout=60)
+    monkeypatch.setattr(shared_locks, "WAIT_FOR_SIDECARS_S", 60)
+    if store is not None:
+        store.db.close()
+    assert job_ids(Store(path)) == ["a"]
 
 
 def test_full_disk(mounted: Callable[[str], Path], template_path: Path) -> None:
