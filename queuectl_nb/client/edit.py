@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from queuectl_nb.client.arguments import Jobs
     from queuectl_nb.store.store import Store
 
-__all__ = ["SELECTION_WORDS", "edit"]
+__all__ = ["edit"]
 
 SELECTION_WORDS = {"state": "state", "in_queue": "queue", "with_tag": "tag", "error": "error", "search": "search"}
 """The keywords that select jobs to edit, where queue and tags are new values, and those of a selection."""

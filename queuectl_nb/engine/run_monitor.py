@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from queuectl_nb.engine.local_run import LocalRun
     from queuectl_nb.model.settings import Settings
 
-__all__ = ["SHORT_JOB_S", "RunMonitor", "short_job_s"]
+__all__ = ["RunMonitor", "short_job_s"]
 
 SHORT_JOB_S = 0.01
 """Run time up to which a job may delay results and prefetched jobs, if it does not wait for a core.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from queuectl_nb.engine.events import Events
     from queuectl_nb.store.store import Store
 
-__all__ = ["ENTRY_POINT", "KILL_MARGIN_S", "LEAVE_MARGIN_S", "WorkerProcess", "command_line", "reap"]
+__all__ = ["KILL_MARGIN_S", "LEAVE_MARGIN_S", "WorkerProcess", "command_line", "reap"]
 
 ENTRY_POINT = os.path.join(os.path.dirname(__file__), "__main__.py")
 _COMMAND = (sys.executable, "-I", "-S", ENTRY_POINT)

@@ -13,7 +13,6 @@ from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.state import FINISHED_STATES, State
 
 __all__ = [
-    "DEFAULT_QUEUE",
     "EDIT_FIELDS",
     "JOB_FIELDS",
     "RUNNING_EDIT_FIELDS",

@@ -13,8 +13,6 @@ from numbers import Integral, Real
 from queuectl_nb.model.errors import BadInput
 
 __all__ = [
-    "MAX_COMMAND_BYTES",
-    "MAX_NAME_LENGTH",
     "MAX_QUOTED",
     "did_you_mean",
     "parse_age",

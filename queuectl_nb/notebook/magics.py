@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["HELP", "OpenQueues", "QueuectlMagics"]
+__all__ = ["OpenQueues", "QueuectlMagics"]
 
 HELP = """
 In a notebook:

@@ -10,7 +10,7 @@ from typing import Any
 
 from queuectl_nb.render.card_parts import style_element
 
-__all__ = ["BOTH", "OutputCell", "SharedStyle", "has_frontend", "kernel_shell", "new_output_cell", "shared_style"]
+__all__ = ["OutputCell", "SharedStyle", "has_frontend", "kernel_shell", "new_output_cell", "shared_style"]
 
 BOTH = ("text/html", "text/plain")
 """The MIME types of a card."""

@@ -16,7 +16,6 @@ from queuectl_nb.store.regular_file import open_regular
 
 __all__ = [
     "EMPTY_STREAM",
-    "MAX_DEPTH",
     "MAX_RESULT_BYTES",
     "StoredStream",
     "next_data_offset",

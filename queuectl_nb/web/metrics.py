@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client.changes import ChangeWatcher
 
-__all__ = ["RECENT_S", "exposition"]
+__all__ = ["exposition"]
 
 RECENT_S = 60
 """Age limit of the attempts that durations are computed from, which bounds the cost of a scrape."""

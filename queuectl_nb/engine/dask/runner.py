@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from queuectl_nb.engine.local_run import LocalRun
     from queuectl_nb.model.attempt import Lease
 
-__all__ = ["MAX_END_OUTPUT_BYTES", "SHORT_RUN_S", "Runner", "run_runner"]
+__all__ = ["SHORT_RUN_S", "Runner", "run_runner"]
 
 RUNNER_SIGNALS = (signal.SIGCHLD, signal.SIGTERM)
 SHORT_RUN_S = 0.05

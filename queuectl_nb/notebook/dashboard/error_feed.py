@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from queuectl_nb.client.changes import ChangeWatcher, Version
     from queuectl_nb.store.job_filter import Filter
 
-__all__ = ["MAX_GROUPS", "NO_ERRORS", "ErrorFeed"]
+__all__ = ["MAX_GROUPS", "ErrorFeed"]
 
 MAX_GROUPS = 50
 """Groups in a view."""

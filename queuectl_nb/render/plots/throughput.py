@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-__all__ = ["Slices", "choose_slices", "throughput"]
+__all__ = ["choose_slices", "throughput"]
 
 TITLE = "Finished attempts per minute"
 MAX_BARS = 75

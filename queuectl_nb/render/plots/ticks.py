@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["STEPS_S", "choose_step", "linear_ticks", "log_ticks", "tick_label"]
+__all__ = ["choose_step", "linear_ticks", "log_ticks", "tick_label"]
 
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86_400.0
 STEPS_S = (
