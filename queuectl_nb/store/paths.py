@@ -178,7 +178,7 @@ def _check_first_name(path: Path, file: Path) -> None:
     links, is_first = 1, False
     with contextlib.suppress(OSError):
         lock = open_regular(spool_dir(file) / LOCK_NAME, os.O_RDONLY)
-        with os.fdopen(lock, encoding="ascii", errors="replace") as record:
+        with open(lock, encoding="ascii", errors="replace") as record:
             links = os.fstat(lock).st_nlink
             is_first = record.read() in ("", _first_name_record(file))
     if not is_first:
@@ -195,10 +195,8 @@ def _check_first_name(path: Path, file: Path) -> None:
 
 def record_first_name(file: Path) -> None:
     """Record in the lock file of the spool which queue it belongs to, in case that gets hard links."""
-    with contextlib.suppress(OSError):
-        lock = open_regular(spool_dir(file) / LOCK_NAME, os.O_WRONLY | os.O_TRUNC)
-        with os.fdopen(lock, "w", encoding="ascii") as record:
-            record.write(_first_name_record(file))
+    with contextlib.suppress(OSError), open_regular(spool_dir(file) / LOCK_NAME, os.O_WRONLY | os.O_TRUNC) as lock:
+        os.write(lock, _first_name_record(file).encode("ascii"))
 
 
 def _first_name_record(file: Path) -> str:
