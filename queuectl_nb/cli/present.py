@@ -14,7 +14,7 @@ from queuectl_nb.commands import results
 from queuectl_nb.model.displayed_command import listed_command
 from queuectl_nb.model.errors import BadEnvironment, BadInput, WaitTimeout
 from queuectl_nb.render import formats, text_table
-from queuectl_nb.render.progress import local_time, zone_name
+from queuectl_nb.render.text_table import local_time, zone_name
 
 __all__ = ["show"]
 

@@ -257,7 +257,7 @@ def _start_condition(spec: JobSpec) -> str:
     """Return when a job that does not start at once will start, as a sentence."""
     if spec.run_at is not None and spec.run_at > time.time():
         from queuectl_nb.model.times import format_time
-        from queuectl_nb.render.progress import local_time, zone_name
+        from queuectl_nb.render.text_table import local_time, zone_name
 
         return f". Will run at {local_time(format_time(spec.run_at))} {zone_name()}."
     if spec.delay:

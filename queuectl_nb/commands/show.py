@@ -15,7 +15,8 @@ from queuectl_nb.model.call import Kind
 from queuectl_nb.model.displayed_command import displayed_command
 from queuectl_nb.model.times import format_time
 from queuectl_nb.render.json_shapes import attempt_json, dependency_texts, extra_json, job_json
-from queuectl_nb.render.progress import format_size, local_time, zone_name
+from queuectl_nb.render.progress import format_size
+from queuectl_nb.render.text_table import local_time, zone_name
 from queuectl_nb.store.spool import STREAMS
 
 __all__ = ["command"]

@@ -1,15 +1,14 @@
-"""Progress of a job: the last line of its output with a percentage, and formatted durations, sizes and times."""
+"""Progress of a job: the last line of its output with a percentage, and formatted durations and sizes."""
 
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import NamedTuple
 
 from queuectl_nb.render.ansi import AnsiFilter
 from queuectl_nb.render.text_table import visible
 
-__all__ = ["TAIL_BYTES", "OutputProgress", "format_duration", "format_size", "local_time", "read_progress", "zone_name"]
+__all__ = ["TAIL_BYTES", "OutputProgress", "format_duration", "format_size", "read_progress"]
 
 TAIL_BYTES = 8192
 """The last line is searched in this many bytes at the end of a stream."""
@@ -83,14 +82,3 @@ def _long(seconds: int) -> str:
     if seconds < _DAY:
         return f"{seconds // _HOUR} h {seconds % _HOUR // _MINUTE:02} min"
     return f"{seconds // _DAY} d {seconds % _DAY // _HOUR:02} h"
-
-
-def zone_name() -> str:
-    """Return the name of the current local zone, such as ``CET``."""
-    return datetime.now().astimezone().tzname() or "local time"
-
-
-def local_time(iso: str | None) -> str | None:
-    """Return a time in JSON as local date and time, all of them in the zone that :func:`zone_name` returns."""
-    zone = datetime.now().astimezone().tzinfo
-    return None if iso is None else f"{datetime.fromisoformat(iso).astimezone(zone):%Y-%m-%d %H:%M:%S}"

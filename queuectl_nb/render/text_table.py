@@ -1,12 +1,24 @@
-"""Plain text for pipes and terminals: escaped hidden characters, and aligned tables."""
+"""Plain text for pipes and terminals: escaped hidden characters, local times, and aligned tables."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 
-__all__ = ["COLUMN_GAP", "format_cell", "heading", "one_line", "shorten_texts", "table_lines", "visible", "width"]
+__all__ = [
+    "COLUMN_GAP",
+    "format_cell",
+    "heading",
+    "local_time",
+    "one_line",
+    "shorten_texts",
+    "table_lines",
+    "visible",
+    "width",
+    "zone_name",
+]
 
 COLUMN_GAP = 3
 """Terminal columns between two columns of a table, at most."""
@@ -110,3 +122,14 @@ def table_lines(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> Iter
     for row in cells:
         padded = [text + " " * (column_width - width(text)) for text, column_width in zip(row, widths, strict=True)]
         yield "  ".join(padded).rstrip()
+
+
+def zone_name() -> str:
+    """Return the name of the current local zone, such as ``CET``."""
+    return datetime.now().astimezone().tzname() or "local time"
+
+
+def local_time(iso: str | None) -> str | None:
+    """Return a time in JSON as local date and time, all of them in the zone that :func:`zone_name` returns."""
+    zone = datetime.now().astimezone().tzinfo
+    return None if iso is None else f"{datetime.fromisoformat(iso).astimezone(zone):%Y-%m-%d %H:%M:%S}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.model.job import JOB_FIELDS
-from queuectl_nb.render.progress import local_time, zone_name
+from queuectl_nb.render.text_table import local_time, zone_name
 from queuectl_nb.testing import run_pending
 
 if TYPE_CHECKING:
