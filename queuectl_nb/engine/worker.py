@@ -225,7 +225,8 @@ class Worker:
             wake_at = min(wake_at, buffer.retry_at)
         if monitor is None:
             self._has_waited = True
-            self.core.wait(min(wake_at, self._recheck_at), now, idle=True)
+            recheck_at, self._recheck_at = self._recheck_at, math.inf  # once: others may take the jobs meanwhile
+            self.core.wait(min(wake_at, recheck_at), now, idle=True)
             return
         if not buffer.flushed or buffer.claimed or not monitor.recorded:
             wake_at = min(wake_at, max(monitor.long_at, buffer.retry_at))

@@ -25,17 +25,20 @@ from tests.engine.test_frozen import QuietControl, Recorder
 
 if TYPE_CHECKING:
     from queuectl_nb.model.errors import QueuectlError
+    from queuectl_nb.store.store import Store
     from tests.engine.harness import WorkerHarness
 
 
-class CountingControl(QuietControl):
-    """Control inputs that count the waits."""
+class RecordingControl(QuietControl):
+    """Control inputs that record the waits."""
 
-    waits = 0
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.waits: list[float] = []
 
     def wait(self, timeout: float, *, idle: bool) -> None:
-        """Count the wait and return at once."""
-        self.waits += 1
+        """Record the wait and return at once."""
+        self.waits.append(timeout)
 
 
 def test_drained_queue_is_noticed_without_a_wait(harness: WorkerHarness) -> None:
@@ -43,14 +46,14 @@ def test_drained_queue_is_noticed_without_a_wait(harness: WorkerHarness) -> None
     store = harness.queue.store
     job = harness.add("true")
     store.workers.register(lambda _name: True, pool=1, host="here", queues=[], now=0.0)
-    control = CountingControl(store)
+    control = RecordingControl(store)
     worker = Worker(WorkerCore(store, control, host="here", drain=True), cast("Any", Recorder()))
     worker._flush()
     worker.buffer.add_result(worker.buffer.claimed.popleft(), Exited(0), Ending(time.time()))
     worker.work()
     assert job.refresh().state is State.COMPLETED
     assert worker.core.drained
-    assert control.waits == 0
+    assert not control.waits
 
 
 def test_a_running_job_is_not_left_alone_for_the_write_lock(
@@ -140,6 +143,25 @@ def test_a_poll_leaves_jobs_to_those_who_take_them(harness: WorkerHarness) -> No
     control.hop = 1
     worker.buffer.force_check()
     assert worker._may_claim()
+
+
+def test_jobs_that_others_have_taken_are_not_waited_for(
+    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker looks once more at the jobs that it has left to others, and then sleeps until the next poll."""
+    store = harness.queue.store
+    job = harness.add("true")
+    control = RecordingControl(store)
+    worker = Worker(WorkerCore(store, control, host="here"), cast("Any", Recorder()))
+    control.next_poll_at = math.inf
+    monkeypatch.setattr("queuectl_nb.engine.worker.RECHECK_S", 0.0)
+    worker._has_waited = True
+    assert not worker._may_claim()
+    worker._wait()
+    job.cancel()
+    assert not worker._may_claim()
+    worker._wait()
+    assert control.waits == [0.0, math.inf]
 
 
 @pytest.mark.parametrize("error", [BadEnvironment("the disk is full"), Busy("the queue is busy")])
