@@ -54,6 +54,8 @@ class WorkerControl:
         Whether the supervisor has died before it has asked this worker to stop now.
     settings
         The last valid settings.
+    workers
+        Number of workers of the queue at the last refresh.
     next_poll_at
         Monotonic time of the next fallback poll.
     job_pid
@@ -73,6 +75,7 @@ class WorkerControl:
         self.orphaned = self.supervisor_died = False
         self.notified = True
         self.settings: Settings = store.settings.read()
+        self.workers = 1
         self._stored: tuple[object, ...] = ()
         """The stored settings when they were last parsed."""
         self._version = -1
@@ -132,7 +135,7 @@ class WorkerControl:
         version = self.store.db.data_version()
         if version == self._version:
             return
-        stop, stored = self.store.workers.read_inputs(self.name)
+        stop, stored, self.workers = self.store.workers.read_inputs(self.name)
         if stored != self._stored:
             self._stored = stored
             try:

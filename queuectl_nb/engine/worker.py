@@ -9,10 +9,12 @@ with a higher priority has arrived.
 from __future__ import annotations
 
 import math
+import random
 import time
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine.collect import add_reply, read_reply
+from queuectl_nb.engine.control import POLL_INTERVAL_S
 from queuectl_nb.engine.run_monitor import RunMonitor
 from queuectl_nb.engine.work_buffer import LOCK_TIMEOUT_S, MAX_GROUP
 from queuectl_nb.model.attempt import Ending
@@ -30,7 +32,10 @@ if TYPE_CHECKING:
 __all__ = ["Worker"]
 
 RECHECK_S = 0.1
-"""Time in which other workers that run short jobs take at least one."""
+"""Time in which other workers that run short jobs take at least one; at random up to as much for each worker, because
+on a loaded machine those that take jobs are slow, and all others would hinder them at the same time."""
+WORKERS_PER_POLL = 16
+"""Idle workers poll less often, at random, the more of them there are: polls of hundreds take a tenth of a core."""
 LONG_JOB_LOCK_TIMEOUT_S = 0.05
 """Time for which a worker waits for the write lock before it looks whether its long job has ended."""
 
@@ -165,9 +170,11 @@ class Worker:
 
     def _may_claim(self) -> bool:
         """Return True if there is work that nobody else takes."""
-        if not self.core.check_for_work(idle=True):
-            return False
-        return self.control.hop > 0 or not self._has_waited or not self._others_take_jobs()
+        found = bool(self.core.check_for_work(idle=True))
+        if found and not self.control.hop and self._has_waited:
+            return not self._others_take_jobs()
+        self._first_ready, self._recheck_at = None, math.inf
+        return found
 
     def _others_take_jobs(self) -> bool:
         """Return True if the ready jobs, which nobody has woken this worker for, are being taken by others.
@@ -175,15 +182,18 @@ class Worker:
         More workers than needed for short jobs make all of them slower. A notification may have been lost, however.
         """
         self.buffer.force_check()
+        now, previous, recheck_at = time.monotonic(), self._first_ready, self._recheck_at
+        self._first_ready, self._recheck_at = None, math.inf
         try:
             first = self.core.claims.first_ready()
         except Busy:
             return True
-        previous, self._first_ready, self._recheck_at = self._first_ready, None, math.inf
-        if not first or first == previous:
-            return False
-        if previous is None:
-            self._first_ready, self._recheck_at = first, time.monotonic() + RECHECK_S
+        if first and previous is None:
+            self._first_ready, self._recheck_at = first, now + RECHECK_S * random.uniform(1, self.control.workers)
+        elif first and first == previous and now < recheck_at:
+            self._first_ready, self._recheck_at = first, recheck_at
+        else:
+            return bool(first) and first != previous
         return True
 
     def _flush(self) -> None:
@@ -221,12 +231,13 @@ class Worker:
             self.control.wait_for_child(timeout)
             return
         wake_at = self.control.next_poll_at
+        if monitor is None:
+            wake_at += POLL_INTERVAL_S * random.uniform(0, self.control.workers / WORKERS_PER_POLL)
         if buffer.retry_at > now:
             wake_at = min(wake_at, buffer.retry_at)
         if monitor is None:
             self._has_waited = True
-            recheck_at, self._recheck_at = self._recheck_at, math.inf  # once: others may take the jobs meanwhile
-            self.core.wait(min(wake_at, recheck_at), now, idle=True)
+            self.core.wait(min(wake_at, self._recheck_at), now, idle=True)
             return
         if not buffer.flushed or buffer.claimed or not monitor.recorded:
             wake_at = min(wake_at, max(monitor.long_at, buffer.retry_at))

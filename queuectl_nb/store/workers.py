@@ -112,11 +112,16 @@ class Workers:
         with self.db.write() as connection:
             connection.executemany(Q.request_stop, [{"name": name, "how": how} for name in names])
 
-    def read_inputs(self, name: str) -> tuple[str | None, tuple[tuple[str, bytes], ...]]:
-        """Return how the worker was asked to stop (None: not; ``now`` if not registered), and the stored settings."""
+    def read_inputs(self, name: str) -> tuple[str | None, tuple[tuple[str, bytes], ...], int]:
+        """Return how the worker was asked to stop, the stored settings, and the number of workers.
+
+        The first is None if it was not asked, and ``now`` if it is not registered.
+        """
         with self.db.read() as connection:
             stop = connection.execute(Q.stop_of_worker, {"name": name}).fetchone()
-            return "now" if stop is None else stop[0], tuple(connection.execute(Q.all_settings))
+            stored = tuple(connection.execute(Q.all_settings))
+            workers: int = connection.execute(Q.count_workers).fetchone()[0]
+            return "now" if stop is None else stop[0], stored, workers
 
     def read_pool(self, host: str, pid: int) -> PoolRow | None:
         """Return the pool of a supervisor; None if it has no workers."""

@@ -138,7 +138,10 @@ def test_a_poll_leaves_jobs_to_those_who_take_them(harness: WorkerHarness) -> No
     jobs[0].cancel()
     assert not worker._may_claim()
     assert worker._recheck_at == math.inf
+    control.workers = 1_000_000  # the next one rechecks after seconds
     assert not worker._may_claim()
+    assert not worker._may_claim(), "polled before"
+    worker._recheck_at = time.monotonic()
     assert worker._may_claim(), "nobody takes them: a notification was lost"
     control.hop = 1
     worker.buffer.force_check()
