@@ -49,10 +49,7 @@ class OpenQueues:
         """Return the queue of ``path``, or the default one; reopen it if its file was replaced."""
         key = (find_queue(path), allow_network_fs)
         queue = self._open.get(key)
-        if queue is not None and queue.store.db.is_replaced():
-            self._open.pop(key).close()
-            queue = None
-        if queue is None:
+        if queue is None or queue.store.db.is_replaced():
             queue = self._open[key] = Queue(path, allow_network_fs=allow_network_fs, create=create)
         return queue
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store import schema
-from queuectl_nb.store.connection_pool import ConnectionPool, in_use
+from queuectl_nb.store.connection_pool import ConnectionPool, close_outdated, in_use
 from queuectl_nb.store.paths import (
     LOCK_NAME,
     check_location,
@@ -62,8 +62,7 @@ class Database:
         found = os.stat(self.file)
         self.identity = found.st_dev, found.st_ino
         """Device and inode of the file that was opened."""
-        if wal:
-            wait_for_sidecars(str(self.file), self.identity)
+        close_outdated(self.identity)
         self.connections = ConnectionPool(str(self.file), self.identity, self._connect)
         self.connection = self.connections.get
         """Returns this thread's connection, opened on first use in this process."""
@@ -159,6 +158,7 @@ class Database:
         """
         self.check_identity()
         check_neighbours(self.file)
+        wait_for_sidecars(str(self.file), self.identity)
 
     def is_replaced(self) -> bool:
         """Return True if the file or its log was deleted or replaced since it was opened."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from queuectl_nb.store.shared_locks import FileId
     from queuectl_nb.store.transaction import Transaction
 
-__all__ = ["ConnectionPool", "ThreadState", "in_use"]
+__all__ = ["ConnectionPool", "ThreadState", "close_outdated", "in_use"]
 
 FORK_TIMEOUT_S = 30.0
 """How long a fork waits for the transactions of other threads."""
@@ -81,7 +81,7 @@ class ConnectionPool:
     def __init__(self, path: str, file_id: FileId, connect: Callable[[], sqlite3.Connection]) -> None:
         """Open connections to ``path`` with ``connect``; they must allow use by several threads."""
         self._path = path
-        self._file_id = file_id
+        self.file_id = file_id
         self._connect = connect
         self.thread_state = ThreadState()
         self.is_protected = False
@@ -103,8 +103,8 @@ class ConnectionPool:
         return self._add() if found is None else found
 
     def _add(self) -> sqlite3.Connection:
-        if self._file_id in _unusable:
-            raise BadEnvironment(f"this process was forked {_unusable[self._file_id].format(self._path)}")
+        if self.file_id in _unusable:
+            raise BadEnvironment(f"this process was forked {_unusable[self.file_id].format(self._path)}")
         for connection, thread in list(self._open.items()):
             if not thread.is_alive():
                 self._close(connection)
@@ -112,14 +112,14 @@ class ConnectionPool:
         self._open[found] = threading.current_thread()
         self.thread_state.number = next(_numbers)
         if self.is_protected:
-            SharedLocks.acquire(found, self._path, self._file_id)
+            SharedLocks.acquire(found, self._path, self.file_id)
         return found
 
     def protect(self) -> None:
         """Hold the locks on the files of a write-ahead log for all connections, from now on."""
         self.is_protected = True
         for connection in self._open:
-            SharedLocks.acquire(connection, self._path, self._file_id)
+            SharedLocks.acquire(connection, self._path, self.file_id)
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -152,7 +152,7 @@ class ConnectionPool:
         _inherited.append((self.thread_state, dict(self._open)))
         self._open.clear()
         self.thread_state = ThreadState()
-        _unusable[self._file_id] = why
+        _unusable[self.file_id] = why
 
 
 def _close_all(connections: dict[sqlite3.Connection, threading.Thread]) -> None:
@@ -172,6 +172,22 @@ _IN_TRANSACTION = "during a transaction on {}; fork after the transaction has en
 _BY_C_CODE = "by C code while it used {}; use os.fork or multiprocessing"
 _process = [os.getpid()]
 """The process that the hooks below have seen last."""
+
+
+def close_outdated(file_id: FileId) -> None:
+    """Close this process's connections to a file if they use a log that was deleted; the next use opens it again.
+
+    Nothing is closed while another thread uses a connection.
+    """
+    try:
+        SharedLocks.check(file_id)
+    except BadEnvironment:
+        me = threading.get_ident()
+        with in_use.changed, SharedLocks.mutex:
+            if all(thread == me for thread in in_use.threads):
+                for pool in list(_pools):
+                    if pool.file_id == file_id:
+                        pool.close_idle()
 
 
 def _before_fork() -> None:

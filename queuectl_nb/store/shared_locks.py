@@ -103,7 +103,7 @@ class SharedLocks:
         for name, expected in () if locks is None else locks.sidecars:
             found = _file_id(name)
             if found is None or found != expected:
-                msg = f"{name} was deleted or replaced while in use; restart the programs that use this queue"
+                msg = f"{name} was deleted or replaced while in use; open the queue again"
                 raise BadEnvironment(msg)
 
     @classmethod

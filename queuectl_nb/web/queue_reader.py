@@ -67,11 +67,7 @@ class QueueReader:
         """Return the watcher of the queue, from any thread; open the queue if needed."""
         with self._lock:
             watcher = self._watcher
-            if watcher is not None and watcher.queue.store.db.is_replaced():
-                watcher = self._watcher = None  # closes the file, without which a deleted log could not be replaced
-                with self._cache_lock:
-                    self._cache.clear()
-            if watcher is None:
+            if watcher is None or watcher.queue.store.db.is_replaced():
                 watcher = self._watcher = ChangeWatcher(self._open())
             return watcher
 
