@@ -101,6 +101,8 @@ class Observable(ast.NodeTransformer):
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         """Remove the annotation of a variable, and its value if that is a string literal of types."""
+        if ast.unparse(node.annotation) == "TypeAlias":
+            node.value = None
         node.annotation = ast.Constant(None)
         return self.generic_visit(node)
 

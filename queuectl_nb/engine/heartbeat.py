@@ -43,6 +43,8 @@ __all__ = [
 ]
 
 _HEARTBEAT = struct.Struct("<Q")
+_DELETED = " (deleted)"
+"""What the kernel adds to the name of an open file that was removed."""
 HEARTBEAT_INTERVAL_S = 0.5
 """A quarter of the shortest lease."""
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -118,36 +120,44 @@ def is_current(handle: int, worker_dir: Path, name: str) -> bool:
 def is_dead(worker_dir: Path, row: WorkerRow) -> bool:
     """Return True if neither the worker nor its supervisor holds the lock; raise BadEnvironment if unknown.
 
-    If the lock file was removed, a worker or supervisor that has it open is still alive.
+    If the lock file was removed or replaced, a worker or supervisor that has it open is still alive.
     """
     path = lock_path(worker_dir, row.name)
-    with _translate_os_error(path):
-        try:
-            handle = open_regular(path, os.O_RDONLY)
-        except FileNotFoundError:
-            return not any(_has_open(pid, path.name) for pid in (row.pid, row.pool) if pid)
-    with handle:
+    with _translate_os_error(path), contextlib.suppress(FileNotFoundError):
+        handle = open_regular(path, os.O_RDONLY)
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-    return True
+        finally:
+            os.close(handle)
+    return not any(_holds_former(pid, path) for pid in (row.pid, row.pool) if pid)
 
 
-def _has_open(pid: int, name: str) -> bool:
-    """Return True if a process has a file ``name`` open that may be removed; without /proc, if it exists."""
+def _holds_former(pid: int, path: Path) -> bool:
+    """Return True if a process has a lock file open that was at ``path`` before.
+
+    Without /proc, if it exists and nothing is at ``path``.
+    """
     if not os.path.isdir("/proc/self/fd"):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, 0)
-            return True
+            return not path.exists()
         return False
     with contextlib.suppress(OSError):
         for handle in os.listdir(f"/proc/{pid}/fd"):
             with contextlib.suppress(OSError):
                 target = os.readlink(f"/proc/{pid}/fd/{handle}")
-                if os.path.basename(target.removesuffix(" (deleted)")) == name:
+                name = os.path.basename(target.removesuffix(_DELETED))
+                if name == path.name and (target.endswith(_DELETED) or not _is_of_queue(Path(target))):
                     return True
     return False
+
+
+def _is_of_queue(lock: Path) -> bool:
+    """Return True if a lock file is in the spool of a queue: the pid may be that of a worker of another queue."""
+    spool = lock.parent.parent
+    return spool.name.endswith("-spool") and spool.with_name(spool.name.removesuffix("-spool")).exists()
 
 
 @contextlib.contextmanager
