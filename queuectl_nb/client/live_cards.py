@@ -11,11 +11,11 @@ import time
 from contextvars import Context
 from typing import TYPE_CHECKING, Union
 
-from queuectl_nb.client.hints import WAITING_STATES
 from queuectl_nb.client.job_card import read_card
 from queuectl_nb.model.errors import Busy, NotFound, QueuectlError
 from queuectl_nb.model.state import State
 from queuectl_nb.render import card_parts
+from queuectl_nb.render.output_cell import mark_live
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -87,7 +87,7 @@ class LiveCard:
     def render(self) -> Rendering:
         """Read the job and return its card."""
         with self._lock:
-            return self._render()
+            return mark_live(self._render(), live=self.running)
 
     def update(self) -> None:
         """Read the job, and write its card if that has changed."""
@@ -96,7 +96,7 @@ class LiveCard:
             if new == shown:
                 return
             try:
-                self.cell.write(*new)
+                self.cell.write(*mark_live(new, live=self.running))
             except Exception as error:  # noqa: BLE001 - a bug ends only this card
                 self.cell.write(*self._end("unknown", [_describe(error)]))
 
@@ -104,7 +104,7 @@ class LiveCard:
         """Write the card as it was written last, with or without the style sheet."""
         with self._lock:
             if self._shown is not None:
-                self.cell.write(*self._shown)
+                self.cell.write(*mark_live(self._shown, live=self.running))
 
     def end(self, why: str) -> None:
         """Write why the card ends."""
@@ -127,7 +127,7 @@ class LiveCard:
             self.rev, self.changed_at = record.rev, clock
         self.written_at = clock
         # a waiting job's hint changes with workers and pauses, not with the job
-        self.running = record.state is State.PROCESSING or record.state in WAITING_STATES
+        self.running = not record.is_finished
         return read_card(self.queue.store, record)
 
     def _end(self, state: str, facts: list[str]) -> Rendering:

@@ -8,14 +8,35 @@ import uuid
 from collections.abc import Collection
 from typing import Any
 
-from queuectl_nb.render.card_parts import style_element
+from queuectl_nb.render.card_parts import Html, Rendering, style_element
 
-__all__ = ["OutputCell", "SharedStyle", "has_frontend", "kernel_shell", "new_output_cell", "shared_style"]
+__all__ = [
+    "OutputCell",
+    "SharedStyle",
+    "has_frontend",
+    "kernel_shell",
+    "mark_live",
+    "new_output_cell",
+    "shared_style",
+]
 
 BOTH = ("text/html", "text/plain")
 """The MIME types of a card."""
 MAX_CARRIERS = 3
 """Outputs that carry the style sheet at any time."""
+
+
+_FRAME = '<div class="queuectl">'
+
+
+def mark_live(card: Rendering, *, live: bool) -> Rendering:
+    """Return a card, if it is ``live``, with an attribute that changes whenever it is written.
+
+    JupyterLab says on cards that keep it, after a restart of the kernel, that they are no longer updated.
+    """
+    if not live:
+        return card
+    return card._replace(html=Html(card.html.replace(_FRAME, f'{_FRAME[:-1]} data-qc-live="{uuid.uuid4().hex}">', 1)))
 
 
 class SharedStyle:

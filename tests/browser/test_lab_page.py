@@ -121,3 +121,30 @@ def test_card_without_the_style_sheet(page: Page, hub: LabServer, harness: Worke
     notebook.command("notebook:delete-cell")
     expect(page.locator(".jp-OutputArea-output style")).to_have_count(0)
     expect(page.locator(".queuectl .qc-state")).to_have_css("border-radius", "12px")
+
+
+def test_cards_that_are_no_longer_updated(page: Page, hub: LabServer, harness: WorkerHarness, pictures: Path) -> None:
+    """Unfinished cards say so when the notebook was loaded again or the kernel restarted; those shown since do not."""
+    for name in ("waits", "done"):
+        harness.queue.enqueue("true", id=name)
+    harness.queue.cancel("done")
+    start = "from queuectl_nb import Queue\npool = Queue().start_workers(queues=['other'])\npool"
+    show = "from queuectl_nb import Queue\ndisplay(Queue().job('waits'), Queue().job('done'))"
+    notebook = Notebook.open(page, hub, [start, show], pictures)
+
+    def wait_for_notes(*, pool: bool, waits: bool, done: bool) -> None:
+        page.wait_for_function(
+            "(expected) => String([...document.querySelectorAll('.queuectl .qc-head')].map((head) => "
+            "getComputedStyle(head, '::after').content === '\"no longer updated\"')) === String(expected)",
+            arg=[pool, waits, done],
+        )
+
+    notebook.run_all()
+    wait_for_notes(pool=False, waits=False, done=False)
+    notebook.reload()
+    wait_for_notes(pool=True, waits=True, done=False)
+    page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1; }")
+    notebook.command("notebook:run-cell")
+    wait_for_notes(pool=True, waits=False, done=False)
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
+    wait_for_notes(pool=True, waits=True, done=False)

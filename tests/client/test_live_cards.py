@@ -122,6 +122,7 @@ def test_one_query_for_all_cards(
 ) -> None:
     """Cards of unchanged jobs are not read: a check of their queue, and a query for what was written."""
     names = [f"j{number}" for number in range(50)]
+    monkeypatch.setattr(LiveCard, "redraw_delay", lambda *_: 1.0)  # none is due for its running time
     manual_worker.add(*names, "other")
     shown = [show(queue, name, Page(), cards) for name in names]
     cards._update(shown)

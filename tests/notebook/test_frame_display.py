@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 
 def test_commands_in_frames(queue: Queue) -> None:
-    """MathJax ignores them; the values and other frames are unchanged."""
+    """MathJax ignores them, ids are not broken; the values and other frames are unchanged."""
     queue.enqueue("echo $A and $B", id="a")
     frame = queue.jobs()
     for each in (frame, frame.head(5), queue.results(), queue.attempts()):
         assert "mathjax_ignore" in str(frame_html(each))
+    assert '<th style="white-space: nowrap">a</th>' in str(frame_html(frame))
     plain = frame.reset_index(drop=True)
     plain.attrs.clear()
     assert "mathjax_ignore" not in str(frame_html(plain))

@@ -55,8 +55,11 @@ def frame_html(frame: pd.DataFrame) -> str | None:
     # MathJax would read "$A and $B" as a formula
     with pd.option_context("display.html.use_mathjax", False):
         shown: str | None = frame._repr_html_()  # type: ignore[operator]
-    # pandas 2 has the class of MathJax 2 only
-    return shown and shown.replace('tex2jax_ignore"', 'tex2jax_ignore mathjax_ignore"', 1)
+    if shown:
+        # pandas 2 has the class of MathJax 2 only
+        shown = shown.replace('tex2jax_ignore"', 'tex2jax_ignore mathjax_ignore"', 1)
+        shown = shown.replace("<th>", '<th style="white-space: nowrap">')  # an id has hyphens
+    return shown
 
 
 def _title(name: Hashable) -> str:

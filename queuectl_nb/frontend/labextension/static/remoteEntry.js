@@ -113,11 +113,36 @@
       document.documentElement.classList.add("queuectl-buttons");
     }
 
+    /** Say on unfinished cards that they are no longer updated: when their notebook is opened again, or its kernel restarted. */
+    function markFrozen({ content, context, sessionContext }) {
+      const style = document.head.appendChild(document.createElement("style"));
+      const frozen = new Set(); // a card that is updated gets another mark
+
+      function freeze() {
+        for (const { outputs } of content.model?.cells ?? []) {
+          for (let at = 0; at < (outputs?.length ?? 0); at += 1) {
+            const html = String(outputs.get(at).data["text/html"] ?? "");
+            const mark = /<div class="queuectl" data-qc-live="(\w+)">/.exec(html)?.[1];
+            if (mark) frozen.add(mark);
+          }
+        }
+        const rule = (mark) => `[data-qc-live="${mark}"] .qc-head::after { color: var(--qc-dim); content: "no longer updated"; }`;
+        style.textContent = [...frozen].map(rule).join("\n");
+      }
+
+      sessionContext.kernelChanged.connect(freeze);
+      sessionContext.statusChanged.connect((_, status) => status.endsWith("restarting") && freeze());
+      content.disposed.connect(() => style.remove());
+      void context.ready.then(freeze);
+    }
+
     function activate(app, tracker) {
-      const add = ({ content: { rendermime }, sessionContext }) => {
+      const add = (panel) => {
+        const { content: { rendermime }, sessionContext } = panel;
         const hasWidget = (id) => Boolean(sessionContext.session?.kernel?.hasComm(id));
         const createRenderer = () => new Dashboard(rendermime, hasWidget);
         rendermime.addFactory({ safe: false, mimeTypes: [DASHBOARD], createRenderer }, -20); // widgets have -10
+        markFrozen(panel);
       };
       if (!tracker) return; // the application shows no notebooks
       tracker.forEach(add);
