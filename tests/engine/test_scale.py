@@ -129,9 +129,9 @@ def test_choice_of_the_pool(queue: Queue, registered: tuple[PoolSize, list[Worke
         queue.scale_workers(2, "worker-9")
     dask = WorkerConfig(db=queue.path, dask=Cluster(None, None, {}))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "getpid", lambda: 1)
+        patch.setattr(heartbeat, "host_name", lambda: "elsewhere")
         (dispatcher,) = WorkerProcess.register(queue.store, dask)
-    with pytest.raises(BadInput, match=r"2 pools are running; choose .*--pool worker-1 .* or --pool worker-3"):
+    with pytest.raises(BadInput, match=r"2 pools are running; give .* \(--pool\): worker-1 .* or worker-3"):
         queue.scale_workers(2)
     with pytest.raises(WrongState, match="worker-3 is a dispatcher"):
         queue.scale_workers(2, "worker-3")
