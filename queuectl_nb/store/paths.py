@@ -120,7 +120,7 @@ def _is_our_dir(path: Path) -> bool:
 
 def spool_dir(path: Path) -> Path:
     """Return the directory beside a queue's file that holds output, locks and FIFOs."""
-    return path.with_name(path.name + "-spool")
+    return Path(f"{path}-spool")  # "/" has no name, and is refused by check_location
 
 
 def real_path(path: Path) -> Path:

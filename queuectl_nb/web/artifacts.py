@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from tornado.iostream import StreamClosedError
 from tornado.web import authenticated
 
 from queuectl_nb.client.artifacts import find_artifacts, open_named
@@ -63,5 +64,8 @@ class ArtifactFile(JsonHandler):
                     return
                 left -= len(data)
                 self.write(data)
-                await self.flush()
+                try:
+                    await self.flush()
+                except StreamClosedError:  # the client has cancelled the download
+                    return
         self.finish()

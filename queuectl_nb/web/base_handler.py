@@ -63,6 +63,10 @@ class BaseHandler(RequestHandler):
         """Handle HEAD like GET; tornado drops the body."""
         return self.get(*args, **kwargs)
 
+    def compute_etag(self) -> str | None:
+        """Return the ETag of the body; HEAD of a stream has none, and the hash of nothing would say so of all."""
+        return super().compute_etag() if self._write_buffer else None
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Send the error as JSON, never as a traceback."""
         error = kwargs.get("exc_info", (None, None))[1]

@@ -269,6 +269,12 @@ def test_path_that_is_no_file(tmp_path: Path, make: Callable[[Path], None], why:
     assert [each.name for each in tmp_path.iterdir()] == ["q.db"]
 
 
+def test_root_is_no_queue() -> None:
+    """The root directory, which has no name, is a directory like any other."""
+    with pytest.raises(BadEnvironment, match=r"/ is a directory; give the queue's file, such as /queue\.db"):
+        Store(Path("/"))
+
+
 @pytest.mark.parametrize("name", ["gone/q.db", "file/q.db", "x" * 300, "a\0b"], ids=["gone", "file", "long", "nul"])
 def test_parent_that_is_no_folder(tmp_path: Path, name: str) -> None:
     """A missing folder, a file in its place, a long name or a NUL is exit code 3; nothing is created."""

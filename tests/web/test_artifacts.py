@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.engine.harness import until
+from tests.web.server import TOKEN
 
 if TYPE_CHECKING:
     from tests.engine.harness import WorkerHarness
@@ -43,6 +47,33 @@ def test_download(server: WebServer, finished: WorkerHarness) -> None:
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert "sandbox" in response.headers["Content-Security-Policy"]
     assert response.headers["Content-Length"] == "25"
+    head = server.ask("/api/jobs/a/artifacts/a/%C3%BC%20%22x%22.html", method="HEAD")
+    assert head.headers["Content-Length"] == "25"
+    assert head.headers["Etag"] is response.headers["Etag"] is None
+
+
+def test_cancelled_download(server: WebServer, harness: WorkerHarness, caplog: pytest.LogCaptureFixture) -> None:
+    """A client that leaves in the middle of a download is no error."""
+    job = harness.add("truncate -s 64M $QUEUECTL_ARTIFACTS/big", id="a")
+    harness.start()
+    job.wait(timeout=60)
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        head = f"GET /api/jobs/a/artifacts/big HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+        client.sendall(head.encode())
+        assert client.recv(5) == b"HTTP/"
+        assert is_open("big")
+    until(lambda: not is_open("big"))
+    assert server.ask("/api/status").status == 200
+    assert "Cannot send" not in caplog.text
+
+
+def is_open(name: str) -> bool:
+    """Return True if this process has a file of this name open."""
+    for each in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if each.readlink().name == name:
+                return True
+    return False
 
 
 @pytest.mark.parametrize(
