@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from queuectl_nb.client.keys import FunctionWork
     from queuectl_nb.model.call import Payload
 
 __all__ = ["Call", "FunctionPickler", "call_text"]
@@ -40,6 +41,8 @@ class FunctionPickler:
     def __init__(self, path: Path, function: Callable[..., Any] | str) -> None:
         """Pickle the function, or refer to it as ``module:function``; raise :class:`BadInput` if that is impossible."""
         self.function = function
+        self.work: FunctionWork | None = None
+        """What the calls do, once that is needed for a key."""
         self._writer = PayloadWriter(path)
         self._signature: inspect.Signature | None = None
         self._fitting: set[tuple[int, tuple[str, ...]]] = set()

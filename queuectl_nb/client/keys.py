@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from queuectl_nb.client.function import Call
     from queuectl_nb.model.job import JobSpec
 
-__all__ = ["add_keys", "call_work", "canonical_calls"]
+__all__ = ["FunctionWork", "add_keys", "canonical_calls"]
 
 
 def add_keys(specs: Sequence[JobSpec], cwd: str, *, resume: bool) -> list[JobSpec]:
@@ -42,20 +42,26 @@ def add_keys(specs: Sequence[JobSpec], cwd: str, *, resume: bool) -> list[JobSpe
     return found
 
 
-def call_work(
-    function: Callable[..., Any] | str, name: str, calls: Sequence[Call], *, keyed: bool = False
-) -> tuple[str, str]:
-    """Return what a job of these calls does, and the version of the function's source.
+class FunctionWork:
+    """What jobs that call a function do; positional and keyword forms of a call are the same.
 
-    Positional and keyword forms of a call are the same. Raises ``BadInput`` as :func:`canonical_calls`.
+    Raises ``BadInput`` as :func:`canonical_calls`.
     """
-    if isinstance(function, str):
-        bound = [dict(enumerate(call.arguments)) | dict(call.keywords) for call in calls]
-        return canonical_calls(function, bound, keyed=keyed), ""
-    signature = _signature(function)
-    identity = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', name)}"
-    values = [_bound_values(function), *(_bind(signature, call) for call in calls)]
-    return canonical_calls(identity, values, name, keyed=keyed), _version(function)
+
+    def __init__(self, function: Callable[..., Any] | str, name: str, *, keyed: bool = False) -> None:
+        """Read the function's source, once for all calls; ``keyed``: the user has given a key."""
+        self._keyed = keyed
+        if isinstance(function, str):
+            self._start, self._name, self._signature, self._version = function, "", None, ""
+            return
+        identity = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', name)}"
+        self._start = canonical_calls(identity, [_bound_values(function)], name, keyed=keyed)
+        self._name, self._signature, self._version = name, _signature(function), _version(function)
+
+    def of_calls(self, calls: Sequence[Call]) -> tuple[str, str]:
+        """Return what a job of these calls does, and the version of the function's source."""
+        values = [_bind(self._signature, call) for call in calls]
+        return canonical_calls(self._start, values, self._name, keyed=self._keyed), self._version
 
 
 def canonical_calls(identity: str, calls: Sequence[Mapping[Any, Any]], name: str = "", *, keyed: bool = False) -> str:

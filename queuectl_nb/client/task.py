@@ -121,9 +121,11 @@ def make_call_spec(
     spec = make_python_spec(Kind.FUNCTION, text, payload, options)
     if not resume and spec.key is None:
         return spec
-    from queuectl_nb.client.keys import call_work
+    if pickler.work is None:
+        from queuectl_nb.client.keys import FunctionWork
 
-    return spec._replace(identity=call_work(pickler.function, pickler.name, calls, keyed=spec.key is not None))
+        pickler.work = FunctionWork(pickler.function, pickler.name, keyed=spec.key is not None)
+    return spec._replace(identity=pickler.work.of_calls(calls))
 
 
 def _split(calls: Sequence[Call], size: int) -> list[Sequence[Call]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import math
 import subprocess
@@ -10,6 +11,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -160,6 +162,14 @@ def test_functions(queue: Queue) -> None:
             queue.grid(model=value)  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="the grid has 10000000000 combinations; at most 1000000 are allowed"):
         queue.grid(rate=range(10**5), seed=range(10**5))
+
+
+def test_source_is_read_once(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many calls there are."""
+    getsource = Mock(side_effect=inspect.getsource)
+    monkeypatch.setattr(inspect, "getsource", getsource)
+    assert str(queue.map(train, range(20), resume=True)) == "20 enqueued"
+    getsource.assert_called_once_with(train)
 
 
 def test_changed_source(queue: Queue) -> None:
