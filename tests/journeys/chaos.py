@@ -158,7 +158,7 @@ class Chaos:
                 act.finish()
             self.start_pools()
             with contextlib.suppress(WaitTimeout):  # reported in the findings
-                self.queue.wait(timeout=max(60.0, deadline - time.monotonic()))
+                self.queue.wait(timeout=max(120.0, deadline - time.monotonic()))
         finally:
             self._stop()
         return Findings(self).as_dict()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from queuectl_nb import Queue
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 def test_short_chaos(tmp_path: Path) -> None:
     """Kills, freezes, forks, copies, vacuums, containers and interrupts, each at least once: no violation."""
     chaos = Chaos(tmp_path, jobs=150, seed=20261125)
