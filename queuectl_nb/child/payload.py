@@ -37,7 +37,11 @@ class Arguments:
         """Return an argument from its pickle, which is text in the payload or a blob."""
         with io.BytesIO(a2b_base64(item)) if isinstance(item, str) else self._open(item["sha256"]) as file:
             special = self._jobs or self.namespace is not None
-            value = _Unpickler(file, self).load() if special else pickle.load(file)
+            try:
+                value = _Unpickler(file, self).load() if special else pickle.load(file)
+            except SystemExit as error:  # from the function, it would be the end of the call
+                msg = f"an argument cannot be unpickled: it calls sys.exit({error.code!r})"
+                raise pickle.UnpicklingError(msg) from error
             if lines := file.read():
                 from queuectl_nb.child.source_lines import add_lines
 

@@ -33,8 +33,10 @@ class TwoArguments(Exception):
 class UnpickleExits:
     """Pickles, and ends the process that unpickles it."""
 
+    code = 3
+
     def __reduce__(self) -> tuple[object, ...]:
-        return sys.exit, (3,)
+        return sys.exit, (self.code,)
 
 
 class UnpickleFails:

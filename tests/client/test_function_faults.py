@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -104,6 +105,15 @@ def test_repr_that_is_no_unicode(served: Queue) -> None:
     job = served.submit(File)
     job.result(TIMEOUT_S)
     assert job.result_repr == "\\udcff.csv"
+
+
+def test_argument_that_cannot_be_unpickled(served: Queue) -> None:
+    """The call fails, and the function is not called; it did not return either if the argument ends the process."""
+    for code in (0, 3):
+        argument = UnpickleExits()
+        argument.code = code
+        with pytest.raises(pickle.UnpicklingError, match=rf"cannot be unpickled: .* sys\.exit\({code}\)"):
+            run(served, add, argument)
 
 
 def test_arguments_that_cannot_be_pickled(served: Queue) -> None:
