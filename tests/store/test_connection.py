@@ -338,8 +338,7 @@ def one(number):
 caught = done = 0
 signal.signal(signal.SIGALRM, interrupt)
 signal.setitimer(signal.ITIMER_REAL, 0.0007, 0.0007)
-end = time.monotonic() + 1.5
-while time.monotonic() < end:
+while caught < 500:
     done += 1
     try:
         one(done)
@@ -356,7 +355,7 @@ time.sleep(60)
     )
     try:
         assert process.stdout is not None
-        assert int(process.stdout.readline()) > 100
+        assert int(process.stdout.readline()) == 500
         store = Store(queue_path)
         store.db.set_lock_timeout(5)
         add_job(store, "a")
