@@ -205,7 +205,7 @@ def _number(raw: object) -> float | None:
     try:
         return float(raw)
     except OverflowError:
-        return math.copysign(math.inf, raw)
+        return math.inf if raw > 0 else -math.inf
 
 
 def _json_number(value: float) -> float | int | None:

@@ -63,6 +63,14 @@ def test_json_numbers(raw: str, value: object) -> None:
     assert json.loads(result.last or "") == {"loss": value}
 
 
+@pytest.mark.parametrize(("digits", "value"), [("9" * 400, math.inf), ("-" + "9" * 400, -math.inf)])
+def test_numbers_too_large_for_a_float(digits: str, value: float) -> None:
+    """An integer that no float can hold is an infinity with its sign."""
+    parser = parse(f'{{"loss": {digits}}}')
+    assert parser.invalid == 0
+    assert parser.series["loss"].last[2] == value
+
+
 def test_progress_is_limited() -> None:
     """Progress stays between 0 and 1."""
     assert [parse({"progress": each}).progress for each in (-1, 1.0001, "x", None)] == [0, 1, None, None]

@@ -116,6 +116,22 @@ def test_keep_env(value: str, kept: str) -> None:
     assert SETTINGS["keep_env"].parse(value) == kept
 
 
+@pytest.mark.parametrize(
+    ("value", "modules"),
+    [("auto", "auto"), ("none", "none"), (" numpy , scipy.stats,_private ", "numpy,scipy.stats,_private")],
+)
+def test_preload(value: str, modules: str) -> None:
+    """``preload`` is a comma-separated list of modules, or a word that is none."""
+    assert SETTINGS["preload"].parse(value) == modules
+
+
+@pytest.mark.parametrize("value", ["", "numpy,", "1numpy", "numpy scipy", "a..b", "a.1", "os;x", 5, None, ["numpy"]])
+def test_invalid_preload(value: object) -> None:
+    """Anything else is refused with an example."""
+    with pytest.raises(BadInput, match=r"preload must be auto, none, or modules .*numpy,pandas"):
+        SETTINGS["preload"].parse(value)
+
+
 @pytest.mark.parametrize("value", ["/bin/bash", "bash -l", "'/opt/my shell/bash' -l -x"])
 def test_shell(value: str) -> None:
     """A shell may have options and is kept verbatim."""

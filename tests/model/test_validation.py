@@ -171,3 +171,20 @@ def test_what_is_quoted_in_an_error_is_one_line_whatever_its_repr() -> None:
     assert validation.quoted(Table()) == "lr 0.1 seed 3.0 Name: 0"
     assert validation.quoted(Broken()) == "an object of type Broken"
     assert validation.quoted("two  spaces") == "'two  spaces'"
+
+
+def test_a_number_of_thousands_of_digits_is_quoted_in_words() -> None:
+    """Python refuses to print such a number; an error says what it is."""
+    assert validation.quoted(10**5000) == "a number of thousands of digits"
+
+
+def test_limit_of_a_queue() -> None:
+    """A limit is from 1 to a million; for 0 the error names the command that stops a queue."""
+    assert validation.parse_limit("3") == 3
+    assert validation.parse_limit(1_000_000) == 1_000_000
+    for value in (0, "0"):
+        with pytest.raises(BadInput, match="queuectl pause"):
+            validation.parse_limit(value)
+    for value in (-1, 1_000_001, "x", True):
+        with pytest.raises(BadInput, match="limit must be"):
+            validation.parse_limit(value)
