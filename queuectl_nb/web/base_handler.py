@@ -63,10 +63,6 @@ class BaseHandler(RequestHandler):
         """Handle HEAD like GET; tornado drops the body."""
         return self.get(*args, **kwargs)
 
-    def compute_etag(self) -> str | None:
-        """Return the ETag of the body; HEAD of a stream has none, and the hash of nothing would say so of all."""
-        return super().compute_etag() if self._write_buffer else None
-
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Send the error as JSON, never as a traceback."""
         error = kwargs.get("exc_info", (None, None))[1]
@@ -101,6 +97,10 @@ class JsonHandler(BaseHandler):
         """Send JSON."""
         super().set_default_headers()
         self.set_header("Content-Type", JSON)
+
+    def compute_etag(self) -> str | None:
+        """Return the ETag of the body; HEAD of a stream has none, and would get the hash of nothing."""
+        return super().compute_etag() if self._write_buffer else None
 
     def parse_query(self) -> dict[str, Any]:
         """Return the validated query parameters."""
