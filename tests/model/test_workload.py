@@ -16,6 +16,7 @@ def test_a_running_job() -> None:
     job = RunningJob("train", 3.0, None)
     assert (job.queue, job.progress, job.timeout_s) == ("default", None, None)
     assert (job.attempts_left, job.first, job.before, job.selected, job.id) == (0, True, None, True, "")
+    assert (job.numbers, job.factor) == ((), 1.0), "no numbers, so it takes as long as others"
     assert (job.numbers, job.factor) == ((), 1)
 
 
@@ -24,6 +25,7 @@ def test_a_waiting_job() -> None:
     job = WaitingJob("train", (0.0, 1.0))
     assert (job.queue, job.weight, job.due_s, job.attempts_left) == ("default", 1, 0, 1)
     assert (job.before, job.selected, job.id, job.after) == (None, True, "", ())
+    assert (job.numbers, job.factor) == ((), 1.0)
     assert (job.numbers, job.factor) == ((), 1)
 
 
