@@ -42,9 +42,11 @@ class RecordingControl(QuietControl):
 
 
 def test_drained_queue_is_noticed_without_a_wait(harness: WorkerHarness) -> None:
-    """A worker that records the last result exits at once, not at its next poll."""
+    """A worker that records the last result exits at once, not at its next poll, and wakes idle ones to do so, too."""
     store = harness.queue.store
+    fifo = notifier.open_fifo(notifier.work_fifo(store.db.spool))
     job = harness.add("true")
+    notifier.drain(fifo)
     store.workers.register(lambda _name: True, pool=1, host="here", queues=[], now=0.0)
     control = RecordingControl(store)
     worker = Worker(WorkerCore(store, control, host="here", drain=True), cast("Any", Recorder()))
@@ -54,6 +56,8 @@ def test_drained_queue_is_noticed_without_a_wait(harness: WorkerHarness) -> None
     assert job.refresh().state is State.COMPLETED
     assert worker.core.drained
     assert not control.waits
+    assert notifier.drain(fifo)
+    os.close(fifo)
 
 
 def test_a_running_job_is_not_left_alone_for_the_write_lock(
