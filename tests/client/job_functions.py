@@ -147,6 +147,19 @@ def fork_and_return() -> str:
     return "child" if os.fork() == 0 else "parent"
 
 
+def close_streams() -> str:
+    """Close standard output and error."""
+    sys.stdout.close()
+    sys.stderr.close()
+    return "closed"
+
+
+def remove_streams() -> str:
+    """Set standard output and error to None, as in a program without a console."""
+    sys.stdout = sys.stderr = None
+    return "removed"
+
+
 def change_directory() -> str:
     """Change the directory and the environment."""
     os.chdir("/")

@@ -32,6 +32,7 @@ from tests.client.job_functions import (
     change_directory,
     close_and_return_much,
     close_everything,
+    close_streams,
     die_after_returning,
     exit_hard,
     fail_without_descriptors,
@@ -40,6 +41,7 @@ from tests.client.job_functions import (
     leave_daemon,
     leave_thread,
     recurse,
+    remove_streams,
     segfault,
     terminate_group,
 )
@@ -230,6 +232,8 @@ def test_values_of_odd_functions(served: Queue) -> None:
     assert run(served, close_everything) == "closed"
     assert len(run(served, close_and_return_much)) == 200_000
     assert run(served, fork_and_return) == "parent"
+    assert run(served, close_streams) == "closed"
+    assert run(served, remove_streams) == "removed"
     assert run(served, change_directory) == "/"
     assert run(served, os.getcwd) == os.getcwd()
     assert run(served, sys.exit) is None
