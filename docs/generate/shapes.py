@@ -111,7 +111,7 @@ ATTEMPT = (
     Field(
         "max_rss_bytes",
         null_or(COUNT),
-        "peak memory of its largest process, in bytes; on Linux at least that of the worker, about 20 MB",
+        "peak memory of its largest process, in bytes; on Linux at least that of the worker, 17 to 28 MB",
     ),
     Field("stdout", null_or(TEXT), "standard output; head and tail if it is longer than `output_limit`"),
     Field("stderr", null_or(TEXT), "standard error, likewise"),
