@@ -181,6 +181,7 @@ def test_fill(text: str, filled: str) -> None:
         ("run >&$(echo {x})", "follows >& or <&"),
         ("run <&{x}", "follows >& or <&"),
         ("a[{x}]=1", "is inside [...], which bash may evaluate"),
+        ("ARR_1[{x}]=1", "is inside [...], which bash may evaluate"),
         ("a[$(echo {x})]=1", "follows an expansion inside [...]"),
         ("[[ 1 -eq {x} ]]", "follows a [["),
         ("{x", "an unmatched { at character 1; write {{ for a brace"),
