@@ -257,9 +257,9 @@ def test_live_while_a_cell_runs(notebook: Callable[..., Notebook], queue: Queue,
     until(lambda: queue.store.reader.paused_queues() == ["*"])
     queue.resume()
     with queue.start_workers(1):
+        expect(dashboard.row("talks")).to_contain_text("processing")
         dashboard.row("talks").click()
         expect(dashboard.log).to_contain_text("line 3")
-        expect(dashboard.row("talks")).to_contain_text("processing")
         end.touch()
         expect(dashboard.row("talks")).to_contain_text("completed")
     page.done()

@@ -119,6 +119,18 @@ def test_a_million_rows(front: Page) -> None:
     assert front.locator(".qc-row").count() < 60
 
 
+def test_a_row_that_moves_while_it_is_clicked(front: Page) -> None:
+    """The row that was pressed is selected, not one that takes its place before the button is released, nor none."""
+    front.evaluate("() => front.showTable(2)")
+    row = front.get_by_role("row").filter(has_text="job-1")
+    row.hover()
+    front.mouse.down()
+    front.evaluate("() => front.table.update({ first: 0, keys: [1, 0] })")
+    expect(row).to_have_attribute("aria-rowindex", "2")
+    front.mouse.up()
+    expect(row).to_have_attribute("aria-selected", "true")
+
+
 def test_scroll_range(front: Page) -> None:
     """With few and many rows, each can be scrolled into view."""
     totals = [0, 1, 11, 12, 1000, 285_714, 285_715, 1_000_000, 50_000_000]

@@ -65,6 +65,10 @@ export class VirtualTable {
     root.addEventListener("scroll", () => this.onScroll(), { passive: true });
     root.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
     root.addEventListener("keydown", (event) => this.onKeyDown(event));
+    this.body.addEventListener("pointerdown", (event) => this.onPress(event));
+    this.body.addEventListener("pointercancel", () => {
+      this.pressed = undefined; // it was the start of a scroll
+    });
     this.body.addEventListener("click", (event) => this.onClick(event));
     this.body.addEventListener("dblclick", (event) => this.withRow(event, (index) => this.open(index)));
     this.observer = new ResizeObserver(() => this.onResize());
@@ -271,8 +275,19 @@ export class VirtualTable {
     if (node) action(Number(node.getAttribute("aria-rowindex")) - 2);
   }
 
+  onPress(event) {
+    this.pressed = undefined;
+    this.withRow(event, (index) => {
+      this.pressed = this.order.get(index);
+    });
+  }
+
+  /** Select the row that was pressed, even if it has moved since; that of the event if none was, as by a screen reader. */
   onClick(event) {
-    this.withRow(event, (index) => this.selection.click(index, this.order, event));
+    const pressed = [...this.order].find(([, key]) => key === this.pressed);
+    this.pressed = undefined;
+    if (pressed) this.selection.click(pressed[0], this.order, event);
+    else this.withRow(event, (index) => this.selection.click(index, this.order, event));
   }
 
   open(index) {
