@@ -120,10 +120,15 @@ class Reply:
     @staticmethod
     def exit(error: SystemExit) -> tuple[dict[str, Any], int]:
         """Return how a line describes ``sys.exit()`` with a code other than 0, and the exit code."""
-        if not isinstance(error.code, int):
-            print_error(f"{error.code}\n")
-        code = (error.code & 255 if isinstance(error.code, int) else 1) or 1
-        return {"error": f"exit code {code}"}, code
+        if isinstance(error.code, int):
+            code = error.code & 255 or 1
+            return {"error": f"exit code {code}"}, code
+        import traceback
+
+        lines = traceback.format_exception_only(error)
+        print_error("".join(lines).partition(": ")[2])
+        _, colon, message = _first_line(lines).partition(": ")
+        return {"error": f"exit code 1{colon}{message}"}, 1
 
     def pickle(self, value: object) -> dict[str, Any]:
         """Pickle a value and return how a line refers to it; raise :class:`Unpicklable` or OSError."""

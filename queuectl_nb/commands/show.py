@@ -41,6 +41,9 @@ def command(context: Context, job_id: str) -> Detail:
         yield f"Job: {job_id} (times: {zone_name()})"
         facts = {**job, "shell": found.record.shell}
         facts["after"] = dependency_texts(job["after"], any_end)
+        for key in ("timeout", "max_retries"):
+            if facts[key] is None:
+                facts[key] = f"{getattr(queue.settings, key):g} (from the setting)"
         yield Table((), _rows({key: value for key, value in facts.items() if key != "id"}))
         for edit in extra.get("edits", ()):
             yield f"\nEdited {local_time(edit['at'])}:"
@@ -70,8 +73,7 @@ def _attempt_fields(attempt: Mapping[str, Any]) -> dict[str, Any]:
 
 def _rows(fields: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Return the fields that have a value, with their text."""
-    settings = {key: "(from the setting)" for key in ("timeout", "max_retries") if fields.get(key, 0) is None}
-    shown = {key: value for key, value in {**fields, **settings}.items() if value is not None}
+    shown = {key: value for key, value in fields.items() if value is not None}
     if shown.get("kind") == Kind.COMMAND:
         del shown["kind"]
     if shown.get("kind") == Kind.FUNCTION:

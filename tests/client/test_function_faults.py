@@ -168,7 +168,7 @@ class _NoText(Retry):
         (lambda: (sys.stderr.close(), _raise(ValueError("closed"))), "ValueError: closed"),
         (fail_without_stderr, "ValueError: no stderr"),
         (lambda: (sys.stderr.close(), threading.Lock())[1], "the value cannot be pickled: lock: .*"),
-        (lambda: (sys.stderr.close(), sys.exit("bye")), "exit code 1"),
+        (lambda: (sys.stderr.close(), sys.exit("bye")), "exit code 1: bye"),
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )
@@ -186,7 +186,9 @@ def test_error_of_a_job(served: Queue, function: Callable[[], object], error: st
     ("function", "error", "code"),
     [
         (lambda: sys.exit(3), "exit code 3", 3),
-        (lambda: sys.exit("bye"), "exit code 1", 1),
+        (lambda: sys.exit("bye"), "exit code 1: bye", 1),
+        (lambda: sys.exit(""), "exit code 1", 1),
+        (lambda: _raise(SystemExit(_NoText(after=0))), "exit code 1: <exception str() failed>", 1),
         (lambda: sys.exit(256 + 7), "exit code 7", 7),
         (lambda: sys.exit(256), "exit code 1", 1),
         (lambda: sys.exit(-1), "exit code 255", 255),
@@ -196,12 +198,12 @@ def test_error_of_a_job(served: Queue, function: Callable[[], object], error: st
         (lambda: signal.raise_signal(signal.SIGKILL), "killed by SIGKILL", None),
         (terminate_group, "killed by SIGTERM", None),
     ],
-    ids=["3", "text", "263", "256", "-1", "_exit", "exec", "segfault", "kill", "killpg"],
+    ids=["3", "text", "empty", "no text", "263", "256", "-1", "_exit", "exec", "segfault", "kill", "killpg"],
 )
 def test_ends_without_a_value(served: Queue, function: Callable[[], object], error: str, code: int | None) -> None:
     """A process that leaves no value fails, with its exit code."""
     job = served.task(function, max_retries=1).submit()
-    with pytest.raises(JobFailed, match=error):
+    with pytest.raises(JobFailed, match=re.escape(error)):
         job.result(TIMEOUT_S)
     assert (job.state, job.error, job.exit_code) == ("dead", error, code)
 

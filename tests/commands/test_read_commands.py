@@ -175,6 +175,15 @@ def test_show_hides_what_is_empty(run: Callable[..., Ran], manual_worker: Manual
     assert "tags" in json.loads(run("show", "a", "--json").stdout)
 
 
+def test_show_has_the_values_of_settings(run: Callable[..., Ran], manual_worker: ManualWorker, queue: Queue) -> None:
+    """The limits of a job that follows the settings are shown as they are now; JSON has null."""
+    manual_worker.add("a")
+    queue.set("timeout", 2.5)
+    facts = dict(line.split(maxsplit=1) for line in run("show", "a").stdout.splitlines()[1:])
+    assert (facts["timeout"], facts["max_retries"]) == ("2.5 (from the setting)", "3 (from the setting)")
+    assert json.loads(run("show", "a", "--json").stdout)["timeout"] is None
+
+
 def test_list_limit(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """A table shows 50 jobs, and stderr the number of others; JSON has all unless limited."""
     manual_worker.add(*(f"j{number}" for number in range(60)))
