@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -177,23 +178,26 @@ class Logs:
                 return data
         return b""
 
-    def follow(
+    def follow(  # noqa: PLR0913 - its options are keywords
         self,
         job_id: str,
         number: int | None = None,
         tail: int | None = None,
+        *,
+        since: float | None = None,
         on_attempt: Callable[[int], None] | None = None,
         on_wait: Callable[[], None] = lambda: None,
     ) -> Iterator[tuple[str, bytes]]:
         """Yield (stream, bytes) as they are written, until the job (or the given attempt) has finished.
 
         Without ``number``, follow the attempts one after the other until the job finishes; wait for a job that has
-        not started. ``tail`` starts with that many last lines of the existing output. ``on_attempt`` is called with
-        the number of each attempt before its first chunk, ``on_wait`` several times a second while there is no output.
+        not started. They begin with the newest one, or with the first that has not finished before the time ``since``,
+        unless the job has finished before. ``tail`` starts with that many last lines of the existing output.
+        ``on_attempt`` is called with the number of each attempt before its first chunk, ``on_wait`` several times a
+        second while there is no output.
         """
         self.attempt(job_id, number)
-        earlier = self.store.reader.attempts_without_output(job_id)[:-1] if number is None else []
-        seen = {attempt.token for attempt in earlier}
+        seen = set() if number else self._earlier_attempts(job_id, since)
         while True:
             # read the state before the history, so that no attempt of a finished job is missed
             over = self.store.jobs.get(job_id).state in FINISHED_STATES or number is not None
@@ -212,6 +216,15 @@ class Logs:
                     return
                 on_wait()
                 time.sleep(FOLLOW_POLL_S)
+
+    def _earlier_attempts(self, job_id: str, since: float | None) -> set[str]:
+        """Return the tokens of the attempts that are not followed."""
+        is_over = self.store.jobs.get(job_id).is_finished
+        history = self.store.reader.attempts_without_output(job_id)
+        before = [each for each in history if since is None or (each.finished_at or math.inf) < since]
+        if since is None or is_over:  # the newest one is all there is to show
+            before = [each for each in before if each is not history[-1]]
+        return {each.token for each in before}
 
     def _follow_attempt(
         self, attempt: AttemptRecord, tail: int | None, on_wait: Callable[[], None]

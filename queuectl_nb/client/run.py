@@ -39,10 +39,11 @@ class ForegroundJob:
     That worker is detached and ends when its queue is drained, so that the job continues if this process ends.
     """
 
-    def __init__(self, queue: Queue, job_id: str) -> None:
-        """Follow the job ``job_id`` of ``queue``."""
+    def __init__(self, queue: Queue, job_id: str, since: float = 0.0) -> None:
+        """Follow the job ``job_id`` of ``queue``, without the attempts that have finished before the time ``since``."""
         self.queue = queue
         self.job_id = job_id
+        self._since = since
         self.on_note: Callable[[str], object] = lambda _text: None
         """Called with each message for the user."""
         self._pool: WorkerPool | None = None
@@ -52,7 +53,8 @@ class ForegroundJob:
     def chunks(self) -> Iterator[tuple[str, bytes]]:
         """Yield (stream, bytes) as they are written, attempt after attempt, until the job has finished."""
         self.serve()
-        return Logs(self.queue.store).follow(self.job_id, on_attempt=self._begin_attempt, on_wait=self.serve)
+        logs = Logs(self.queue.store)
+        return logs.follow(self.job_id, since=self._since, on_attempt=self._begin_attempt, on_wait=self.serve)
 
     def serve(self) -> None:
         """Start a worker if the job needs one; called often, checks once in :data:`CHECK_INTERVAL_S`."""

@@ -56,7 +56,7 @@ def command(
     attempts: list[int] = []
 
     def chunks() -> Iterator[tuple[str, bytes]]:
-        live = logs.follow(job_id, attempt, tail, attempts.append)
+        live = logs.follow(job_id, attempt, tail, on_attempt=attempts.append)
         pieces = live if follow else _stored_chunks(logs, found, tail)
         return ((stream, data) for stream, data in pieces if stream in streams)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,8 +36,9 @@ def command(context: Context, **options: Any) -> Foreground:
     """
     if options["words"] is None and context.cell is None and not (options["command"] or options["arguments"]):
         raise BadInput(f"give the command: {context.program} run -- COMMAND")
+    start = time.time()
     added: Done = click.get_current_context().invoke(enqueue.command, defaults=DEFAULTS, **options)
-    return Foreground(ForegroundJob(context.queue(), added.value().id), added)
+    return Foreground(ForegroundJob(context.queue(), added.value().id, start), added)
 
 
 command.params += [param for param in enqueue.command.params if param.name not in NOT_HERE]

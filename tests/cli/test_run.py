@@ -95,6 +95,22 @@ def test_retries_are_told(run: Callable[..., Ran], queue: Queue) -> None:
     assert "queuectl: attempt 1 did not succeed (exit code 4); this is attempt 2\n" in ran.stderr
 
 
+def test_attempts_that_end_before_they_are_followed(queue: Queue) -> None:
+    """The output of the first attempt is shown also if the job has finished before it is read."""
+    queue.set("backoff_max", 0)
+    job = queue.enqueue("echo try $QUEUECTL_ATTEMPT; exit 4", max_retries=2)
+    with queue.start_workers(1):
+        job.wait(timeout=60)
+    assert [data for _, data in ForegroundJob(queue, job.id).chunks()] == [b"try 1\n", b"try 2\n"]
+
+
+def test_only_new_attempts_of_a_key_are_shown(run: Callable[..., Ran]) -> None:
+    """A job that runs again shows what it prints now; one that has completed shows what it printed."""
+    command = "echo try $QUEUECTL_ATTEMPT; [ $QUEUECTL_ATTEMPT = 2 ]"
+    shown = [run("run", "--key", "work", "-c", command).stdout for _ in range(3)]
+    assert shown == ["try 1\n", "try 2\n", "try 2\n"]
+
+
 def test_a_job_that_never_starts(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """A job whose dependency is dead is reported; the code is 1."""
     manual_worker.add("before", max_retries=1)

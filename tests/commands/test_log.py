@@ -344,9 +344,9 @@ def test_follow_headings(run: Callable[..., Ran], manual_worker: ManualWorker, q
     seen: list[int] = []
     follow = Logs.follow
 
-    def note_start(self: Logs, *args: Any) -> Any:
+    def note_start(self: Logs, *args: Any, **options: Any) -> Any:
         """Record that the first attempt is being followed."""
-        for piece in follow(self, *args):
+        for piece in follow(self, *args, **options):
             seen.append(1)
             yield piece
 
