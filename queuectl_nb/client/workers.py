@@ -45,6 +45,9 @@ _POLL_INTERVAL_S = 0.05
 """Interval at which stopping workers are checked."""
 _UNREGISTER_TIMEOUT_S = 2.0
 """Time in which the supervisor of a worker that has ended unregisters or replaces it."""
+_REAP_TIMEOUT_S = 1.5
+"""Time in which a program that runs as process 1 reaps a process that has ended; not all of them do so at once, or at
+all."""
 _NOTICE_AFTER_S = 1.0
 """``on_wait`` is called if the wait takes longer than this."""
 
@@ -175,12 +178,23 @@ def _find_supervisors(store: Store, names: Collection[str]) -> list[psutil.Proce
 
 def _await_supervisors(store: Store, supervisors: Collection[psutil.Process]) -> None:
     """Wait until these supervisors have ended, unless they have workers, or are suspended, for example."""
-    deadline = time.monotonic() + _UNREGISTER_TIMEOUT_S
-    while time.monotonic() < deadline:
+    began = time.monotonic()
+    while (waited := time.monotonic() - began) < _UNREGISTER_TIMEOUT_S:
         needed = {row.pool for row in store.workers.list_all()}
-        if all(each.pid in needed or process_tree.is_zombie(each) for each in supervisors):
+        if all(each.pid in needed or _has_ended(each, waited) for each in supervisors):
             return
         time.sleep(_POLL_INTERVAL_S)
+
+
+def _has_ended(process: psutil.Process, waited: float) -> bool:
+    """Return True if a process has ended, and is not about to be reaped by process 1, after ``waited`` seconds."""
+    import psutil
+
+    if not process_tree.is_zombie(process):
+        return False
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.ppid() != 1 or waited > _REAP_TIMEOUT_S
+    return True
 
 
 def _request_stop(store: Store, names: Sequence[str], *, now: bool) -> None:

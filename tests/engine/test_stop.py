@@ -9,11 +9,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
-from queuectl_nb.client import Queue
+from queuectl_nb.client import Queue, workers
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.notifier import worker_fifo
 from queuectl_nb.engine.outcome_journal import RESERVED_BYTES, OutcomeJournal, journal_path, read_journal
@@ -195,6 +196,32 @@ def test_drain_on_a_full_disk_waits_for_room(full_disk: FullDisk) -> None:
     full_disk.make_room()
     assert pool.wait(60) == 0
     assert full_disk.harness.outcomes(full_disk.job) == ["succeeded"]
+
+
+class EndedProcess:
+    """A process that has ended and was not reaped."""
+
+    def __init__(self, parent: int) -> None:
+        self.parent = parent
+
+    def status(self) -> str:
+        """Return what psutil does."""
+        return psutil.STATUS_ZOMBIE
+
+    def num_threads(self) -> int:
+        """Return one: the other threads have ended, too."""
+        return 1
+
+    def ppid(self) -> int:
+        """Return the process that has to reap it."""
+        return self.parent
+
+
+@pytest.mark.parametrize(("parent", "waited", "ended"), [(1, 0.0, False), (1, 1.6, True), (os.getpid(), 0.0, True)])
+def test_a_stop_waits_until_process_1_has_reaped_the_supervisor(parent: int, waited: float, *, ended: bool) -> None:
+    """A supervisor whose starter has ended is gone after a stop, unless process 1 takes too long to reap it."""
+    process: Any = EndedProcess(parent)
+    assert workers._has_ended(process, waited) == ended
 
 
 def test_stop_while_another_program_locks_the_file(harness: WorkerHarness, tmp_path: Path) -> None:
