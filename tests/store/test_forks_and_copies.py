@@ -307,7 +307,7 @@ threading.Event().wait()  # idle, with whatever is left held, until it is killed
 """
 
 
-@pytest.mark.parametrize("interrupts", [300, pytest.param(100_000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("interrupts", [300, pytest.param(100_000, marks=[pytest.mark.soak, pytest.mark.timeout(0)])])
 def test_interrupts_leave_no_lock(queue: Queue, interrupts: int) -> None:
     """A process that was interrupted at any moment holds neither the write lock nor a transaction while idle."""
     with subprocess.Popen(
