@@ -23,6 +23,16 @@ def fail(text: str) -> NoReturn:
     raise ValueError(text)
 
 
+def fail_beside(text: str, tag: str, jobs: int) -> NoReturn:
+    """Raise, once there are this many jobs with the tag."""
+    from queuectl_nb import Queue
+
+    queue = Queue(os.environ["QUEUECTL_DB"])
+    while len(queue.jobs(tag=tag)) < jobs:
+        time.sleep(0.01)
+    fail(text)
+
+
 class TwoArguments(Exception):
     """Pickles, but does not unpickle."""
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from queuectl_nb import BadEnvironment, BadInput, Queue, register_joblib_backend
-from tests.client.job_functions import add, fail
+from tests.client.job_functions import add, fail_beside
 from tests.engine.harness import until
 
 
@@ -62,7 +62,7 @@ def test_large_arguments_are_shared(served: Queue) -> None:
 
 def test_exception_cancels_the_others(served: Queue) -> None:
     """The first exception is raised with its traceback; waiting and running jobs are cancelled."""
-    calls = [joblib.delayed(fail)("bad rate"), *[joblib.delayed(time.sleep)(600)] * 4]
+    calls = [joblib.delayed(fail_beside)("bad rate", "aborted", 5), *[joblib.delayed(time.sleep)(600)] * 4]
     with parallel(served, tags=["aborted"]), pytest.raises(ValueError, match="bad rate") as caught:
         joblib.Parallel(batch_size=1, pre_dispatch="all")(calls)
     assert "in fail" in str(caught.value.__cause__)
