@@ -70,7 +70,9 @@ class CopyFolder(Act):
             try:
                 workers.wait(60)
             except subprocess.TimeoutExpired:
-                self.chaos.report("orphans", "the workers of a copy do not stop")
+                left = psutil.Process(workers.pid).children(recursive=True)
+                commands = [each.info["cmdline"] for each in psutil.process_iter(["cmdline"]) if each in left]
+                self.chaos.report("orphans", f"the workers of a copy do not stop; left: {commands}")
                 kill_tree(workers.pid)
         if (folder / "marks" / "overlaps").exists():
             self.chaos.report("overlapping", "in a copy: " + (folder / "marks" / "overlaps").read_text())
