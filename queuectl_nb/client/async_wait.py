@@ -110,13 +110,13 @@ class _LoopWaiter:
     def _watch(self) -> None:
         """Let the next notification cause a check."""
         if self._waiter.handle is not None:
-            with contextlib.suppress(NotImplementedError):
+            with contextlib.suppress(NotImplementedError):  # a loop that cannot watch files: only its timer checks
                 self._loop.add_reader(self._waiter.handle, self._on_notification)
                 self._poll_interval_s = notifier.FALLBACK_POLL_S
 
     def _ignore_notifications(self) -> None:
         if self._waiter.handle is not None:
-            with contextlib.suppress(NotImplementedError):
+            with contextlib.suppress(NotImplementedError):  # as above
                 self._loop.remove_reader(self._waiter.handle)
 
     def _on_notification(self) -> None:

@@ -76,13 +76,15 @@ def _quoted(value: str, prefix: str = "''") -> str:
     return f"CASE WHEN {special} THEN {quoted} ELSE {prefix} || {value} END"
 
 
+_APOSTROPHE = "''''"
+
+
 def _harmless(value: str) -> str:
     """Return the SQL of a text that a spreadsheet might take for a formula."""
     formula = f"{value} GLOB '[=+@' || char(9, 13) || '-]*'"
     return f"CASE WHEN {formula} THEN {_quoted(value, prefix=_APOSTROPHE)} ELSE {_quoted(value)} END"
 
 
-_APOSTROPHE = "''''"
 _WHOLE = "CAST(timeout AS INTEGER)"
 # SQLite writes at most 15 digits of a number, Python as many as are needed
 _PROGRESS, _TIMEOUT = (

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Dispatcher", "take_over"]
 
-JOURNAL_LOCK_INTERVAL_S = 0.02
+JOURNAL_LOCK_TIMEOUT_S, JOURNAL_LOCK_INTERVAL_S = 5.0, 0.02
+"""How long, and how often, to try to lock the journal of a dead dispatcher: a rescuer may hold it."""
 COUNT_INTERVAL_S = 0.02
 """Minimum interval between counts of ready jobs."""
 UNSTARTED_PAUSE_S = 0.02
@@ -189,10 +190,6 @@ class Dispatcher:
         elif not buffer.flushed or self.unrecorded_starts:
             wake_at = now
         self.core.wait(wake_at, now, idle=self.executor.in_flight < self.executor.max_in_flight)
-
-
-JOURNAL_LOCK_TIMEOUT_S = 5.0
-"""How long to wait for a rescuer, which kills what the dispatcher has left on this host."""
 
 
 def take_over(core: WorkerCore, table: DispatchTable, predecessor: str) -> dict[str, list[Lease]]:
