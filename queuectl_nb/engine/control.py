@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import notifier, process_tree
 from queuectl_nb.engine.poller import Poller
+from queuectl_nb.engine.worker_record import started_processes
 from queuectl_nb.model.errors import InvalidSetting
 from queuectl_nb.model.outcome import SignalledWorker
 
@@ -177,7 +178,7 @@ class WorkerControl:
             if self._is_of_job(sender):
                 self.events.warn(f"ignored {name} from process {sender} of its own job")
                 self.job_signal = SignalledWorker(number)
-            elif self._supervisor in process_tree.ancestors(sender)[1:]:
+            elif self._is_of_other_job(sender):
                 self.events.warn(f"ignored {name} from process {sender} of a job of another worker")
             else:
                 self.request_stop("now" if number == signal.SIGTERM or self.stop else "drain")
@@ -187,6 +188,12 @@ class WorkerControl:
         """Return True if ``pid`` is a process of the job that was started last; it may have ended."""
         chain = process_tree.ancestors(pid)
         return os.getpid() in chain[1:] or (bool(pid) and not chain and pid == self.job_pid)
+
+    def _is_of_other_job(self, pid: int) -> bool:
+        """Return True if ``pid`` is a process of another worker's job; if it has ended, only its first one is known."""
+        if chain := process_tree.ancestors(pid):
+            return self._supervisor in chain[1:]
+        return bool(pid) and pid in started_processes(self.store.worker_dir)
 
     def _read_control(self) -> None:
         """Read stop words, and ``signal:NUMBER:PID`` for a signal that a job has sent to the supervisor."""

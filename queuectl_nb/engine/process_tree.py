@@ -229,23 +229,30 @@ def holders(
 
 
 def _read_stat(pid: int) -> list[bytes]:
-    """Return /proc/PID/stat from the state on: state, ppid, pgrp, session; the 20th field is the start time."""
+    """Return /proc/PID/stat from the state on: state, ppid, pgrp, session; the 20th field is the start time.
+
+    Raises OSError if the process has been reaped.
+    """
     with open(f"/proc/{pid}/stat", "rb") as status:
-        return status.read().rpartition(b")")[2].split()  # the name in parentheses may contain anything
+        fields = status.read().rpartition(b")")[2].split()  # the name in parentheses may contain anything
+    if fields[0] in (b"X", b"Z") and fields[1] == b"0":  # it is being reaped, and has lost its parent and session
+        raise ProcessLookupError(pid)
+    return fields
 
 
 def ancestors(pid: int) -> list[int]:
-    """Return ``pid`` and its ancestors (Linux only), as far as they exist; a process that waits to be reaped has some.
-
-    Without psutil: the process may be about to disappear.
-    """
+    """Return ``pid`` and its ancestors (Linux only); none if it has been reaped."""
     found: list[int] = []
-    with contextlib.suppress(OSError):
-        while pid and pid not in found:
-            parent = int(_read_stat(pid)[1])
-            found.append(pid)
-            pid = parent
-    return found
+    while True:
+        previous, found, process = found, [], pid
+        with contextlib.suppress(OSError):
+            while process and process not in found:
+                parent = int(_read_stat(process)[1])
+                found.append(process)
+                process = parent
+            return found
+        if found == previous:  # none has ended meanwhile and left its children to another parent
+            return found
 
 
 def _session_members(pids: Iterable[int], session: Session) -> set[int]:

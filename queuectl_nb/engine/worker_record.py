@@ -10,13 +10,16 @@ import contextlib
 import os
 import struct
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from queuectl_nb.engine.heartbeat import boot_clock_ns, boot_id, host_name
 from queuectl_nb.model.outcome import Lost
 from queuectl_nb.store.regular_file import open_regular
 
-__all__ = ["FROZE", "Origin", "RecordWriter", "WorkerRecord", "note_kill", "read_record"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["FROZE", "Origin", "RecordWriter", "WorkerRecord", "note_kill", "read_record", "started_processes"]
 
 _HEARTBEAT = struct.Struct("<Q")
 _ATTEMPT = struct.Struct("<32sQQQ")
@@ -122,6 +125,13 @@ def read_record(path: Path) -> WorkerRecord:
     token, began, pid, ended = _ATTEMPT.unpack_from(fixed, _ATTEMPT_AT)
     (killed,) = _TOKEN.unpack_from(fixed, _KILLED_AT)
     return WorkerRecord(beat, _text(token), began, pid, ended, _text(killed), _parse_origin(raw[_ORIGIN_AT:]))
+
+
+def started_processes(worker_dir: Path) -> Iterator[int]:
+    """Yield the process that each worker has started last, dead or alive."""
+    for lock in worker_dir.glob("*.lock"):
+        with contextlib.suppress(OSError):
+            yield read_record(lock).pid
 
 
 def _text(raw: bytes) -> str:

@@ -155,6 +155,18 @@ def test_job_that_signals_another_worker(harness: WorkerHarness, tmp_path: Path)
     assert {harness.worker_pid(name) for name in ("worker-1", "worker-2")} == pids
 
 
+def test_job_that_signals_another_worker_and_exits(harness: WorkerHarness) -> None:
+    """A job that has already exited when its signal is handled does not stop the other worker either."""
+    harness.start(2)
+    pids = [harness.worker_pid(name) for name in ("worker-1", "worker-2")]
+    until(lambda: all(map(blocks_sigterm, pids)))
+    frozen = harness.freeze("worker-1")  # until the job has ended
+    assert harness.add(f"exec kill {frozen}").wait(timeout=60).state is State.COMPLETED
+    os.kill(frozen, signal.SIGCONT)
+    until(lambda: [each for each in harness.events("warning") if "of a job of another worker" in each["text"]])
+    assert [harness.worker_pid(name) for name in ("worker-1", "worker-2")] == pids
+
+
 def test_signal_from_outside_stops_the_worker(harness: WorkerHarness, tmp_path: Path) -> None:
     """A person's SIGTERM returns the running job at no cost."""
     started = tmp_path / "started"

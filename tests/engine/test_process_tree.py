@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -43,6 +44,30 @@ def command_lines(found: list[psutil.Process]) -> list[list[str]]:
         except psutil.Error:  # it has just exited
             continue
     return lines
+
+
+def test_ancestors_of_processes_that_are_reaped_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is being reaped has no parent any more, and the children of one have another."""
+    texts = {11: [b"11 (sh) X 0 -1 -1"], 12: [b"12 (sh) Z 0 -1 -1"], 13: [b"13 (sh) S 11 9 9", b"13 (sh) S 1 9 9"]}
+    texts[1] = [b"1 (init) S 0 1 1"]
+
+    def read(path: str, _mode: str) -> io.BytesIO:
+        lines = texts[int(path.split("/")[2])]
+        return io.BytesIO(lines.pop(0) if len(lines) > 1 else lines[0])
+
+    monkeypatch.setattr(process_tree, "open", read, raising=False)
+    assert process_tree.ancestors(11) == process_tree.ancestors(12) == []
+    assert process_tree.ancestors(13) == [13, 1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_ancestors_of_a_dead_process() -> None:
+    """It has some until it is reaped."""
+    process = subprocess.Popen(["true"])
+    until(lambda: process_tree.is_zombie(psutil.Process(process.pid)))
+    assert process_tree.ancestors(process.pid)[:2] == [process.pid, os.getpid()]
+    process.wait()
+    assert process_tree.ancestors(process.pid) == []
 
 
 @pytest.mark.parametrize("scan", [False, True])
