@@ -1,6 +1,6 @@
 """Resident memory of a worker: idle, over thousands of jobs, also functions, and while a job prints a gigabyte.
 
-Then the memory of a process that reads the output with ``job.log()``, which refuses the gigabyte.
+Then the memory of a process that reads output with ``job.log()``, which refuses the gigabyte.
 """
 
 from __future__ import annotations
@@ -30,20 +30,23 @@ WARM_UP_JOBS = 3000
 
 
 READ_LOG = """
-import resource, sys
+import pathlib, sys
 from queuectl_nb import BadInput, Queue
+memory = lambda name: int(pathlib.Path('/proc/self/status').read_text().partition(name)[2].split()[0]) * 1024
 job = Queue(sys.argv[1]).job(sys.argv[2])
 job.log(tail=0)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = memory('VmRSS:')
 try:
     text = job.log()
 except BadInput as error:
     print(error)
 else:
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / len(text))
+    print((memory('VmHWM:') - before) / sys.getsizeof(text))
 """
-TARGET_LOG = 2.2
-"""Peak memory of ``job.log()`` as a multiple of the text, which is copied once."""
+TEXTS = {"ASCII": "x" * 100, "Latin-1": "é" * 50, "emoji": "😀" * 25}
+"""100 bytes each."""
+TARGET_LOG = 2.1
+"""Peak memory of ``job.log()`` as a multiple of the text's: a subclass of ``str`` is made from a copy."""
 
 
 def peak(process: psutil.Process, work: Callable[[], object]) -> float:
@@ -82,13 +85,18 @@ def run(args: argparse.Namespace) -> list[measure.Row]:
         busy = peak(worker, lambda: jobs(args.jobs))
         after = worker.memory_info().rss / MIB
 
-        def print_much(megabytes: int = args.megabytes) -> str:
-            command = f"head -c {megabytes}000000 /dev/zero | tr '\\0' x"
+        def print_much(megabytes: int = args.megabytes, text: str = TEXTS["ASCII"], end: str = "") -> str:
+            command = f"yes {text} | tr -d '\\n' | head -c {megabytes}000000; printf '{end}'"
             return queue.enqueue(command).wait(timeout=600, check=True).id
 
         loud = peak(worker, print_much)
         calls = peak(worker, lambda: queue.map(abs, range(args.jobs), chunksize=10).results())
-        logs = [_read_log(queue.path, print_much(size), size) for size in (args.megabytes, min(250, args.megabytes))]
+        logs = [_read_log(queue.path, print_much(), f"{args.megabytes:,} MB")]
+        less = min(250, args.megabytes)
+        for kind, text in TEXTS.items():
+            logs.append(_read_log(queue.path, print_much(less, text), f"{less} MB of {kind}"))
+        less = min(60, args.megabytes)
+        logs.append(_read_log(queue.path, print_much(less, end=TEXTS["emoji"]), f"{less} MB of ASCII and an emoji"))
     most, growth = max(idle, busy, loud), after - warm
     meanwhile = f"{warm:.1f} after {WARM_UP_JOBS}, {after:.1f} after all, at most {busy:.1f}"
     return [
@@ -100,12 +108,12 @@ def run(args: argparse.Namespace) -> list[measure.Row]:
     ]
 
 
-def _read_log(path: Path, job_id: str, megabytes: int) -> measure.Row:
+def _read_log(path: Path, job_id: str, what: str) -> measure.Row:
     words = [sys.executable, "-c", READ_LOG, path, job_id]
     answer = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
     refused = answer.startswith("the output of job")
     return measure.Row(
-        f"memory of job.log() of {megabytes:,} MB, against the text",
+        f"memory of job.log() of {what}, against the text",
         "refused" if refused else f"{float(answer):.2f}",
         f"≤ {TARGET_LOG:g}, or refused",
         refused or float(answer) <= TARGET_LOG,

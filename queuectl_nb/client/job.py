@@ -186,7 +186,7 @@ class Job(CardDisplay):
 
         ``stream`` is ``"stdout"`` or ``"stderr"``, by default both, one after the other; ``tail`` is the number of last
         lines of each to return. Raises ``NotFound`` if there is no such attempt, and ``BadInput`` for an invalid value,
-        or if the output is longer than 256 MiB.
+        or if the text takes more than 256 MiB, and for a moment as much again: with an emoji, four bytes a character.
         """
         if stream is not None:
             parse_choice("stream", stream, STREAMS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import math
+import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,7 +23,8 @@ __all__ = ["Chunk", "Logs"]
 CHUNK_BYTES = 256 * 1024
 """Size of a chunk."""
 MAX_TEXT_BYTES = 256 * 1024 * 1024
-"""Output that is returned as one text; more would fill the memory of a notebook."""
+"""Memory of output that is returned as one text; more would fill that of a notebook."""
+_STR_HEADER_BYTES = sys.getsizeof("é") - 2
 FOLLOW_POLL_S = 0.1
 """Interval at which a followed file is checked."""
 
@@ -68,19 +70,20 @@ class Logs:
     def read_text(self, attempt: AttemptRecord, streams: Iterable[str], tail: int | None = None) -> str:
         """Return streams of an attempt one after the other as text, or the last ``tail`` lines of each.
 
-        Raises :class:`BadInput` if that is more than :data:`MAX_TEXT_BYTES`.
+        Raises :class:`BadInput` if that takes more memory than :data:`MAX_TEXT_BYTES`.
         """
-        text, size, job_id = "", 0, attempt.job_id
+        text, width, job_id = "", 1, attempt.job_id
         for stream in streams:
             decoder = codecs.getincrementaldecoder("utf-8")("replace")
             for data in self.iter_chunks(attempt, stream, self.start_offset(attempt, stream, tail)):
-                size += len(data)
-                if size > MAX_TEXT_BYTES:
+                piece = decoder.decode(data)
+                width = max(width, _bytes_per_char(piece))
+                if (len(text) + len(piece)) * width > MAX_TEXT_BYTES:
                     raise BadInput(
-                        f"the output of job {job_id} is longer than {MAX_TEXT_BYTES >> 20} MiB; read its end with"
-                        f" tail=N (--tail N), or write it to a file with 'queuectl log {job_id} > FILE'"
+                        f"the output of job {job_id} takes more than {MAX_TEXT_BYTES >> 20} MiB as text; read its end"
+                        f" with tail=N (--tail N), or write it to a file with 'queuectl log {job_id} > FILE'"
                     )
-                text += decoder.decode(data)  # grows in place: to join pieces takes twice the memory
+                text += piece  # grows in place: to join pieces takes twice the memory
             text += decoder.decode(b"", final=True)
         return text
 
@@ -249,3 +252,8 @@ class Logs:
                 attempt = self.attempt(attempt.job_id, attempt.number) or attempt
             except NotFound:
                 return  # returned to the queue before it started, or deleted
+
+
+def _bytes_per_char(text: str) -> int:
+    """Return how many bytes each character takes: a single one above U+FFFF makes it four for all (PEP 393)."""
+    return 1 if text.isascii() else (sys.getsizeof(text) - _STR_HEADER_BYTES) // (len(text) + 1)

@@ -81,7 +81,7 @@ def test_progress_bar_is_one_line(run: Callable[..., Ran], manual_worker: Manual
 def test_output_that_is_too_long(
     queue: Queue, manual_worker: ManualWorker, run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Long output is no text that fills the memory; the error names ``tail``, and a failed job its last lines."""
+    """Output that would fill the memory is refused; the error names ``tail``, and a failed job its last lines."""
     monkeypatch.setattr("queuectl_nb.client.logs.MAX_TEXT_BYTES", 1000)
     manual_worker.add("a", "b")
     lease = manual_worker.claim("a")
@@ -90,7 +90,7 @@ def test_output_that_is_too_long(
     job = queue.job("a")
     assert len(job.log("stdout")) == 600
     for arguments in ({}, {"stream": "stderr"}, {"stream": "stderr", "tail": 2}):
-        with pytest.raises(BadInput, match=r"job a is longer than .* tail=N .*'queuectl log a > FILE'"):
+        with pytest.raises(BadInput, match=r"job a takes more than .* tail=N .*'queuectl log a > FILE'"):
             job.log(**arguments)
     assert job.log("stderr", tail=1) == "end\n"
     refused = run("log", "a", "--json")
@@ -98,6 +98,11 @@ def test_output_that_is_too_long(
     assert "--tail N" in refused.stderr
     assert json.loads(run("log", "a", "--json", "--tail", "0").stdout)["stdout"] == ""
     assert len(run("log", "a", "--stderr").stdout) == 2606
+    queue.store.spool.path(lease.token, "stdout").write_text("é" * 900)  # a byte each in memory
+    assert job.log("stdout") == "é" * 900
+    queue.store.spool.path(lease.token, "stdout").write_text("x" * 300 + "😀")  # four bytes each
+    with pytest.raises(BadInput, match="tail=N"):
+        job.log("stdout")
     queue.set("max_retries", 1)
     manual_worker.run("b", Exited(1), stderr="y\n" * 2000, stderr_size=4000)
     with pytest.raises(JobFailed, match=r"\ny\ny$"):
