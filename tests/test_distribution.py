@@ -22,7 +22,7 @@ VERSION = queuectl_nb.__version__
 DIST_INFO = f"queuectl_nb-{VERSION}.dist-info"
 DATA = f"queuectl_nb-{VERSION}.data/data"
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 def run(*arguments: str | Path, cwd: Path | None = None) -> str:
