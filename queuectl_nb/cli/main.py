@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.cli.stdio import EXIT_SIGNAL, redirect_stdout_to_null, repair_streams, signals_as_interrupts
+from queuectl_nb.cli.stdio import (
+    EXIT_SIGNAL,
+    lost_interrupts_repeated,
+    redirect_stdout_to_null,
+    repair_streams,
+    signals_as_interrupts,
+)
 from queuectl_nb.commands.app import COMPLETE_VAR, run_command_line
 from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.done import Done
@@ -65,7 +71,7 @@ def main(args: Sequence[str] | None = None, *, serve: Serve | None = None) -> in
         return _complete(context, instruction)
     received: list[int] = []
     try:
-        with signals_as_interrupts(received):
+        with lost_interrupts_repeated(), signals_as_interrupts(received):
             code = _run(sys.argv[1:] if args is None else args, context, serve)
         if received and code == EXIT_INTERRUPTED:
             return EXIT_SIGNAL + received[0]

@@ -9,10 +9,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["EXIT_SIGNAL", "handled_signals", "redirect_stdout_to_null", "repair_streams", "signals_as_interrupts"]
+__all__ = [
+    "EXIT_SIGNAL",
+    "handled_signals",
+    "lost_interrupts_repeated",
+    "redirect_stdout_to_null",
+    "repair_streams",
+    "signals_as_interrupts",
+]
 
 EXIT_SIGNAL = 128
 """What a shell adds to the number of a signal that has ended a process."""
+REPEAT_S = 0.02
+"""Time until a lost interrupt is repeated."""
+_latest: list[int] = [signal.SIGINT]
+"""The signal that was turned into an interrupt last."""
 
 
 def repair_streams() -> None:
@@ -64,6 +75,7 @@ def signals_as_interrupts(received: list[int]) -> Iterator[None]:
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         received.append(number)
+        _latest[:] = [number]
         if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a script
             signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.raise_signal(signal.SIGINT)
@@ -71,3 +83,28 @@ def signals_as_interrupts(received: list[int]) -> Iterator[None]:
     numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
     with handled_signals(dict.fromkeys(numbers, interrupt)):
         yield
+
+
+@contextmanager
+def lost_interrupts_repeated() -> Iterator[None]:
+    """Repeat a signal whose exception was lost, because a destructor or the callback of a weak reference was running.
+
+    Every import calls such functions.
+    """
+    previous = sys.unraisablehook
+
+    def on_lost(lost: sys.UnraisableHookArgs) -> None:
+        if issubclass(lost.exc_type, KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, REPEAT_S)  # not in here, where it would be lost again
+        else:
+            previous(lost)
+
+    sys.unraisablehook = on_lost
+    try:
+        with handled_signals({signal.SIGALRM: lambda _number, _frame: signal.raise_signal(_latest[0])}):
+            try:
+                yield
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        sys.unraisablehook = previous

@@ -312,3 +312,36 @@ def test_interrupt_during_imports() -> None:
     """Ctrl+C before the command runs is exit code 130 without a traceback."""
     ran = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORT], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
+
+
+LOST_SIGNAL = """
+import os, signal, sys
+from queuectl_nb.__main__ import main
+
+class Sender:
+    def __del__(self):
+        os.kill(os.getpid(), signal.{name})
+        for _ in range(1000):
+            pass
+
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if name == "queuectl_nb.client.pool":
+            Sender()
+
+sys.meta_path.insert(0, Finder)
+main()
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_signal_during_a_destructor(name: str, code: int, terminals: Terminals) -> None:
+    """A signal that arrives while an exception would be ignored, as in callbacks of an import, stops workers."""
+    command = [sys.executable, "-c", LOST_SIGNAL.format(name=name), "worker", "start"]
+    env = environment(terminals.queue)
+    ran = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert ran.returncode in (0, code)  # 0: the workers have started before it was repeated
+    assert ran.stderr in (
+        "",
+        "queuectl: stopping after the running jobs; press Ctrl+C again to return them to the queue\n",
+    )
