@@ -92,7 +92,7 @@ def ratios(measured: Sequence[float], reference: Sequence[float]) -> tuple[float
     return median, f"{median:.2f} (min {min(each):.2f}, max {max(each):.2f})"
 
 
-def compare(  # noqa: PLR0913 - the values of the row
+def compare(
     what: str, unit: str, measured: Sequence[float], reference: Sequence[float], target: float, *, at_least: bool
 ) -> Row:
     """Return the row of a comparison: ``target`` is the minimum or maximum of the median ratio."""

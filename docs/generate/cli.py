@@ -30,7 +30,7 @@ def _below(command: click.Command, context: click.Context) -> Iterator[tuple[cli
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
             below = command.get_command(context, name)
-            assert below is not None, name  # noqa: S101 - listed by the group itself
+            assert below is not None, name  # listed by the group itself
             yield from _below(below, click.Context(below, info_name=name, parent=context))
 
 

@@ -27,8 +27,6 @@ import warnings
 from binascii import b2a_base64
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import queuectl_nb.child.function
-import queuectl_nb.child.source_lines  # noqa: F401 - once, before the forks
 from queuectl_nb.child import process
 from queuectl_nb.child.channel import EXIT, HANDLES, HEADER, IMPORT, PID, RUN, RUNTIME
 
@@ -52,6 +50,8 @@ def main(handle: int) -> None:
     os.set_inheritable(handle, False)
     channel = socket.socket(fileno=handle)
     channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", IDLE_S, 0))
+    for module in ("linecache", "queuectl_nb.child.function"):  # once, before the forks
+        importlib.import_module(module)
     error: str | None = None
     names: list[bytes] = []
     can_fork = True

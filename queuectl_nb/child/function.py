@@ -65,7 +65,7 @@ def _load_function(item: Mapping[str, str], arguments: Arguments) -> Callable[..
     return found  # type: ignore[no-any-return]
 
 
-def _call(  # noqa: PLR0913 - internal
+def _call(
     function: Callable[..., Any], arguments: Arguments, call: Any, number: int, reply: Reply, *, single: bool
 ) -> tuple[dict[str, Any], int]:
     """Make one call; return the line of the reply, and the exit code if it failed."""

@@ -1,4 +1,4 @@
-"""Reads what the payload of a Python job refers to: pickled arguments, blobs and values of other jobs."""
+"""Reads what the payload of a Python job refers to: pickles with source lines, blobs and values of other jobs."""
 
 from __future__ import annotations
 
@@ -43,9 +43,7 @@ class Arguments:
                 msg = f"an argument cannot be unpickled: it calls sys.exit({error.code!r})"
                 raise pickle.UnpicklingError(msg) from error
             if lines := file.read():
-                from queuectl_nb.child.source_lines import add_lines
-
-                add_lines(pickle.loads(lines))
+                _add_source_lines(pickle.loads(lines))
         return value
 
     def blob(self, sha256: str) -> bytes:
@@ -110,3 +108,19 @@ def _open_file(path: str) -> Iterator[BinaryIO]:
             raise
         msg = f"{path}: {error.strerror}"
         raise ValueMissing(msg) from None
+
+
+_source_lines: dict[str, dict[int, str]] = {}
+
+
+def _add_source_lines(new: dict[str, dict[int, str]]) -> None:
+    """Let tracebacks and ``inspect.getsource`` find lines, by name of the file and number; the others are empty."""
+    import linecache
+
+    for name, lines in new.items():
+        known = _source_lines.setdefault(name, lines)
+        known |= lines
+        texts = ["\n"] * max(known)
+        for number in known:
+            texts[number - 1] = known[number]
+        linecache.cache[name] = (0, None, texts, name)

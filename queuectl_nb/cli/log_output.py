@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 from queuectl_nb.render.ansi import RESET, AnsiFilter
-from queuectl_nb.render.log_header import EMPTY, RULE, header_lines, status_lines, stream_heading
+from queuectl_nb.render.text_table import EMPTY, RULE, header_lines, status_lines, stream_heading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

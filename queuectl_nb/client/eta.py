@@ -10,8 +10,15 @@ from queuectl_nb.engine.heartbeat import is_dead
 from queuectl_nb.model.errors import InvalidSetting
 from queuectl_nb.model.eta import estimate
 from queuectl_nb.model.settings import Settings
-from queuectl_nb.model.work import find_numbers, work_names
-from queuectl_nb.model.workload import MIN_PROGRESS, Ended, RunningJob, WaitingJob, Workload
+from queuectl_nb.model.workload import (
+    MIN_PROGRESS,
+    Ended,
+    RunningJob,
+    WaitingJob,
+    Workload,
+    find_numbers,
+    work_names,
+)
 from queuectl_nb.store.eta import QueuedJob, read_eta_rows
 from queuectl_nb.store.metrics import LiveMetrics
 

@@ -105,7 +105,7 @@ class JobList:
 
     def _slice(self, first: int, count: int, *, live: bool) -> Window:
         order = self._order
-        assert order is not None  # noqa: S101 - asked before
+        assert order is not None  # asked before
         seqs = order.seqs[first : first + count]
         jobs = self._ordering.jobs_at(seqs)
         searching = self._search is not None

@@ -181,7 +181,7 @@ class Logs:
                 return data
         return b""
 
-    def follow(  # noqa: PLR0913 - its options are keywords
+    def follow(
         self,
         job_id: str,
         number: int | None = None,

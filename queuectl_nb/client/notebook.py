@@ -33,7 +33,7 @@ _WORDS = {"True": True, "true": True, "False": False, "false": False, "None": No
 _NAME = re.compile(r"[^\W\d]\w*(\.\w+)*\Z")
 
 
-def make_notebook_specs(  # noqa: PLR0913 - the parameters of Queue.enqueue_notebooks
+def make_notebook_specs(
     queue: Queue,
     path: str | os.PathLike[str],
     rows: Iterable[Mapping[str, Any]] | Any,
@@ -68,7 +68,7 @@ def make_notebook_specs(  # noqa: PLR0913 - the parameters of Queue.enqueue_note
     return specs
 
 
-def _make_spec(  # noqa: PLR0913, PLR0917 - internal
+def _make_spec(
     writer: PayloadWriter,
     notebook: Notebook,
     source: str,

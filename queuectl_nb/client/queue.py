@@ -52,11 +52,11 @@ class Queue(QueueControl):
         The path cannot be used as a queue. The message says what to do; the file was not changed.
     """
 
-    def enqueue(  # noqa: PLR0913 - the fields of a job
+    def enqueue(
         self,
         command: str,
         *,
-        id: str | None = None,  # noqa: A002 - the public name of the field
+        id: str | None = None,
         priority: int = 0,
         delay: float | str = 0,
         run_at: object = None,
@@ -267,7 +267,7 @@ class Queue(QueueControl):
         specs = make_notebook_specs(self, path, None, parameters, kernel=kernel, allow_unknown=allow_unknown, **options)
         return Job(self, enqueue_specs(self, specs, resume=resume).ids[0])
 
-    def enqueue_notebooks(  # noqa: PLR0913 - the options of `enqueue --notebook`
+    def enqueue_notebooks(
         self,
         path: str | os.PathLike[str],
         rows: pd.DataFrame | Iterable[Mapping[str, Any]],

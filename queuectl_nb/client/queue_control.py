@@ -72,7 +72,7 @@ class QueueControl(QueueData):
     def retry_dead(
         self,
         *jobs: Jobs,
-        all: bool = False,  # noqa: A002 - the name of the option
+        all: bool = False,
         dry_run: bool = False,
         **selection: Unpack[Selection],
     ) -> list[str]:
@@ -90,7 +90,7 @@ class QueueControl(QueueData):
     def purge_dead(
         self,
         *jobs: Jobs,
-        all: bool = False,  # noqa: A002
+        all: bool = False,
         dry_run: bool = False,
         **selection: Unpack[Selection],
     ) -> list[str]:
@@ -222,7 +222,7 @@ class QueueControl(QueueData):
         notify_workers(self.store, (row.name for row in self.store.workers.list_all()))
         return changed
 
-    def start_workers(  # noqa: PLR0913 - the options of `worker start`
+    def start_workers(
         self,
         count: int = 1,
         *,

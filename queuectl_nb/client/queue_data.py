@@ -242,7 +242,7 @@ class QueueData:
         from queuectl_nb.render.frames import frames
 
         if isinstance(frame, Batch):
-            from queuectl_nb.client.call_results import call_results
+            from queuectl_nb.client.value import call_results
 
             found = call_results(self.store, frame)
             return frames.results(self.store.reader, None, frame.ids) if found is None else found

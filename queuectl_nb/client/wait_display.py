@@ -66,7 +66,7 @@ class _WaitDisplay:
         except BaseException:
             self._finish(progress, "")
             raise
-        assert progress is not None  # noqa: S101 - poll yields at least once
+        assert progress is not None  # poll yields at least once
         self._finish(progress, "")
         return progress
 

@@ -28,7 +28,7 @@ def command(_context: Context, shell: str) -> Done:
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)
-    assert kind is not None, "click supports these shells"  # noqa: S101
+    assert kind is not None, "click supports these shells"
     script = kind(root, {}, PROGRAM, COMPLETE_VAR)
     # not source(): for bash it runs bash to check its version, and prints
     text = script.source_template % script.source_vars()

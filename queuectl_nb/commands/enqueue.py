@@ -108,7 +108,7 @@ class EnqueueCommand(ExampleCommand):
 @click.option("--if-absent", is_flag=True, help="Do nothing if a job with this id and command exists.")
 @click.option("--key", type=TextParam("KEY"), help="Name of the work; a job that has it is kept or retried instead.")
 @click.option("--resume", is_flag=True, help="Keep or retry jobs that do the same work; add only what is missing.")
-def command(  # noqa: PLR0913 - the ways to give a job
+def command(
     context: Context,
     /,
     *,

@@ -45,7 +45,7 @@ COUNT_FIELDS = ("job_id", "count")
 @click.option("-c", "--count", is_flag=True, help="Show only the number of matching lines of each job.")
 @click.option("--line-number", is_flag=True, help="Show the number of each line in its stream.")
 @click.option("--all-attempts", is_flag=True, help="Search all attempts, not only the latest of each job.")
-def command(  # noqa: PLR0913 - the options of grep
+def command(
     context: Context,
     pattern: str,
     ids: Sequence[str],

@@ -196,5 +196,5 @@ def as_data(result: Data, output_format: str) -> tuple[Any, Sequence[str]]:
         return result.rows(None), result.fields
     if isinstance(result, Detail) and output_format == "csv":
         return list(result.records()), ()
-    assert result.data is not None  # noqa: S101 - checked above for the type that may have none
+    assert result.data is not None  # checked above for the type that may have none
     return result.data(), ()

@@ -89,7 +89,7 @@ def _option_names(selection: Iterable[str]) -> str:
     return ", ".join(f"--{name.replace('_', '-')}" for name in selection)
 
 
-def changed(  # noqa: PLR0913 - the same
+def changed(
     queue: Queue, ids: Sequence[str], done: str, chosen: Chosen, *, dry_run: bool, empty: str = NO_MATCH
 ) -> Done:
     """Return the result of what was ``done`` to jobs, such as ``cancelled``."""
@@ -97,7 +97,7 @@ def changed(  # noqa: PLR0913 - the same
     return summary(ids, done, chosen, data, lambda: queue.jobs(ids=ids), dry_run=dry_run, empty=empty)
 
 
-def summary(  # noqa: PLR0913 - what differs between the commands
+def summary(
     ids: Sequence[str],
     done: str,
     chosen: Chosen,

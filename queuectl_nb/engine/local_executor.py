@@ -47,7 +47,7 @@ _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
 class LocalExecutor:
     """Starts commands as child processes, one at a time."""
 
-    def __init__(  # noqa: PLR0913 - what the worker shares with it
+    def __init__(
         self,
         spool: Spool,
         files: WorkerFiles,

@@ -34,7 +34,7 @@ _Run = TypeVar("_Run")
 class WorkerCore:
     """Claims, buffer, control inputs and events of one worker name, with the steps between claim and settle."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         store: Store,
         control: WorkerControl,

@@ -22,7 +22,7 @@ class Transition(NamedTuple):
     """Why the job is dead, for the worker's output."""
 
 
-def settle(  # noqa: PLR0913 - a pure function: every input is an argument
+def settle(
     outcome: Outcome,
     *,
     attempts: int,

@@ -13,10 +13,11 @@ from queuectl_nb.client.wait_display import INTERRUPTED_TEXT, progress_bar, run_
 from queuectl_nb.commands import results
 from queuectl_nb.model.errors import BadEnvironment, BadInput, JobFailed
 from queuectl_nb.notebook.errors import one_line
-from queuectl_nb.notebook.log_view import follow_log, show_log
 from queuectl_nb.render import formats
+from queuectl_nb.render.ansi import AnsiFilter, fold_returns
+from queuectl_nb.render.cards import log_html
 from queuectl_nb.render.output_cell import has_frontend, new_output_cell
-from queuectl_nb.render.text_table import visible
+from queuectl_nb.render.text_table import EMPTY, RULE, header_lines, stream_heading, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["present"]
 
+MAX_STREAM_BYTES = 256 * 1024
+"""Only the end of a longer stream is shown."""
 PLOT_ALT = "Finished attempts per minute, attempts by worker, and run times of commands"
 
 
@@ -90,9 +93,53 @@ def _show_listing(result: results.Listing) -> object:
 def _show_output(result: results.Output) -> None:
     _write_notes(result.hints)
     if result.live:
-        follow_log(result.job_id, result.chunks())
+        _follow_log(result.job_id, result.chunks())
     else:
-        show_log(result)
+        _show_log(result)
+
+
+def _show_log(output: results.Output) -> None:
+    """Display the output written so far, as HTML and as text, with at most ``MAX_STREAM_BYTES`` of each stream."""
+    streams = {stream: bytearray() for stream in output.streams}
+    omitted_bytes = 0
+    for stream, chunk in output.chunks():
+        streams[stream] += chunk
+        if (excess := len(streams[stream]) - MAX_STREAM_BYTES) > 0:
+            del streams[stream][:excess]
+            omitted_bytes += excess
+    texts = {stream: fold_returns(bytes(data)) for stream, data in streams.items()}
+    notes = []
+    if omitted_bytes:
+        notes = [f"{omitted_bytes} earlier bytes are not shown; 'queuectl log {output.job_id}' shows all"]
+    facts = [f"attempt {output.number}"] if output.number is not None else []
+    facts += [output.error] if output.error is not None else []
+    html = log_html(output.job_id, output.state, [*facts, *notes], texts)
+    display({"text/html": html, "text/plain": _log_text(output, texts, notes)}, raw=True)
+
+
+def _log_text(output: results.Output, texts: dict[str, str], notes: list[str]) -> str:
+    """Return the log as the console prints it."""
+    if not output.with_header:
+        return "".join(texts.values())
+    parts = [RULE, *header_lines(output.job_id, output.state, output.number, output.error), *notes, RULE]
+    for stream, text in texts.items():
+        parts += [stream_heading(stream), text.rstrip("\n") or EMPTY]
+    return "\n".join([*parts, "", RULE])
+
+
+def _follow_log(job_id: str, chunks: Iterator[tuple[str, bytes]]) -> None:
+    """Write a job's output into the cell as it arrives, until the job finishes; an interrupt stops only that."""
+    files = {"stdout": sys.stdout, "stderr": sys.stderr}
+    filters = {stream: AnsiFilter(keep_returns=True) for stream in files}
+    try:
+        for stream, chunk in chunks:
+            files[stream].write(filters[stream].feed(chunk))
+            files[stream].flush()
+    except KeyboardInterrupt as error:
+        raise one_line(error, f"stopped following; job {job_id} continues") from None
+    finally:
+        for stream, ansi in filters.items():
+            files[stream].write(ansi.close())
 
 
 def _open_dashboard(result: results.Dashboard) -> object:
@@ -114,7 +161,7 @@ def _run(result: results.Foreground) -> object:
     _write_notes(result.added.lines)
     chunks = result.job.chunks()
     _write_notes(result.added.notes())
-    follow_log(result.job.job_id, chunks)
+    _follow_log(result.job.job_id, chunks)
     result.job.stop_worker()
     _, error = result.job.outcome()
     if error is not None:

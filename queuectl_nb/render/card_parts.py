@@ -96,7 +96,7 @@ def frame(parts: Iterable[Rendering]) -> Rendering:
     return Rendering(fill("frame", style=style_element(), body=Html("\n".join(html))), "\n".join(text))
 
 
-def card(  # noqa: PLR0913 - its parts
+def card(
     title: str,
     state: str,
     facts: Sequence[str],

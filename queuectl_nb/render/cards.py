@@ -20,10 +20,9 @@ from queuectl_nb.render.card_parts import Html, Rendering, bar, block, card, fil
 from queuectl_nb.render.cell_outputs import CellFacts, remove_texts, render_displays
 from queuectl_nb.render.formats import json_text
 from queuectl_nb.render.json_shapes import dependency_texts
-from queuectl_nb.render.log_header import EMPTY
 from queuectl_nb.render.progress import OutputProgress, format_duration
 from queuectl_nb.render.sparkline import sparkline, sparkline_svg
-from queuectl_nb.render.text_table import visible
+from queuectl_nb.render.text_table import EMPTY, visible
 
 __all__ = [
     "LogText",
@@ -68,7 +67,7 @@ class RunStatus(NamedTuple):
         return [self.line(), *([Rendering(fill("last_line", text=last), visible(last))] if last else [])]
 
 
-def job_card(  # noqa: PLR0913 - what a card shows
+def job_card(
     job: JobRecord,
     attempts: Sequence[AttemptRecord],
     status: RunStatus | None = None,

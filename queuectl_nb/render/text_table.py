@@ -1,4 +1,4 @@
-"""Plain text for pipes and terminals: escaped hidden characters, local times, and aligned tables."""
+"""Plain text for pipes and terminals: escaped hidden characters, local times, aligned tables, headers of logs."""
 
 from __future__ import annotations
 
@@ -9,17 +9,25 @@ from datetime import datetime
 
 __all__ = [
     "COLUMN_GAP",
+    "EMPTY",
+    "RULE",
     "format_cell",
+    "header_lines",
     "heading",
     "local_time",
     "one_line",
     "shorten_texts",
+    "status_lines",
+    "stream_heading",
     "table_lines",
     "visible",
     "width",
     "zone_name",
 ]
 
+RULE = "---------------------------------"
+EMPTY = "(empty)"
+"""Shown for a stream without output."""
 COLUMN_GAP = 3
 """Terminal columns between two columns of a table, at most."""
 LONG_COLUMNS = ("command", "error")
@@ -133,3 +141,23 @@ def local_time(iso: str | None) -> str | None:
     """Return a time in JSON as local date and time, all of them in the zone that :func:`zone_name` returns."""
     zone = datetime.now().astimezone().tzinfo
     return None if iso is None else f"{datetime.fromisoformat(iso).astimezone(zone):%Y-%m-%d %H:%M:%S}"
+
+
+def header_lines(job_id: str, state: str, number: int | None = None, error: str | None = None) -> list[str]:
+    """Return the lines between the first two rules; ``number`` is the attempt, if one was requested.
+
+    >>> header_lines("a", "dead", error="exit code 3")
+    ['Logs for Job: a', 'State: dead', 'Error: exit code 3']
+    """
+    state_line, *error_line = status_lines(state, error)
+    return [f"Logs for Job: {job_id}", state_line, *([] if number is None else [f"Attempt: {number}"]), *error_line]
+
+
+def status_lines(state: str, error: str | None) -> list[str]:
+    """Return state and error."""
+    return [f"State: {state}", *([] if error is None else [f"Error: {visible(error)}"])]
+
+
+def stream_heading(name: str) -> str:
+    """Return the heading of a stream, after an empty line."""
+    return f"\n--- {name.upper()} ---"

@@ -55,7 +55,7 @@ class JobCalls(NamedTuple):
 
     number: int
     chunk: bool
-    values: list[StoredValue]
+    stored: list[StoredValue]
 
 
 def insert_payloads(db: Database, connection: sqlite3.Connection, payloads: Mapping[int, Payload]) -> None:

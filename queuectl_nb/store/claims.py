@@ -66,7 +66,7 @@ class Claims:
         self.queues = frozenset(queues)
         self.parallel = parallel
 
-    def settle_and_claim(  # noqa: PLR0913 - the input of one transaction
+    def settle_and_claim(
         self,
         *,
         ended: Sequence[EndedAttempt] = (),

@@ -91,7 +91,7 @@ def unmet_dependencies(connection: sqlite3.Connection, seq: int) -> list[tuple[s
     return [(job_id, State(state)) for job_id, state in connection.execute(Q.unmet_dependencies, {"seq": seq})]
 
 
-def update_dependents(  # noqa: PLR0913 - the facts of the finished job, and both clocks
+def update_dependents(
     connection: sqlite3.Connection,
     seq: int,
     job_id: str,

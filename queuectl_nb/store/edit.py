@@ -35,7 +35,7 @@ class _Undo(Exception):
     """Ends the transaction of a dry run without an effect."""
 
 
-def edit_jobs(  # noqa: PLR0913 - the choices of the caller
+def edit_jobs(
     db: Database,
     ids: Sequence[str],
     changes: Mapping[str, Any],

@@ -31,7 +31,7 @@ class Inserted(NamedTuple):
     resumed: Resumed | None = None
 
 
-def insert_jobs(  # noqa: PLR0913 - everything that the result depends on
+def insert_jobs(
     db: Database,
     specs: Sequence[JobSpec],
     *,

@@ -46,7 +46,7 @@ class Filter:
     ids: tuple[str, ...] | None = None
 
     @classmethod
-    def from_options(  # noqa: PLR0913 - the options of `list`
+    def from_options(
         cls,
         *,
         state: str | Iterable[str] | None = None,

@@ -99,7 +99,7 @@ def delete_selected(
         yield [job.id for job in jobs], tokens
 
 
-def edit_selected(  # noqa: PLR0913 - those of edit_jobs
+def edit_selected(
     db: Database, job_filter: Filter, changes: Mapping[str, Any], now: float, boottime: BootTime, *, dry_run: bool
 ) -> Iterator[tuple[list[str], set[str]]]:
     """Change fields of the jobs of a filter; yield the ids of each transaction, and the workers of running ones."""

@@ -77,7 +77,7 @@ class StartedAttempt(NamedTuple):
     host: str | None = None
 
 
-def record_ended(  # noqa: PLR0913 - what the transitions depend on
+def record_ended(
     connection: sqlite3.Connection,
     ended: Sequence[EndedAttempt],
     settings: Settings,

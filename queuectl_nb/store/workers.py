@@ -44,7 +44,7 @@ class Workers:
         """Work on ``db``."""
         self.db = db
 
-    def register(  # noqa: PLR0913 - the facts of a worker
+    def register(
         self,
         acquire_lock: Callable[[str], bool],
         *,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from queuectl_nb import Queue
-from queuectl_nb.model.work import find_numbers
+from queuectl_nb.model.workload import find_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

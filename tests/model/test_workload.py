@@ -1,8 +1,10 @@
-"""What an estimate takes for granted about jobs of which only the necessary is known."""
+"""The input of an estimate: its defaults, and what counts as the same work."""
 
 from __future__ import annotations
 
-from queuectl_nb.model.workload import MIN_PROGRESS, Ended, RunningJob, WaitingJob
+import pytest
+
+from queuectl_nb.model.workload import MIN_PROGRESS, Ended, RunningJob, WaitingJob, find_numbers, work_names
 
 
 def test_an_ended_attempt() -> None:
@@ -37,3 +39,27 @@ def test_attempts_are_ordered_by_run_time() -> None:
 def test_progress_that_is_too_small() -> None:
     """Three per cent of a run are enough to say how long the rest takes."""
     assert MIN_PROGRESS == 0.03
+
+
+def test_names_of_work() -> None:
+    """Values and options do not name the work, unless nothing else does."""
+    assert work_names("command", "CUDA_VISIBLE_DEVICES=1 python train.py --lr 0.1")[-1].endswith("python train.py")
+    assert work_names("command", "process alice")[-1] == "process"
+    assert work_names("notebook", "run.ipynb(lr=0.1)") == ("run.ipynb()",)
+
+
+@pytest.mark.parametrize(
+    ("command", "numbers"),
+    [
+        (
+            "python3 train.py --lr=1e-3 --size 20 -n -2.5 -s 0.025881604692589544 --model resnet50",
+            (1e-3, 20, -2.5, 0.025881604692589544),
+        ),
+        ("fit(size=20, depth=None, rates=[1, 2])", (20, 1, 2)),
+        ("run part-3.txt v1.2.3 0x1f 12345678901234567890", (3,)),
+        ("true", ()),
+    ],
+)
+def test_numbers(command: str, numbers: tuple[float, ...]) -> None:
+    """Parts of names and versions are none."""
+    assert find_numbers(command) == numbers

@@ -138,14 +138,14 @@ def test_read_calls(harness: Any) -> None:
     harness.run("f", Exited(1), values=(kept, raised, named))
     path = blob_path(harness, LARGE.sha256)
     large = StoredValue(1, False, path=path)
-    assert read_calls(harness.store.db, "f").values == [StoredValue(0, True, b"old"), large]
+    assert read_calls(harness.store.db, "f").stored == [StoredValue(0, True, b"old"), large]
     harness.now += 100
     values = (
         CallValue(0, True, None, LARGE.sha256, 9),
         CallValue(2, True, None, None, 0, None, None, "not pickled: x"),
     )
     harness.run("f", Exited(1), values=values)
-    assert read_calls(harness.store.db, "f").values == [
+    assert read_calls(harness.store.db, "f").stored == [
         StoredValue(0, True, path=path),
         large,
         StoredValue(2, True, None, "not pickled: x"),

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client import Queue
 from queuectl_nb.web.auth import Auth
-from queuectl_nb.web.limited_server import LimitedServer
 from queuectl_nb.web.queue_reader import QueueReader
-from queuectl_nb.web.server import application, listen
+from queuectl_nb.web.server import LimitedServer, application, listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable

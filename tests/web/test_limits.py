@@ -14,7 +14,7 @@ import pytest
 from tornado.log import app_log
 
 from queuectl_nb.model.errors import BadEnvironment
-from queuectl_nb.web import limited_server
+from queuectl_nb.web import server as web_server
 from tests.engine.harness import until
 from tests.web.server import TOKEN, WebServer
 from tests.web.test_dashboard import ADDRESS, read_counts
@@ -106,7 +106,7 @@ def test_authenticated_connections_are_kept(small_server: WebServer) -> None:
 
 def test_idle_and_slow_connections_are_closed(queue_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection without a complete request in time is closed; the event feed stays open."""
-    monkeypatch.setattr(limited_server, "IDLE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(web_server, "IDLE_TIMEOUT_S", 0.3)
     server = WebServer(queue_path)
     try:
         with ExitStack() as stack:
@@ -128,10 +128,10 @@ def test_the_limit_follows_the_limit_of_open_files(monkeypatch: pytest.MonkeyPat
     """Files are reserved for the queue; if there are too few the error names the remedy."""
     for files, expected in ((1024, 960), (128, 64), (resource.RLIM_INFINITY, 1000), (65536, 1000)):
         monkeypatch.setattr(resource, "getrlimit", lambda _, files=files: (files, files))
-        assert limited_server.max_connections() == expected
+        assert web_server.max_connections() == expected
     monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
     with pytest.raises(BadEnvironment, match="ulimit -n 256"):
-        limited_server.max_connections()
+        web_server.max_connections()
 
 
 def test_too_few_files_for_the_event_loop(queue_path: Path, run: Callable[..., Ran]) -> None:
