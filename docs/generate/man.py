@@ -43,7 +43,7 @@ def page(topics: Mapping[str, str]) -> str:
         ".SH COMMANDS",
         *_commands(),
         ".SS Short names",
-        *_paragraphs("A job id can be shortened to a beginning that no other id has. Some commands have short names:"),
+        *_paragraphs("A job id can be shortened to a unique prefix. Some commands have short names:"),
         *(line for name, full in ALIASES.items() for line in (".TP", f"\\fB{name}\\fR", _line(full))),
     ]
     for text in topics.values():

@@ -181,7 +181,7 @@ BODIES: Mapping[str, tuple[str, str | dict[str, Any]]] = {
     "/api/jobs/{job_id}": ("A job and its attempts", "job-with-history"),
     "/api/jobs/{job_id}/log": ("Output of an attempt, in pieces", "log-piece"),
     "/api/jobs/{job_id}/outputs": ("What a cell has displayed, as text and PNG", "outputs"),
-    "/api/jobs/{job_id}/artifacts": ("The files that an attempt has left", "artifacts"),
+    "/api/jobs/{job_id}/artifacts": ("The artifacts of an attempt", "artifacts"),
     "/api/jobs/{job_id}/artifacts/{name}": ("One of these files, as a download", {**TEXT, "format": "binary"}),
     "/api/jobs/{job_id}/metrics": ("Progress and metrics of the latest attempt", "job-metrics"),
     "/api/running": ("Progress and metrics of all running jobs", "running"),

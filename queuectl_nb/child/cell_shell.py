@@ -66,7 +66,7 @@ class _Publisher(DisplayPublisher):
 
 
 class _Hook(DisplayHook):
-    """The same for the value of the last expression."""
+    """Keeps the value of the last expression, and prints its text."""
 
     def write_output_prompt(self) -> None:
         pass
@@ -101,18 +101,18 @@ class CellShell(InteractiveShell):
         return result.error_before_exec or result.error_in_exec, result.result
 
     def init_ipython_dir(self, ipython_dir: str | None) -> None:
-        """Keep away from the user's directory."""
+        """Use no directory of the user."""
 
     def init_profile_dir(self, profile_dir: object) -> None:
-        """Have none."""
+        """Use a profile without a directory."""
         self.profile_dir = _NoProfile()
 
     def init_completer(self) -> None:
-        """Have none; loading it takes longer than anything else here."""
+        """Load no completer: that takes longer than everything else here."""
         self.Completer = None  # type: ignore[assignment]
 
     def init_virtualenv(self) -> None:
-        """Leave ``sys.path`` alone."""
+        """Do not change ``sys.path``."""
 
     def enable_gui(self, gui: str | None = None) -> None:
         """Accept ``%matplotlib inline``; there is no event loop."""
@@ -128,7 +128,7 @@ class CellShell(InteractiveShell):
             traceback.print_exc()
 
     def showsyntaxerror(self, *_args: object, **_kwargs: object) -> None:
-        """Leave it to the reply."""
+        """Print nothing: the reply has the error."""
 
     showindentationerror = showsyntaxerror
     system = InteractiveShell.system_raw

@@ -16,7 +16,7 @@ __all__ = ["use_socket"]
 
 
 def use_socket(address: str) -> None:
-    """Have the kernel of this process listen at ``address`` for the output of forked processes."""
+    """Make the kernel of this process listen at ``address`` for the output of forked processes."""
 
     def replace(name: str, use: Callable[[Any, str], Any], original: Callable[[IOPubThread], Any]) -> Any:
         """Return a method that calls ``original`` while the method ``name`` of sockets uses our address."""

@@ -131,7 +131,7 @@ class _Engine(NBClientEngine):  # type: ignore[misc]  # not typed
             os._exit(128 + number)
 
         signal.signal(signal.SIGTERM, save_and_exit)
-        # NaN and infinities are no JSON: JupyterLab would not open the notebook
+        # NaN and infinities are not JSON: JupyterLab would not open the notebook
         metadata = nb_man.nb.metadata.papermill
         metadata["input_path"] = metadata["output_path"] = os.path.basename(nb_man.output_path)  # it is moved
         metadata["parameters"] = json.loads(json.dumps(metadata["parameters"]), parse_constant=str)

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 MAX_NAMED = 5
-"""Most names in an error."""
+"""Maximum number of names in an error message."""
 
 
 class JobArtifacts(NamedTuple):

@@ -27,16 +27,16 @@ __all__ = ["BatchCard", "BatchReader"]
 REDRAW_S = 1.0
 """Minimum interval between two updates of a batch."""
 COST_FACTOR = 20.0
-"""What takes long is read again at most after this many times its duration."""
+"""A slow read is repeated after this many times its duration at the earliest."""
 NOTE_S = 10.0
-"""How long the answer of a button is shown."""
+"""How long the result of a button is shown."""
 FAILED = (State.FAILED, State.DEAD)
 
 T = TypeVar("T")
 
 
 class _Throttled(Generic[T]):
-    """A value that takes a while to read."""
+    """A value that is slow to read."""
 
     def __init__(self, read: Callable[[], T]) -> None:
         self._read = read
@@ -71,7 +71,7 @@ class BatchReader:
 
     @property
     def unread(self) -> bool:
-        """Whether the states are to be read."""
+        """Whether the states must be read again."""
         return self._states is None
 
     def forget(self) -> None:

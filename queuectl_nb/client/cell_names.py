@@ -1,4 +1,4 @@
-"""Which variables a cell reads before it assigns them, and which it assigns."""
+"""Finds the variables that a cell reads before it assigns them, and those that it assigns."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CellNames(NamedTuple):
     read: list[str]
     assigned: list[str]
     imported: list[str]
-    """Those that it assigns by importing them only; they are not in ``assigned``."""
+    """Names that only imports assign; they are not in ``assigned``."""
     modules: list[str]
     """Top-level modules that it imports."""
 
@@ -67,11 +67,11 @@ class _Names(ast.NodeVisitor):
         self._read: dict[str, None] = {}
         self._assigned: dict[str, None] = {}
         self._known: set[str] = set()
-        """Names that are assigned at this point, whatever way the cell took."""
+        """Names that are assigned at this point on every path through the cell."""
         self._imported: dict[str, None] = {}
         self._modules: dict[str, None] = {}
         self._later: dict[str, set[str]] = {}
-        """What functions and classes read when they are used."""
+        """Names that functions and classes read when they are used, by the name of each."""
 
     def run(self, tree: ast.Module) -> CellNames:
         self.visit(tree)

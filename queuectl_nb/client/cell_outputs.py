@@ -1,4 +1,4 @@
-"""What a cell has left: its variables, and what it displayed."""
+"""Results of a cell: its variables, and what it displayed."""
 
 from __future__ import annotations
 

@@ -189,7 +189,7 @@ def _counts(checks: Checks) -> Result:
 
 
 def _times(checks: Checks) -> Result:
-    """Check for times that were edited by hand to something that is none; listing the job fails."""
+    """Check for invalid times, for example after an edit by hand; listing such a job fails."""
     wrong = checks.invalid_times()
     if wrong:
         job_id, column, value = wrong[0]

@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 __all__ = ["Eta", "read_eta"]
 
 HISTORY = 200
-"""Newest attempts of a work that are used."""
+"""Maximum number of attempts of the same work that are used, the newest ones."""
 ENOUGH_HISTORY = 3
 """With fewer attempts of the same command without its values, those of the same program count as well."""
 MAX_OVERHEAD_S = 0.1
 """Limit of the time between two jobs of a worker; longer ones are due to an empty queue."""
 MAX_LIVE_FILES = 64
-"""Running jobs whose progress is read."""
+"""Maximum number of running jobs whose progress is read."""
 MAX_BLOCKED = 300
 """More blocked jobs are simulated as if they could start: only the time between a job and its dependents is missing."""
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 HELD_PRIORITY = 1_000_000
-"""Of jobs that a worker has claimed: they start before all others."""
+"""Priority of jobs that a worker has claimed: they start before all others."""
 
 
 class Eta(NamedTuple):
@@ -110,11 +110,11 @@ def read_eta(store: Store, job_filter: Filter | None = None) -> Eta:
         settings = store.settings.read()
     except InvalidSetting:
         settings = Settings.from_stored({})
-    works = _Works(rows.attempts)
-    slots, running, begun_later = _running(store, rows, workers, works, settings)
-    waiting = _waiting([*rows.waiting, *begun_later], works, settings, paused, workers)
+    known = _KnownWork(rows.attempts)
+    slots, running, begun_later = _running(store, rows, workers, known, settings)
+    waiting = _waiting([*rows.waiting, *begun_later], known, settings, paused, workers)
     needed = {job.work for job in waiting} | {job.work for job in running if (job.progress or 0) < MIN_PROGRESS}
-    history = {work: works.history.get(work, []) for work in needed}
+    history = {work: known.history.get(work, []) for work in needed}
     jobs: list[RunningJob | WaitingJob] = [*running, *waiting]
     if unknown := [job.id for job in jobs if not history.get(job.work, True)]:
         return Eta(reason=f"no job like {unknown[0]} has finished recently")
@@ -142,7 +142,7 @@ def _is_served(queue: str, workers: Sequence[WorkerRow]) -> bool:
 
 
 def _running(
-    store: Store, rows: EtaRows, workers: Sequence[WorkerRow], works: _Works, settings: Settings
+    store: Store, rows: EtaRows, workers: Sequence[WorkerRow], known: _KnownWork, settings: Settings
 ) -> tuple[list[frozenset[str]], list[RunningJob], list[QueuedJob]]:
     """Return the queues of each slot, the running jobs, and jobs that a worker has claimed to run next.
 
@@ -169,7 +169,7 @@ def _running(
             progress = LiveMetrics(store.db.output_dir, job.token, job.started_at).read().progress
         running.append(
             RunningJob(
-                works.find(job.kind, job.command),
+                known.find(job.kind, job.command),
                 max(0.0, rows.read_at - job.started_at),
                 slot,
                 job.queue,
@@ -188,7 +188,7 @@ def _running(
 
 
 def _waiting(
-    jobs: Sequence[QueuedJob], works: _Works, settings: Settings, paused: set[str], workers: Sequence[WorkerRow]
+    jobs: Sequence[QueuedJob], known: _KnownWork, settings: Settings, paused: set[str], workers: Sequence[WorkerRow]
 ) -> list[WaitingJob]:
     """Return the waiting jobs that affect the estimate: others are left out if they start after the selected ones."""
     chained = sum(job.blocked for job in jobs) <= MAX_BLOCKED
@@ -205,7 +205,7 @@ def _waiting(
                 continue
         found.append(
             WaitingJob(
-                works.find(job.kind, job.command),
+                known.find(job.kind, job.command),
                 _order(job),
                 job.queue,
                 job.weight,
@@ -225,7 +225,7 @@ def _order(job: QueuedJob) -> tuple[int, int]:
     return -job.priority, job.seq
 
 
-class _Works:
+class _KnownWork:
     """Recent attempts by what they ran: a function, a notebook, or a command without its values."""
 
     def __init__(self, attempts: Iterable[Attempt]) -> None:

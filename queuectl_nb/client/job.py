@@ -199,7 +199,7 @@ class Job(CardDisplay):
 
     @property
     def artifacts(self) -> dict[str, Path]:
-        """The files that the newest attempt which has any has left, by name; of a running one those so far.
+        """The artifacts of the newest attempt that has any, by name; of a running attempt, those so far.
 
         Empty if there are none.
         """

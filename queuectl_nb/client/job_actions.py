@@ -54,7 +54,7 @@ _CANCEL_MARGIN_S = 3.0
 _CANCEL_POLL_S = 0.02
 """Interval at which the rescuer runs during that wait."""
 SPOOL_LISTING_THRESHOLD = 100
-"""From this many attempts on, the spool is listed once instead of trying to delete each file."""
+"""Number of attempts from which the spool is listed once, instead of trying to delete each file."""
 
 
 def retry(store: Store, chosen: Chosen, action: str = "retry") -> list[str]:

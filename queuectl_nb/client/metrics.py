@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["JobMetrics", "RunningJob", "ShownSeries", "finished_values", "latest_metrics", "running_metrics"]
 
 MAX_SHOWN = 12
-"""Series of a job in a view."""
+"""Maximum number of series of a job in a view."""
 CELL_POINTS = 32
-"""Values of a line in a table."""
+"""Maximum number of values in the line of a table cell."""
 MAX_CACHED = 512
-"""Running attempts whose file is read on, instead of from its start."""
+"""Maximum number of running attempts of which only new lines are read; also that of finished jobs in memory."""
 
 
 class ShownSeries(NamedTuple):
@@ -43,7 +43,7 @@ class JobMetrics(NamedTuple):
 
 
 class RunningJob(NamedTuple):
-    """What a running job has reported: progress, last values, and the course of its first metric."""
+    """What a running job has reported: progress, last values, and the values of its first metric over time."""
 
     progress: float | None
     metrics: Mapping[str, float | int | None]
@@ -51,7 +51,7 @@ class RunningJob(NamedTuple):
 
 
 _finished: OrderedDict[tuple[Path, int, int], Sequence[float]] = OrderedDict()
-"""By seq and rev of the job."""
+"""Values of the first metric of finished jobs, by path of the queue, seq and rev."""
 _cache: OrderedDict[tuple[Path, str], LiveMetrics] = OrderedDict()
 _lock = Lock()
 

@@ -24,7 +24,7 @@ __all__ = ["TAG", "Notebook", "read_notebook"]
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 TAG = "parameters"
-"""Of the cell that assigns the default values of parameters."""
+"""Tag of the cell that assigns the default values of parameters."""
 _MAGIC = re.compile(r"^([ \t]*)[%!].*$", re.MULTILINE)
 _ASSIGNMENT = re.compile(r"^([^\W\d]\w*)[ \t]*(?::[^=\n]+)?=(?!=)", re.MULTILINE)
 
@@ -55,7 +55,7 @@ def read_notebook(path: str | os.PathLike[str], kernel: str | None = None) -> No
     Raises
     ------
     BadInput
-        The file cannot be read or is no notebook, or there is no such kernel; the message lists the valid ones.
+        The file cannot be read or is not a notebook, or there is no such kernel; the message lists the valid ones.
     BadEnvironment
         papermill is not installed.
     """

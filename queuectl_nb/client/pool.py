@@ -45,7 +45,7 @@ STOP_TIMEOUT_S = 0.5
 KILL_MARGIN_S = 3.5
 """Time beyond the kill grace after which a supervisor that does not end is killed."""
 PER_JOB_EVENTS = (b'{"event":"started"', b'{"event":"finished"')
-"""Beginnings of the lines that only a reader of events needs."""
+"""First bytes of event lines that only a reader of events needs."""
 
 
 class WorkerPool(CardDisplay):

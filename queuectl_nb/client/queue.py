@@ -83,7 +83,7 @@ class Queue(QueueControl):
             The job does not start before this many seconds (or ``"1h30m"``) have passed, or before this time: a
             datetime, ISO 8601 text, or a time of day (``"03:00"``: the next one, in local time).
         timeout, max_retries
-            Maximum run time of an attempt in seconds or as ``"10m"`` (0: no limit), and number of attempts in all.
+            Maximum run time of an attempt in seconds or as ``"10m"`` (0: no limit), and total number of attempts.
             None: use the settings that are current when the job runs.
         shell
             A POSIX shell with its options, such as ``"bash -l"``. None: the setting, by default ``/bin/sh``.

@@ -259,7 +259,7 @@ class QueueData:
         """Return the numbers that given or selected jobs, or all, have reported so far, as a long DataFrame.
 
         A row is a point: ``job_id``, ``attempt``, ``time``, ``step``, ``name``, ``value``. Of an attempt up to 100,000
-        points are kept, spread evenly over its run. ``attrs["invalid_lines"]`` counts lines that were no JSON objects.
+        points are kept, spread evenly over its run. ``attrs["invalid_lines"]`` counts lines that were not JSON objects.
         """
         from queuectl_nb.render.frames import frames
         from queuectl_nb.store.metrics import attempt_metrics

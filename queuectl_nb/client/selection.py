@@ -51,7 +51,7 @@ def choose_jobs(jobs: Iterable[Jobs], selection: Selection) -> list[str] | Filte
 
 
 def make_filter(selection: Selection, **order: Any) -> Filter:
-    """Return the filter of a selection, with other options of ``Filter.from_options``; ``BadInput`` for an unknown."""
+    """Return the filter of a selection, with other options of ``Filter.from_options``; refuse unknown properties."""
     from queuectl_nb.store.job_filter import Filter
 
     for name in selection:
@@ -60,7 +60,7 @@ def make_filter(selection: Selection, **order: Any) -> Filter:
 
 
 def choose_dead_jobs(jobs: Iterable[Jobs], selection: Selection, *, all_dead: bool) -> list[str] | Filter:
-    """Return the same for verbs that take all dead jobs with ``all_dead``, and raise ``BadInput`` for no choice."""
+    """Choose dead jobs like :func:`choose_jobs`, or all with ``all_dead``; raise ``BadInput`` for neither or both."""
     from queuectl_nb.store.job_filter import Filter
 
     chosen = choose_jobs(jobs, selection)

@@ -116,7 +116,7 @@ class Progress:
 MAX_HINTED_JOBS = 100
 """A wait for more named jobs gives hints for the first ones."""
 MAX_LOOKED_UP = 10
-"""The states of so few named jobs are read in less time than what has changed."""
+"""For at most this many named jobs, reading their states is faster than reading what has changed."""
 
 
 class Wait:

@@ -1,4 +1,4 @@
-"""``artifacts``: list, locate and copy the files that a job has left."""
+"""``artifacts``: list, locate and copy the artifacts of a job."""
 
 from __future__ import annotations
 
@@ -36,12 +36,16 @@ FIELDS = ("name", "size", "modified_at", "path", "attempt")
 )
 @click.argument("job_id", type=job_id_type())
 @click.argument("name", required=False, type=TextParam("NAME"))
-@click.option("--attempt", type=Parsed("N", validation.parse_int, 1), help="Those of this attempt.")
-@click.option("--to", "target", type=DIRECTORY, help="Copy them into this directory.")
+@click.option(
+    "--attempt",
+    type=Parsed("N", validation.parse_int, 1),
+    help="Use this attempt instead of the latest that has artifacts.",
+)
+@click.option("--to", "target", type=DIRECTORY, help="Copy the artifacts into this directory.")
 def command(context: Context, job_id: str, name: str | None, attempt: int | None, target: str | None) -> Listing | Done:
-    """List the artifacts of a job, or print where NAME is.
+    """List the artifacts of a job, or print the path of NAME.
 
-    Those of the latest attempt that has any, unless --attempt is given.
+    Uses the latest attempt that has artifacts, unless --attempt is given.
     """
     queue = context.queue()
     (job_id,) = find_ids(queue, [job_id])

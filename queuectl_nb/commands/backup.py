@@ -23,8 +23,8 @@ __all__ = ["command"]
 def command(context: Context, file: str, *, force: bool) -> Done:
     """Write a copy of the queue to FILE.
 
-    The copy is consistent even while workers run. It does not contain output longer than output_limit, and no
-    artifacts.
+    The copy is consistent even while workers run. It contains neither artifacts nor output longer than
+    output_limit.
     """
     from queuectl_nb.store.backup import write_backup
 

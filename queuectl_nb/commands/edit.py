@@ -36,13 +36,13 @@ _LISTS = ("tags", "after", "after_any")
 
 @queuectl_command("edit", examples=EXAMPLES)
 @click.option("-c", "--command", type=TextParam("COMMAND"), help="New command.")
-@click.option("-p", "--priority", type=TextParam("N"), help="New priority; also of running jobs.")
-@click.option("--delay", type=TextParam("DURATION"), help="Do not start before this time has passed from now.")
+@click.option("-p", "--priority", type=TextParam("N"), help="New priority; also for running jobs.")
+@click.option("--delay", type=TextParam("DURATION"), help="Do not start before this time has passed, counted from now.")
 @click.option("--run-at", type=TextParam("TIME"), help="Do not start before this time.")
 @click.option(
-    "-t", "--timeout", type=TextParam("DURATION"), help="New maximum run time per attempt; also of running jobs."
+    "-t", "--timeout", type=TextParam("DURATION"), help="New maximum run time per attempt; also for running jobs."
 )
-@click.option("--max-retries", type=TextParam("N"), help="New number of attempts in all; also of running jobs.")
+@click.option("--max-retries", type=TextParam("N"), help="New total number of attempts; also for running jobs.")
 @click.option("-q", "--queue", type=QUEUE, help="Move to this queue.")
 @click.option("--tag", "tags", type=TAG, multiple=True, help='Replace the tags; repeatable, "" removes all.')
 @click.option(
@@ -55,9 +55,9 @@ _LISTS = ("tags", "after", "after_any")
 def command(context: Context, /, *, ids: Sequence[str], dry_run: bool, **options: Any) -> Done:
     """Change jobs that have not finished.
 
-    Running jobs take only --priority, --timeout and --max-retries. A new timeout counts from the start of the running
-    attempt; on dask, it is used from the next attempt on. Several ids: all or none. --queue and --tag are new values;
-    --in-queue and --with-tag select jobs.
+    While a job runs, only --priority, --timeout and --max-retries can be changed. A new timeout counts from the start
+    of the running attempt; on dask, it applies from the next attempt on. Several ids: all or none. --queue and --tag
+    are new values; --in-queue and --with-tag select jobs.
     """
     queue = context.queue()
     chosen = choose(queue, ids, {name: options.pop(name) for name in SELECTION}, required=True)

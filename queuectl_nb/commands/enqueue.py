@@ -95,7 +95,7 @@ class EnqueueCommand(ExampleCommand):
     type=TextParam("DURATION"),
     help="Maximum run time per attempt; 0 for no limit (default: the setting).",
 )
-@click.option("--max-retries", type=TextParam("N"), help="Number of attempts in all (default: the setting).")
+@click.option("--max-retries", type=TextParam("N"), help="Total number of attempts (default: the setting).")
 @click.option("-q", "--queue", type=QUEUE, help="Queue to add the job to (default: default).")
 @click.option("--tag", "tags", type=TAG, multiple=True, help="Tag of the job; repeatable.")
 @click.option("--after", type=job_id_type(), multiple=True, help="Job that must complete first; repeatable.")

@@ -57,7 +57,7 @@ def command(
     all_attempts: bool,
     **selection: Any,
 ) -> Listing | Stream:
-    """Search the output of jobs, also of running ones, for a pattern.
+    """Search the output of jobs, including running ones, for a pattern.
 
     Prints JOB:STREAM:TEXT for each line of the latest attempts that matches, without escape sequences; lines around a
     match have a hyphen before the text. The exit code is 1 if there is no match.

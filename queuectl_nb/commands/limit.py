@@ -25,7 +25,7 @@ __all__ = ["command"]
 @queuectl_command(
     "limit",
     examples=["queuectl limit gpu 2", "queuectl limit gpu none", "queuectl limit"],
-    context_settings={"ignore_unknown_options": True},  # a negative number is none
+    context_settings={"ignore_unknown_options": True},  # a negative number is not an option
 )
 @click.argument("name", metavar="[QUEUE]", required=False, type=QUEUE)
 @click.argument("number", metavar="[N|none]", required=False, type=TextParam("N", ["none"]))

@@ -1,4 +1,4 @@
-"""``metrics``: show the numbers that jobs have reported."""
+"""``metrics``: show the metrics that jobs have reported."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COLUMNS = ("Job", "Attempt", "Name", "Points", "First", "Last", "Min", "Max", "C
 @queuectl_command("metrics", examples=["queuectl metrics job-1", "queuectl metrics job-1 job-2 --format csv"])
 @selection_options()
 def command(context: Context, ids: Sequence[str], **selection: Any) -> Detail:
-    """Show the numbers that jobs have reported.
+    """Show the metrics that jobs have reported.
 
     The table summarizes them; JSON and CSV contain every stored point.
     """
@@ -84,11 +84,10 @@ def _notes(found: Sequence[AttemptMetrics]) -> list[str]:
     for each in found:
         where = f"job {each.job_id}, attempt {each.number}"
         if each.invalid:
-            count = f"{each.invalid} line{'' if each.invalid == 1 else 's'}"
             least = "" if each.complete else "at least "
-            notes.append(
-                f"{where}: {least}{count} in $QUEUECTL_METRICS {'was' if each.invalid == 1 else 'were'} no JSON object"
-            )
+            found_lines = "1 line" if each.invalid == 1 else f"{each.invalid} lines"
+            verb = "was not a JSON object" if each.invalid == 1 else "were not JSON objects"
+            notes.append(f"{where}: {least}{found_lines} in $QUEUECTL_METRICS {verb}")
         if not each.complete:
             notes.append(f"{where}: the file was too large to be read as a whole; the points are a sample of it")
     return notes

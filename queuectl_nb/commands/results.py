@@ -85,7 +85,7 @@ class Listing:
     """Returns the JSON of each row, or its line of CSV for ``csv``, faster than from ``rows``."""
     exit_code: int = 0
     hints: Callable[[], Sequence[str]] = tuple
-    """As in :class:`Detail`."""
+    """Returns hints for users, as in :class:`Detail`."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ __all__ = ["command"]
 def command(context: Context, ids: Sequence[str], *, dry_run: bool, **selection: Any) -> Done:
     """Run jobs again now.
 
-    Accepts failed, dead, cancelled and completed jobs; selected ones that are completed only with --state completed.
+    Accepts failed, dead, cancelled and completed jobs; a selection includes completed ones only with --state completed.
     Finished jobs get a fresh retry budget. Several ids: all or none.
     """
     queue = context.queue()

@@ -52,7 +52,7 @@ GROUP_COLUMNS = (
 @click.option(
     "--since",
     type=Parsed("TIME", arguments.parse_since),
-    help="Count only attempts that ended since: 7d, 12h, 90m, 30s, or an ISO time.",
+    help="Count only attempts that ended since then: an age (7d, 12h, 90m, 30s) or an ISO time.",
 )
 @click.option(
     "--plot",
@@ -60,7 +60,7 @@ GROUP_COLUMNS = (
     flag_value="",
     type=FILE,
     metavar="[FILE]",
-    help="Also plot it: below the notebook cell, or into a file (.png, .svg, .pdf).",
+    help="Also draw a plot: below the notebook cell, or to a file (.png, .svg, .pdf).",
 )
 def command(
     context: Context, by: str | None, limit: int | None, since: float | None, plot: str | None

@@ -214,7 +214,7 @@ class FreezeDetector:
 
     worker_dir: Path
     unchanged: dict[str, tuple[int, float]] = field(default_factory=dict)
-    """By worker: its last heartbeat, and for how many seconds it has not changed."""
+    """Last heartbeat of each worker, and the seconds for which it has not changed."""
     last_check: float = float("inf")
 
     def find_frozen(self, names: Iterable[str], now: float, lease: float, interval: float) -> list[str]:

@@ -41,7 +41,7 @@ class LocalRun:
     started_at: float
     """When it was started, in epoch seconds."""
     started: float
-    """The same on the monotonic clock."""
+    """When it was started, on the monotonic clock."""
     record: RecordWriter | None
     """Records whether a rescuer has killed it."""
     owns_children: bool

@@ -1,8 +1,8 @@
 """FIFOs that wake processes: for new work, for requests to a worker, and for jobs that have finished.
 
 A byte in the work FIFO wakes one worker, not all (EPOLLEXCLUSIVE). A woken worker that leaves more work wakes another,
-and so on for a few workers (:data:`MAX_HOPS`); further ones are woken by jobs that take long. So short jobs are run by
-few of many workers, which take turns at the cores less often than hundreds would. The byte counts the workers.
+and so on for a few workers (:data:`MAX_HOPS`); further ones are woken by jobs that take long. So only a few of many
+workers run short jobs, since hundreds would cause many context switches. The value of the byte counts the workers.
 Each worker has a FIFO for requests and settings. A process that waits for jobs creates a FIFO while it waits.
 Notifying never blocks and never fails: a full FIFO wakes its readers anyway, and one without readers has nobody to
 wake.
@@ -51,7 +51,7 @@ POLL_WITHOUT_FIFO_S = 0.02
 MIN_WAKE_INTERVAL_S = 0.002
 """Minimum interval between two wakes of a :class:`FinishWaiter`: workers may record hundreds of results a second."""
 WAKE_INTERVAL_PER_JOB_S = 0.0002
-"""Part of that interval for each job that is waited for: so many jobs are not finished any sooner."""
+"""Added to that interval for each job that is waited for: many jobs take longer to finish, too."""
 STALE_AFTER_S = 1.0
 """Age from which a FIFO without a reader is removed; a younger one may be about to be opened."""
 

@@ -1,4 +1,4 @@
-"""Which files a process has open for writing: those of its job, for example (Linux only)."""
+"""Finds the files that a process has open for writing, such as those of its job (Linux only)."""
 
 from __future__ import annotations
 

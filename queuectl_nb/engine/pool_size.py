@@ -54,7 +54,7 @@ class PoolSize:
         self._host, self._pid = heartbeat.host_name(), os.getpid()
 
     def requested(self) -> int | None:
-        """Return the number of workers that the pool was asked for; None if it has it."""
+        """Return the number of workers that was requested for the pool; None without a request."""
         pool = self._store.workers.read_pool(self._host, self._pid)
         return None if pool is None else pool.size
 

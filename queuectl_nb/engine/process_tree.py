@@ -93,7 +93,7 @@ _HAS_CHILDREN_FILES = os.path.exists("/proc/thread-self/children")
 def has_children(exclude: Collection[int]) -> bool:
     """Return True if this process has children, dead ones included, besides ``exclude``.
 
-    Only those of the main thread, which starts them in a worker; it also adopts orphans, as long as it lives.
+    Only children of the main thread count: in a worker it starts all of them, and it adopts orphans.
     """
     pid = os.getpid()
     if not _HAS_CHILDREN_FILES:

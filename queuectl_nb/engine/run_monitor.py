@@ -23,7 +23,7 @@ again and again.
 """
 LOADAVG = "/proc/loadavg"
 MAX_SHORT_JOB_S = 0.1
-"""The same on an overloaded machine, at most."""
+"""Maximum of that run time, on an overloaded machine."""
 FAST_WAIT_S = 0.005
 """Run time during which only the exit is waited for, which is cheapest; other inputs wait."""
 KILL_INTERVAL_S = 0.02

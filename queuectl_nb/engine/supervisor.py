@@ -53,7 +53,7 @@ class Supervisor:
         self.events = events
         self.workers: list[WorkerProcess] = []
         self.unrecorded_pids: dict[str, int] = {}
-        """Of workers whose rows do not have them yet, by name."""
+        """Pids, by name, of workers whose rows do not have them yet."""
         self.rescuer = Rescuer(store, lambda: reap(self.workers))
         self.settings = store.settings.read()
         self.freeze_detector = heartbeat.FreezeDetector(store.worker_dir)

@@ -260,7 +260,7 @@ class WorkBuffer:
     def _wake_another(self, claim: ClaimResult, *, new_work: bool, takes_long: bool) -> None:
         """Wake another worker if there is work for it: new work, or more than this one takes.
 
-        A worker whose jobs are short needs no help: others would only take turns with it at the cores.
+        A worker whose jobs are short needs no help: others would only compete with it for the cores.
         """
         if new_work or claim.unblocked:
             notifier.notify(self._work_fifo)

@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 __all__ = ["Worker"]
 
 RECHECK_S = 0.1
-"""Time in which other workers that run short jobs take at least one; at random up to as much for each worker, because
-on a loaded machine those that take jobs are slow, and all others would hinder them at the same time."""
+"""Time in which other workers that run short jobs take at least one. It is multiplied by a random number up to that of
+the workers: on a loaded machine, the idle ones would otherwise all check at once and slow down those that run jobs."""
 WORKERS_PER_POLL = 16
-"""Idle workers poll less often, at random, the more of them there are: polls of hundreds take a tenth of a core."""
+"""The more idle workers there are, the less often each polls, at random: hundreds would take a tenth of a core."""
 LONG_JOB_LOCK_TIMEOUT_S = 0.05
-"""Time for which a worker waits for the write lock before it looks whether its long job has ended."""
+"""Time for which a worker waits for the write lock before it checks whether its long job has ended."""
 
 
 WITH_FILES = frozenset({Kind.CELL, Kind.NOTEBOOK})

@@ -46,7 +46,7 @@ class Usage(NamedTuple):
 
 
 class KeptArtifacts(NamedTuple):
-    """How many artifacts an attempt has left, and their size in bytes."""
+    """Number of artifacts of an attempt, and their size in bytes."""
 
     files: int
     size: int

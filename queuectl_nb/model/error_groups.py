@@ -31,7 +31,7 @@ from queuectl_nb.model.outcome import (
 __all__ = ["REASONS", "ErrorGroup", "group_of"]
 
 REASONS = ("exception", "exit", "signal", "timeout", "oom", "gpu_oom", "lost", "not_started")
-"""What an attempt can fail from; ``oom`` is a Python program that could not allocate memory."""
+"""Reasons of failures; ``oom`` is a Python program that could not allocate memory."""
 KEY_BYTES = 4
 
 _GPU_OOM = re.compile(r"CUDA out of memory|CUDA_ERROR_OUT_OF_MEMORY|RESOURCE_EXHAUSTED: .*memory")

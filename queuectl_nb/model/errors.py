@@ -39,7 +39,7 @@ class QueuectlError(Exception):
 
     exit_code: ClassVar[int] = 3
     index: int | None = None
-    """Which of several jobs the error is about, from 0; None if it is not about one of them."""
+    """Index of the job that the error is about, if it is about one of several."""
 
     def with_index(self, index: int) -> Self:
         """Set ``index`` and return the error."""

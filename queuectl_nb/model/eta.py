@@ -35,7 +35,7 @@ MARGIN = 0.1
 LONG_BLOCK = 100
 """This number of jobs per worker is divided into small blocks; what comes before is a block for each worker."""
 MAX_RETRIES = 50
-"""More are not simulated."""
+"""Maximum number of retries that are simulated."""
 PROGRESS_ERROR = 0.25
 """Relative error of the rest of a run when it is derived from its progress at the start."""
 

@@ -52,10 +52,10 @@ class JobSpec(NamedTuple):
     kind: str = Kind.COMMAND
     payload: Payload | None = None
     identity: tuple[str, str] | None = None
-    """What a Python job does, and the version of its source; None: as ``command`` says."""
+    """What a Python job does, and the version of its source; None: the command."""
     key: str | None = None
     work: str | None = None
-    """What a job with a key does, as a hash."""
+    """Hash of what a job with a key does."""
 
     def with_key(self, key: str, work: str) -> JobSpec:
         """Return the spec with a key and the hash of its work; a third of the time of ``_replace``."""
@@ -151,9 +151,9 @@ SPEC_FIELDS = tuple(_PARSERS)
 """The JSON fields of a new job, in their order."""
 
 RUNNING_EDIT_FIELDS = ("priority", "timeout", "max_retries")
-"""What can be changed of a running job."""
+"""Fields that can be changed while a job runs."""
 EDIT_FIELDS = ("command", *RUNNING_EDIT_FIELDS, "delay", "run_at", "queue", "tags", "after", "after_any")
-"""What can be changed of a job that waits."""
+"""Fields that can be changed while a job waits."""
 
 
 class JobRecord(NamedTuple):

@@ -41,7 +41,7 @@ def settle(
     policy
         The job's current retry policy.
     cancel_requested
-        A cancel was requested while it ran. A command that exited with 0 all the same is ``completed``.
+        A cancel was requested while it ran. A command that still exited with 0 is ``completed``.
     now, rand
         Epoch seconds, and a number in [0, 1) for the jitter.
     error

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 __all__ = ["MAX_POINTS", "MetricsParser", "Point", "ReportedMetrics", "Series", "decode_series"]
 
 MAX_POINTS = 100_000
-"""Points kept of an attempt."""
+"""Maximum number of points kept of an attempt."""
 MAX_NAMES = 256
-"""Names kept of an attempt; more are ignored."""
+"""Maximum number of names in an attempt; more are ignored."""
 MAX_NAME_CHARS = 128
 MAX_LINE_BYTES = 64 * 1024
 MIN_TIMESTAMP = 1e9
@@ -40,7 +40,7 @@ class ReportedMetrics(NamedTuple):
     last: str | None
     """The last value of each name, as JSON."""
     invalid: int
-    """How many lines were no JSON objects."""
+    """Number of lines that were not JSON objects."""
     complete: bool
     """Whether all lines were read; of a large file they are a sample."""
     points: bytes

@@ -186,6 +186,6 @@ exited = cache(Exited)
 Outcome = Exited | Raised | Signalled | SignalledWorker | TimedOut | NotStarted | Cancelled | Returned | Lost | Copied
 
 OUTCOME_CLASSES = {kind.__name__: kind for kind in get_args(Outcome)}
-"""By name, for files and messages."""
+"""Outcome classes by name, for files and messages."""
 
 OUTCOME_NAMES = ("succeeded", "failed", "timed_out", "lost", "cancelled", "returned", "not_started")

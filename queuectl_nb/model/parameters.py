@@ -18,13 +18,13 @@ Numbers: TypeAlias = tuple[float, ...]
 _Job = TypeVar("_Job", "RunningJob", "WaitingJob")
 MIN_RUNS = 12
 MIN_SIGNIFICANCE = 3.0
-"""Rank correlation from which on a trend is used, in standard deviations of that of unrelated numbers."""
+"""Minimum rank correlation of a trend, in standard deviations of the correlation of unrelated numbers."""
 MAX_RUNS = 100
-"""Runs in which trends are searched if there are more."""
+"""Maximum number of runs in which trends are searched."""
 MAX_TRENDS = 2
 MAX_FACTOR = 8.0
 FACTORS_PER_DOUBLING = 4
-"""Factors are rounded, so that alike jobs are simulated together."""
+"""Factors are rounded, so that similar jobs are simulated together."""
 
 
 class _Trend(NamedTuple):
@@ -108,7 +108,7 @@ def _scale(job: _Job, trends: Mapping[str, Trends]) -> _Job:
 
 
 def _fit_line(at: int, values: Sequence[float], seconds: Sequence[float]) -> _Trend | None:
-    """Return the line through the middles of the third with the lowest and that with the highest values."""
+    """Return the line through the centres of the lowest and the highest third of the values."""
     runs = sorted(zip(values, seconds, strict=True), key=itemgetter(0))
     third = max(1, len(runs) // 3)
     (left, low), (right, high) = (_middle(part) for part in (runs[:third], runs[-third:]))

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["RunTimes", "draw_failed"]
 
 RESAMPLED = 60
-"""Attempts that a repetition draws its run times from; redrawn each time, since the true distribution is not known."""
-MUCH_CENSORED = 0.15
-"""Share of unknown run times from which on half of the observed ones count as the longest."""
-LONGEST = 0.1
+"""Maximum number of attempts from which a repetition draws its run times; it draws these attempts, too."""
+HIGH_CENSORING = 0.15
+"""Share of unknown run times above which half of the observed ones count as the longest."""
+TAIL_SHARE = 0.1
 """Share of the observed run times, at least three, that are replaced by the exponential distribution."""
-ALIKE = 0.75
-"""Ratio of run times from which on a retry and the attempt before it count as the same run."""
+MIN_SIMILARITY = 0.75
+"""Ratio of run times above which a retry counts as the same run as the attempt before it."""
 SAMPLED_RETRIES = 8
 TREND_ERROR = 0.25
 """Error of the exponent of factors: jobs with numbers that no run had before may take more or less time."""
@@ -34,10 +34,10 @@ BEYOND = Ended(math.inf)
 class RunTimes:
     """The run times of a kind of work.
 
-    Running attempts count as well: they will take longer than until now. Without them, only the short ones of the
-    attempts that were started together would be known at first (Kaplan and Meier 1958). The longest times
-    are taken as exponential from some value on, with the mean that they have: those to come may be longer than all.
-    A retry takes as long as the attempt before it, or as some other retry, as often as earlier ones did.
+    Running attempts count as well: their run times are at least those so far. Without them, of attempts that were
+    started together only the short ones would be known at first (Kaplan and Meier 1958). The longest run times are
+    modelled as exponential beyond a threshold, with the observed mean, because future ones may be longer than all. A
+    retry takes as long as the attempt before it, or as another retry, in the observed proportion.
     """
 
     def __init__(self, work: str, ended: Sequence[Ended], running: Sequence[RunningJob]) -> None:
@@ -51,8 +51,8 @@ class RunTimes:
         self._longest = self._seconds[-1]
         self._weights = _weigh(self._seconds, elapsed)
         self._least, self._excess = self._cut_longest(elapsed)
-        alike = sum(each.before is not None and _are_alike(each.seconds, each.before) for each in later)
-        self._alike = (alike + 1) / (len(later) + 2)
+        similar = sum(each.before is not None and _are_similar(each.seconds, each.before) for each in later)
+        self._similar = (similar + 1) / (len(later) + 2)
         self._retries = [each.seconds for each in later]
         self._fails_again = (sum(each.failed for each in later) + 0.5) / (len(later) + 1)
         unknown = len(elapsed) - bisect_left(elapsed, self._longest)
@@ -86,7 +86,7 @@ class RunTimes:
         """Return how much longer a running attempt runs, and whether it fails."""
         if before is not None:
             failed = rng.random() < self._fails_again
-            if before > elapsed_s and rng.random() < self._alike:
+            if before > elapsed_s and rng.random() < self._similar:
                 return before - elapsed_s, failed
             if longer := [each - elapsed_s for each in self._retries if each > elapsed_s]:
                 return rng.choice(longer), failed
@@ -111,8 +111,8 @@ class RunTimes:
 
     def _cut_longest(self, elapsed: Sequence[float]) -> tuple[float, float]:
         """Replace the longest run times by :data:`BEYOND`; return where they begin, and their mean from there on."""
-        seconds, count = self._seconds, max(3, round(LONGEST * len(self._seconds)))
-        if self._weights[-1] < 1 - MUCH_CENSORED:
+        seconds, count = self._seconds, max(3, round(TAIL_SHARE * len(self._seconds)))
+        if self._weights[-1] < 1 - HIGH_CENSORING:
             count = max(count, len(seconds) // 2)
         start = max(1, len(seconds) - count)
         if start >= len(seconds):
@@ -124,7 +124,7 @@ class RunTimes:
         return least, excess / len(longest)
 
     def _draw_retry(self, rng: random.Random, before: float) -> float:
-        if rng.random() < self._alike:
+        if rng.random() < self._similar:
             return before
         return rng.choice(self._retries) if self._retries else self.draw(rng)[0]
 
@@ -136,15 +136,15 @@ class RunTimes:
 
 
 def draw_failed(rng: random.Random, count: float, failing: float) -> int:
-    """Return how many of many attempts fail, if this share does on average."""
+    """Return how many of ``count`` attempts fail if ``failing`` is the expected share."""
     if not failing:
         return 0
     failed = rng.gauss(failing * count, math.sqrt(failing * (1 - failing) * count))
     return max(0, min(round(failed), int(count)))
 
 
-def _are_alike(seconds: float, before: float) -> bool:
-    return ALIKE * before < seconds < before / ALIKE
+def _are_similar(seconds: float, before: float) -> bool:
+    return MIN_SIMILARITY * before < seconds < before / MIN_SIMILARITY
 
 
 def _weigh(seconds: Sequence[float], elapsed: Sequence[float]) -> list[float]:

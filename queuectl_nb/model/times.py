@@ -70,7 +70,7 @@ def format_time(stamp: float | None) -> str | None:
 
 
 def invalid_time(stamp: object) -> BadEnvironment:
-    """Return the error for a stored time that is none, for example because it was edited by hand."""
+    """Return the error for a stored value that is not a time, for example because it was edited by hand."""
     return BadEnvironment(f"invalid stored time {quoted(stamp)}; 'queuectl doctor' names the job")
 
 

@@ -77,7 +77,7 @@ def parse_choice(what: str, value: object, valid: Iterable[str], *, hyphens: boo
 
 
 def did_you_mean(word: object, valid: Iterable[str]) -> str:
-    """Return a question that names the most similar one of ``valid``, and a blank; an empty string if none is similar.
+    """Return a question that names the most similar one of ``valid``, and a space; an empty string if none is similar.
 
     >>> did_you_mean("prority", ["priority", "delay"])
     'did you mean priority? '
@@ -201,7 +201,7 @@ def parse_duration(
 
 
 def _parse_units(value: object) -> float | None:
-    """Return the seconds of a text such as ``1h30m``; None if it is none."""
+    """Return the seconds of a text such as ``1h30m``; None for other values."""
     match = _DURATION.match(value) if isinstance(value, str) and len(value) <= MAX_QUOTED else None
     if match is None:
         return None

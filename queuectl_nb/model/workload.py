@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["MIN_PROGRESS", "Ended", "RunningJob", "WaitingJob", "Workload", "find_numbers", "work_names"]
 
 MIN_PROGRESS = 0.03
-"""A smaller reported progress says too little about the rest of a run."""
+"""Smaller reported progress is ignored: it says too little about the rest of a run."""
 MAX_COMMAND_CHARS = 300
 _PROGRAM = re.compile(
     r"\s*(?:\w+=\S*\s+)*(?P<word>\S+)"
@@ -45,7 +45,7 @@ class Ended(NamedTuple):
     before: float | None = None
     """The run time of the attempt before it."""
     numbers: tuple[float, ...] = ()
-    """Those of the command or call: :mod:`.parameters` finds how the run time depends on them."""
+    """Numbers in the command or call: :mod:`.parameters` finds how the run time depends on them."""
 
 
 class RunningJob(NamedTuple):

@@ -33,7 +33,7 @@ class MagicLine(NamedTuple):
 
     words: list[str]
     variables: Sequence[str] = ()
-    """Of ``--var``."""
+    """Names given with ``--var``."""
     inputs: Sequence[str] = ()
     python: bool = False
     auto_inputs: bool = False

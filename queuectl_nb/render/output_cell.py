@@ -84,7 +84,7 @@ class SharedStyle:
 
 
 shared_style = SharedStyle()
-"""That of this process."""
+"""The instance of this process."""
 _writing = threading.local()
 
 

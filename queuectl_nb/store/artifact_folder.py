@@ -1,4 +1,4 @@
-"""The folder in which an attempt leaves artifacts, and what of them is kept.
+"""The artifact folder of an attempt: how it is created, and what is kept of its content.
 
 All attempts of a worker get the folder ``WORKER.artifacts``, because creating one for each would cost a tenth of a
 short job. If an attempt has left something there, it is renamed to ``TOKEN.artifacts``, and the next attempt gets a
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["ArtifactFolder", "is_empty_folder", "keep_artifacts", "take_left"]
 
 BLOCK_BYTES = 4096
-"""Least that a file or folder counts for, so that the limit also bounds their number."""
+"""Minimum size that a file or folder counts for, so that the limit also bounds their number."""
 CTIME_LAG_S = 0.02
 """Twice the longest interval at which a kernel updates the time that it gives to files."""
 
@@ -58,7 +58,7 @@ class ArtifactFolder:
             self._known = _state(os.lstat(self.path))
 
     def take(self, token: str, started_at: float, limit: int) -> KeptArtifacts | None:
-        """Give what an attempt has left its own folder; None if that is nothing.
+        """Move the artifacts of an attempt to a folder of its own; return None if there are none.
 
         Whatever changes a folder sets its ctime, which no process can set to a chosen value. It may lag behind by
         ``CTIME_LAG_S``, so a folder that was made right before the attempt is read.

@@ -41,7 +41,7 @@ __all__ = [
 
 SUFFIX = ".artifacts"
 MAX_NAME_BYTES, MAX_FOLDERS = 1024, 32
-"""Length of a name with its folders, and how many these are."""
+"""Maximum length of a name including its folders, and maximum number of these."""
 
 
 class Artifact(NamedTuple):

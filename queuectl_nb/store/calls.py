@@ -45,13 +45,13 @@ class StoredValue(NamedTuple):
     pickle: bytes | None = None
     """None if it could not be pickled, or cannot be read."""
     error: str | None = None
-    """Why there is none: ``cannot be read: `` and the reason, or pickled, or written."""
+    """Why there is no pickle: ``cannot be read: REASON``, or the same with ``pickled`` or ``written``."""
     path: str | None = None
     """The blob with the pickle, which was not read."""
 
 
 class JobCalls(NamedTuple):
-    """The calls of a job: how many, whether they are a chunk of a ``map``, and how those that ended did."""
+    """The calls of a job: number, whether they are a chunk of a ``map``, and the outcomes of those that have ended."""
 
     number: int
     chunk: bool

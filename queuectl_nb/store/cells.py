@@ -1,4 +1,4 @@
-"""What cells leave: variables, and what they have displayed."""
+"""Results of cells: their variables, and what they displayed."""
 
 from __future__ import annotations
 

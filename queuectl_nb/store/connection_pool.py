@@ -66,11 +66,11 @@ class _InUse:
 
 
 class ThreadState(threading.local):
-    """What a thread has open."""
+    """The connection and the transaction of a thread."""
 
     connection: sqlite3.Connection | None = None
     number = 0
-    """A number of the connection, which no other connection of this process has."""
+    """Number of the connection, unique in this process."""
     transaction: weakref.ref[Transaction] | None = None
     """A strong reference would keep alive what an exception has left open."""
 
@@ -167,7 +167,7 @@ _pools: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
 _inherited: list[object] = []
 """What a fork has copied: closing it would delete the write-ahead log under the parent."""
 _unusable: dict[FileId, str] = {}
-"""The files of those, and how the process was forked."""
+"""The files of inherited connections, and how the process was forked."""
 _IN_TRANSACTION = "during a transaction on {}; fork after the transaction has ended"
 _BY_C_CODE = "by C code while it used {}; use os.fork or multiprocessing"
 _process = [os.getpid()]

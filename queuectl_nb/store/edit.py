@@ -47,8 +47,8 @@ def edit_jobs(
 ) -> tuple[list[str], set[str]]:
     """Change the validated fields ``changes`` of all jobs, or of none; return their ids and the workers that run some.
 
-    A job whose dependencies change becomes blocked or pending. ``selected``: jobs that are gone or in no state for the
-    changes are left out. A dry run does everything and undoes it.
+    A job whose dependencies change becomes blocked or pending. ``selected``: jobs that were deleted, or whose state
+    does not allow the changes, are left out. A dry run does everything and undoes it.
 
     Raises
     ------

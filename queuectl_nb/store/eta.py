@@ -1,7 +1,7 @@
-"""What the estimate of the remaining time is made of: recent attempts, running and waiting jobs.
+"""Data for the estimate of the remaining time: recent attempts, running and waiting jobs.
 
-The number of rows read is bounded, whatever the number of finished jobs. Of many waiting jobs a sample is read, from an
-index; a selection that is no list of ids, however, is searched among all waiting jobs.
+The number of rows read does not depend on the number of finished jobs. If many jobs wait, a sample of them is read from
+an index; but a selection other than a list of ids is searched among all waiting jobs.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ __all__ = ["Attempt", "ClaimedJob", "EtaRows", "QueuedJob", "read_eta_rows"]
 
 RECENT_ATTEMPTS = 600
 SAMPLED_JOBS = 400
-"""Waiting jobs that are read if there are more."""
+"""Maximum number of waiting jobs that are read."""
 MAX_MISSES = 3
-"""All jobs that are sampled for one that waits."""
+"""If fewer jobs than this per waiting one were ever enqueued, all of them are sampled."""
 _GOLDEN = 0.6180339887498949
 """Multiples of the golden ratio are spread evenly, without a period."""
 WAITING = (State.PENDING, State.FAILED, State.BLOCKED)
@@ -135,9 +135,10 @@ def _waiting(connection: sqlite3.Connection, job_filter: Filter | None, now: flo
 
 
 def _sample(connection: sqlite3.Connection, total: int) -> list[tuple[Any, ...]]:
-    """Return the waiting jobs, or a sample if there are many: not every n-th, since tasks of a grid repeat like that.
+    """Return the waiting jobs, or a sample if there are many.
 
-    If many of all jobs wait, it is a sample of all jobs of which the others are left out; else one of those that wait.
+    It does not take every n-th job, since the tasks of a grid repeat with a period. If most jobs wait, positions among
+    all jobs are sampled, which is faster; otherwise the index of waiting ones is searched.
     """
     states = ", ".join(f"'{state}'" for state in WAITING)
     step = max(1, total // SAMPLED_JOBS)

@@ -1,4 +1,4 @@
-"""Which jobs a list shows, as SQL."""
+"""Filter and order of job lists, as SQL."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CURSOR = "(rev, seq) < (:rev, :seq)"
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which jobs to list, and in which order; :meth:`from_options` validates user input.
+    """The jobs to list, and their order; :meth:`from_options` validates user input.
 
     Without ``sort`` the last changed come first. ``after`` is a cursor: (rev, seq) of the last job of the page before.
     """

@@ -153,7 +153,7 @@ def _write_blobs(db: Database, specs: Iterable[JobSpec]) -> None:
 
 
 def _renew(db: Database, connection: sqlite3.Connection, jobs: Sequence[tuple[int, JobSpec]], environment: str) -> None:
-    """Give jobs, by seq, what their new specs say besides the work: code, limits, priority, queue, more tags."""
+    """Apply the new specs of jobs, by seq, apart from their work: code, limits, priority, queue, more tags."""
     if not jobs:
         return
     connection.execute(Q.keep_environment, {"body": environment})

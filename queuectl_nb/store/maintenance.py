@@ -39,7 +39,7 @@ MAX_SHRINK_S = 0.1
 KEPT_BYTES = 8 * 1024 * 1024
 """Free space that is kept while workers run: giving it back and taking it again costs more than it saves."""
 KEPT_SHARE = 0.1
-"""The same, as a share of the file."""
+"""Free space that is kept while workers run, as a share of the file."""
 STEP_PAGES = 256
 """Pages removed per transaction: other writers wait for milliseconds, and a full disk has room in the log for it."""
 STEP_PAUSE_S = 0.005

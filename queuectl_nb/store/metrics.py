@@ -40,10 +40,10 @@ __all__ = [
 ]
 
 LIVE_BYTES = 128 * 1024
-"""Read of the file of a running attempt at once; more than that is sampled."""
+"""Maximum size that is read at once from the file of a running attempt; of more, a sample is read."""
 LIVE_POINTS = 500
 MAX_READ_BYTES = 32 * 1024 * 1024
-"""Read of a file after the attempt; takes about a second."""
+"""Maximum size that is read from a file after the attempt; takes about a second."""
 BLOCK_BYTES = 64 * 1024
 
 

@@ -24,7 +24,7 @@ __all__ = [
 JOB_COLUMNS = ", ".join(JobRecord._fields)
 """The columns of a row for :func:`job_from_row`."""
 SHORT_JOB_COLUMNS = ", ".join({"after": "'[]'", "result": "NULL"}.get(name, name) for name in JobRecord._fields)
-"""The same without what may be long and lists do not show."""
+"""The columns without long values that lists do not show."""
 
 
 def _parse_names(text: str) -> tuple[str, ...]:

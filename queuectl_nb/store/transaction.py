@@ -61,7 +61,7 @@ class Transaction:
                 msg = f"a write transaction on {self._db.path} is open in this thread; write transactions do not nest"
                 raise RuntimeError(msg)
         self.opened = opened = _Opened(self._db, local, self.lock, begin=self._begin)
-        # the callback ends a transaction of which an exception between two instructions has left out the exit
+        # the callback ends a transaction whose exit an exception between two instructions has skipped
         local.transaction = weakref.ref(self, opened.abandon)
         try:
             return opened.begin()

@@ -32,7 +32,7 @@ def exposition(watcher: ChangeWatcher, clients: int, accept: str) -> tuple[bytes
     registry.register(_QueueCollector(watcher, clients))
     try:
         encode, content_type = choose_encoder(accept)
-    except (TypeError, ValueError):  # what should be a version is none
+    except (TypeError, ValueError):  # an invalid version in the header
         encode, content_type = choose_encoder("")
     return encode(registry), content_type
 

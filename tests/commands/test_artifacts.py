@@ -85,7 +85,7 @@ def test_metrics(run: Callable[..., Ran], left: Queue) -> None:
     """The table sums up, JSON and CSV have all points; lines that are no JSON objects are counted."""
     ran = run("metrics", "a")
     assert ran.stdout.splitlines()[1].split()[:8] == ["a", "1", "loss", "4", "4", "nan", "1", "4"]
-    assert ran.stderr == "queuectl: job a, attempt 1: 1 line in $QUEUECTL_METRICS was no JSON object\n"
+    assert ran.stderr == "queuectl: job a, attempt 1: 1 line in $QUEUECTL_METRICS was not a JSON object\n"
     points = json.loads(run("metrics", "a", "--json").stdout)
     assert [(each["step"], each["value"]) for each in points] == [(4, 4), (2, 2), (1, 1), (None, None)]
     assert list(points[0]) == ["job_id", "attempt", "time", "step", "name", "value"]

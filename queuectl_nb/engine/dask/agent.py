@@ -176,7 +176,7 @@ class Agent:
         return RunnerClient(self.folder, name, self._db, self.id)
 
     def _monitor(self, attempt: _Attempt, runner: RunnerClient) -> Ended | Unstarted | None:
-        """Have the runner run a job, forward its messages and return the last one; None if the runner died."""
+        """Let the runner run a job, forward its messages and return the last one; None if the runner died."""
         for message in runner.run(RunJob(attempt.lease, self._renewal)):
             if isinstance(message, Ended | Unstarted):
                 return message

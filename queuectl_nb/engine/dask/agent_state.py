@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["AgentState"]
 
 MAX_PREFETCH = 16
-"""Most jobs that wait in an agent for a slot whose jobs are short."""
+"""Maximum number of jobs that wait in an agent for a slot whose jobs are short."""
 RETRY_DELAY_S = 0.5
 """How long after a failed request the next one is sent."""
 SENT_SETTINGS = ("timeout", "kill_grace", "spool_limit", "artifact_limit", "display_limit", "max_retries", "shell")
@@ -33,11 +33,11 @@ class AgentState:
     """One agent. Times are seconds of this host's :func:`~queuectl_nb.engine.heartbeat.boot_clock`."""
 
     status: AgentStatus
-    """The latest."""
+    """The latest status."""
     finished: list[RemoteRun]
-    """Gets the attempts that have finished, with all of their output."""
+    """Receives the attempts that have finished, with all of their output."""
     long_running: list[RemoteRun]
-    """Gets the attempts that are newly reported as running."""
+    """Receives the attempts that are newly reported as running."""
 
     clock_offset: float = float("-inf")
     """Lower bound of how far its clock is ahead of ours."""

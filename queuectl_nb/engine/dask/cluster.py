@@ -1,4 +1,4 @@
-"""Which dask cluster a dispatcher uses: an address with TLS settings, or a local cluster of its own."""
+"""The dask cluster that a dispatcher uses: an address with TLS settings, or a local cluster of its own."""
 
 from __future__ import annotations
 

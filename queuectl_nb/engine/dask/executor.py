@@ -137,7 +137,7 @@ class DaskExecutor:
         return list(agent.runs.values())
 
     def terminate(self, run: RemoteRun, grace_s: float) -> None:
-        """Have an attempt killed: SIGTERM to its whole tree, SIGKILL after ``grace_s`` seconds."""
+        """Kill an attempt: SIGTERM to its whole tree, SIGKILL after ``grace_s`` seconds."""
         if run.agent is not None:
             run.agent.terminate(run.token, grace_s)
             self._update(run.agent)
@@ -167,7 +167,7 @@ class DaskExecutor:
     # ------------------------------------------------------------------ agents
 
     def _update(self, agent: AgentState) -> None:
-        """Have the next :meth:`maintain` check an agent, and update whether it has capacity."""
+        """Let the next :meth:`maintain` check an agent, and update whether it has capacity."""
         self._changed.add(agent)
         if agent.capacity and agent.status.id in self.agents:
             self._available.add(agent)

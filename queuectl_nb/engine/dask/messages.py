@@ -46,7 +46,7 @@ class LeaseRenewal(NamedTuple):
     """Extends the lease of everything the dispatcher has sent, and carries the current settings."""
 
     until: float
-    """On the clock of the agent's host."""
+    """Expiry of the lease, on the clock of the agent's host."""
     settings: dict[str, Any]
 
 
@@ -76,14 +76,14 @@ class Request:
 
 
 class RunJob(NamedTuple):
-    """Has a runner start a command."""
+    """Asks a runner to start a command."""
 
     lease: Lease
     renewal: LeaseRenewal
 
 
 class Terminate(NamedTuple):
-    """Has a runner end its command."""
+    """Asks a runner to end its command."""
 
     token: str
     grace_s: float
@@ -125,7 +125,7 @@ class Ended:
     blobs: dict[str, bytes] = field(default_factory=dict)
     """The large values of these calls, by their SHA-256."""
     artifact_note: str | None = None
-    """Which artifacts were not kept, and why."""
+    """The artifacts that were not kept, and why."""
 
     @property
     def size(self) -> int:

@@ -30,7 +30,7 @@ __all__ = ["RemoteRun"]
 REMOTE_STREAMS = (*STREAMS, "metrics", ARCHIVE)
 """What is received in pieces; the archive, with the artifacts, is complete when the attempt has ended."""
 READ_BYTES = 1024 * 1024
-"""Most output of a stream that is requested at once."""
+"""Maximum output of a stream that is requested at once."""
 
 
 class RemoteRun:

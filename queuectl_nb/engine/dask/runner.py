@@ -51,9 +51,9 @@ REPORT_INTERVAL_S = 0.1
 """How often the output of a running command is checked."""
 TRIM_INTERVAL_S = 1.0
 MAX_REPORT_BYTES = 8 * 1024
-"""Most new output that is sent without a request."""
+"""Maximum new output that is sent without a request."""
 MAX_END_OUTPUT_BYTES = 16 * 1024
-"""Most output that is sent with the end of a command; more stays in files until it is read."""
+"""Maximum output that is sent with the end of a command; more stays in files until it is read."""
 
 
 class Runner:
@@ -68,7 +68,7 @@ class Runner:
         self.job: Lease | None = None
         """The job to start next."""
         self.termination = Terminate("", 0.0)
-        """The latest; it may arrive right behind its job."""
+        """The latest request to terminate; it may arrive right after its job."""
         self.orphaned = False
         """Whether the dask worker is gone."""
         self.poller = Poller(RUNNER_SIGNALS)

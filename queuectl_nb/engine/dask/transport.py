@@ -224,7 +224,7 @@ class ClusterTransport:
         self._call(cancel)
 
     def ask(self, addresses: list[str], agent: str, question: Request | RecoveryQuery) -> None:
-        """Have dask workers answer a question about an agent; :class:`Answered` follows."""
+        """Ask dask workers a question about an agent; :class:`Answered` follows."""
 
         async def run(client: Client) -> None:
             answers: dict[str, Any] = {}

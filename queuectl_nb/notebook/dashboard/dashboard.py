@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Dashboard", "close_all"]
 
 CHART_INTERVAL_S = 1.9
-"""Least time between two updates of the chart, which is expensive to paint; there is an overview every two seconds."""
+"""Minimum time between two updates of the chart, which is expensive to paint; an overview comes every two seconds."""
 INITIAL_ROWS = 40
 """Rows for a page that has not requested any yet."""
 STATIC_JOBS = 20

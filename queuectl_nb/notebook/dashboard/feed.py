@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["DashboardFeed"]
 
 TABLE_INTERVAL_S = 1.0
-"""Least time between two updates of table and overview, unless the user did something."""
+"""Minimum time between two updates of table and overview, unless the user did something."""
 POLL_INTERVAL_S = 0.2
 OVERVIEW_INTERVAL_S = 2.0
 """An unchanged queue is summarized this often: workers die, and time passes, without a write."""

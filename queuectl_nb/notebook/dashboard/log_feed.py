@@ -145,7 +145,7 @@ class LogTail:
         self._logs = Logs(queue.store)
         self._token: str | None = None
         self._offsets: dict[str, int] = {}
-        """Of the streams that have not ended; -1 before the first read."""
+        """Offsets of the streams that have not ended; -1 before the first read."""
         self._decoders: dict[str, codecs.IncrementalDecoder] = {}
 
     def read_new(self) -> NewOutput:

@@ -73,13 +73,13 @@ class Viewers:
             shell.events.unregister("post_execute", self.finished)
 
     def started(self) -> None:
-        """Note that the main thread is busy. A cell that runs others is busy until the outermost has ended."""
+        """Record that the main thread is busy. A cell that runs others is busy until the outermost has ended."""
         if threading.current_thread() is threading.main_thread():
             self._depth += 1
             self._busy_since = self._busy_since or time.monotonic()
 
     def finished(self) -> None:
-        """Note that the main thread is free; restart the timeout of pages that were visible."""
+        """Record that the main thread is free; restart the timeout of pages that were visible."""
         if threading.current_thread() is not threading.main_thread():
             return  # a callback of another widget in a subshell
         self._depth = max(0, self._depth - 1)

@@ -15,7 +15,7 @@ from queuectl_nb.render.progress import format_duration
 __all__ = ["frame_html", "mark"]
 
 MAX_SHOWN_ROWS = 1000
-"""At either end of a frame; pandas shows 60 rows unless the user wants more."""
+"""Rows at each end of a frame whose commands are converted; by default pandas shows 60."""
 KIND = "queuectl"
 """Attribute of our frames; those that are derived from them keep it."""
 TITLES = {

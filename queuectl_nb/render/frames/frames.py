@@ -200,7 +200,7 @@ def settings(values: Settings) -> pd.DataFrame:
 def metrics(attempts: Iterable[AttemptMetrics]) -> pd.DataFrame:
     """Return a row per point: ``job_id``, ``attempt``, ``time``, ``step``, ``name``, ``value``.
 
-    ``attrs["invalid_lines"]`` counts the lines that were no JSON objects, by job.
+    ``attrs["invalid_lines"]`` counts the lines that were not JSON objects, by job.
     """
     ids: list[str] = []
     codes: dict[str, int] = {}

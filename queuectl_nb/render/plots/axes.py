@@ -63,7 +63,7 @@ OUTCOME_STYLES = {
     "not_started": OutcomeStyle("not started", "#1c8f77", "\\\\\\\\"),
     RUNNING: OutcomeStyle("running", "#2b7bba", "//"),
 }
-"""In the order of the legend."""
+"""Styles by outcome, in the order of the legend."""
 
 FIGURE_WIDTH_IN = 9.0
 EDGE_WIDTH_PT = 0.3

@@ -19,7 +19,7 @@ __all__ = ["metric_lines"]
 
 HEIGHT_IN = 2.8
 MAX_LABELS = 10
-"""Most lines with an entry in the legend."""
+"""A plot with more lines has no legend."""
 
 
 def metric_lines(name: str, attempts: Sequence[AttemptMetrics], ax: Axes | None) -> Axes:
