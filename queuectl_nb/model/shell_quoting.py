@@ -145,7 +145,7 @@ class ShellReader:
         self._before = run
 
     def _parenthesis(self, before: str) -> None:
-        if before == "(":  # arithmetic, or a subshell in a subshell: it ends with its parentheses all the same
+        if before == "(":  # arithmetic, or a subshell in a subshell: it ends with its parentheses anyway
             self._open[-1] = "$((" if self._open[-1] == "$(" else "(("
             self._depth = 2
         else:

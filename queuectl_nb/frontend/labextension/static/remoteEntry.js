@@ -22,7 +22,7 @@
     return found && (await found.get())();
   }
 
-  /** Show a dashboard as a widget if the kernel has it, also later; before, and for ever if not, the saved table. */
+  /** Show a dashboard as a widget once the kernel has it; until then, the saved table. */
   async function notebooks() {
     const [notebook, widgets] = await Promise.all([importShared("@jupyterlab/notebook"), importShared("@lumino/widgets")]);
     const optional = [notebook?.INotebookTracker].filter(Boolean);
