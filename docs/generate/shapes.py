@@ -88,7 +88,7 @@ JOB = (
     Field("result", {}, "JSON value that the job wrote to `$QUEUECTL_RESULT` or its function returned; the notebook"),
     Field("kind", {"enum": [*KINDS]}, "what it runs"),
     Field("key", null_or(TEXT), "names its work; enqueuing that again keeps or retries this job"),
-    Field("progress", null_or({"type": "number", "minimum": 0, "maximum": 1}), "progress of the latest attempt, from 0 to 1"),
+    Field("progress", null_or({"type": "number", "minimum": 0, "maximum": 1}), "progress of the latest attempt"),
     Field("metrics", {"type": ["object", "null"]}, "last value of each number that the latest attempt reported"),
     Field("result_repr", null_or(TEXT), "`repr` of the value that a function returned, at most 1,000 characters"),
 )

@@ -2,8 +2,8 @@
 
 A worker starts it and sends messages through the socket FD, one job at a time. The fork server has imported what such
 jobs use, so a job starts within milliseconds. It answers with the pid and, when that process has ended, with its exit
-status and resource usage. It is not a subreaper: orphans of a job become children of the worker, as those of a command do,
-and so does the job itself if the fork server dies. It never imports the user's modules.
+status and resource usage. It is not a subreaper: orphans of a job become children of the worker, as do those of a
+command, and so does the job itself if the fork server dies. It never imports the user's modules.
 
 After a fork, a page of memory is copied when either process writes to it, and with reference counts even reading an
 object is a write. These copies are most of the cost of a short call, so the code from the fork to the user's function
