@@ -119,6 +119,8 @@ def _describe(error: Exception) -> tuple[str, int]:
         return describe_os_error(error), EXIT_ENVIRONMENT
     if os.environ.get(DEBUG_VARIABLE):
         raise error
+    if isinstance(error, MemoryError) or "failed to map segment" in str(error):  # an ImportError of a library
+        return "not enough memory; raise 'ulimit -v' or the limit of the container", EXIT_ENVIRONMENT
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         message = "cannot start another thread; raise 'ulimit -u' or the limit of the container (pids.max)"
         return message, EXIT_ENVIRONMENT
@@ -167,7 +169,7 @@ def _fail(text: str, code: int) -> int:
         from queuectl_nb.render.text_table import one_line
 
         text = one_line(text)
-    except OSError:  # the error may be that no more files can be opened
+    except (ImportError, MemoryError, OSError):  # the error may be that no more files can be opened
         text = ascii(text)[1:-1]
     with suppress(OSError):  # a closed stderr must not change the exit code
         sys.stderr.write(f"queuectl: {text}\n")

@@ -12,6 +12,7 @@ from types import FrameType
 __all__ = [
     "EXIT_SIGNAL",
     "handled_signals",
+    "interrupts",
     "lost_interrupts_repeated",
     "redirect_stdout_to_null",
     "repair_streams",
@@ -22,8 +23,8 @@ EXIT_SIGNAL = 128
 """What a shell adds to the number of a signal that has ended a process."""
 REPEAT_S = 0.02
 """Time until a lost interrupt is repeated."""
-_latest: list[int] = [signal.SIGINT]
-"""The signal that was turned into an interrupt last."""
+interrupts: list[int] = []
+"""The signals of this command that were turned into interrupts."""
 
 
 def repair_streams() -> None:
@@ -75,7 +76,7 @@ def signals_as_interrupts(received: list[int]) -> Iterator[None]:
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         received.append(number)
-        _latest[:] = [number]
+        interrupts.append(number)
         if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a script
             signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.raise_signal(signal.SIGINT)
@@ -89,8 +90,9 @@ def signals_as_interrupts(received: list[int]) -> Iterator[None]:
 def lost_interrupts_repeated() -> Iterator[None]:
     """Repeat a signal whose exception was lost, because a destructor or the callback of a weak reference was running.
 
-    Every import calls such functions.
+    Every import calls such functions. C code can ignore exceptions, too; :data:`interrupts` tells who waits for long.
     """
+    interrupts.clear()
     previous = sys.unraisablehook
 
     def on_lost(lost: sys.UnraisableHookArgs) -> None:
@@ -99,9 +101,12 @@ def lost_interrupts_repeated() -> Iterator[None]:
         else:
             previous(lost)
 
+    def repeat(_number: int, _frame: FrameType | None) -> None:
+        signal.raise_signal(interrupts[-1] if interrupts else signal.SIGINT)
+
     sys.unraisablehook = on_lost
     try:
-        with handled_signals({signal.SIGALRM: lambda _number, _frame: signal.raise_signal(_latest[0])}):
+        with handled_signals({signal.SIGALRM: repeat}):
             try:
                 yield
             finally:

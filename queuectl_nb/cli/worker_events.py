@@ -12,7 +12,7 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.cli.stdio import handled_signals, redirect_stdout_to_null
+from queuectl_nb.cli.stdio import handled_signals, interrupts, redirect_stdout_to_null
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.times import format_time
 from queuectl_nb.render.text_table import visible
@@ -114,6 +114,8 @@ def _forward_signals(pool: WorkerPool) -> Iterator[None]:
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         handlers[signal.SIGHUP] = terminate
     with handled_signals(handlers):
+        if interrupts:  # whose exception was lost
+            pool.stop(now=True, wait=False)
         yield
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from queuectl_nb.engine.enclosing_job import enclosing_job
 from queuectl_nb.model.errors import InvalidSetting
 from queuectl_nb.model.state import State
 from queuectl_nb.store.paths import PROJECT_DIR, find_queue
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.store import Store
+    from queuectl_nb.store.workers import WorkerRow
 
 __all__ = [
     "CONSOLE",
@@ -91,11 +93,22 @@ def _causes(store: Store, waiting: dict[str, int], paused: Collection[str], prog
         yield f"no workers are running on this queue; start some with '{start}'"
     elif all(row.stop for row in workers):
         yield f"all workers of this queue are stopping; start others with '{start}'"
+    elif not (free := _not_waiting(store, [row for row in workers if not row.stop])):
+        yield f"the only worker runs this job; if it waits for others, start another worker with '{start}'"
     else:
-        served = [row.queues for row in workers if not row.stop]
+        served = [row.queues for row in free]
         for name in startable if all(served) else ():
             if name not in paused and not any(name in each for each in served):
                 yield f"no worker serves queue {name}; start one with '{start} --queue {name}'"
+
+
+def _not_waiting(store: Store, workers: Sequence[WorkerRow]) -> Sequence[WorkerRow]:
+    """Return the workers without the one that runs the job of this process, which it can wait for others in."""
+    own = enclosing_job(store.path)
+    if own is None:
+        return workers
+    jobs = store.workers.current_jobs()
+    return [row for row in workers if jobs.get(row.name) != own]
 
 
 def empty_hints(store: Store) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.client.logs import Logs
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.enclosing_job import enclosing_job
-from queuectl_nb.model.errors import QueuectlError
+from queuectl_nb.model.errors import BadEnvironment, QueuectlError
 from queuectl_nb.model.state import State
 
 if TYPE_CHECKING:
@@ -69,7 +69,10 @@ class ForegroundJob:
             return
         if job.state is not State.PROCESSING and {"*", job.queue}.intersection(self.queue.store.reader.paused_queues()):
             return
-        self._pool = self.queue.start_workers(queues=[job.queue], drain=True, detach=True)
+        try:
+            self._pool = self.queue.start_workers(queues=[job.queue], drain=True, detach=True)
+        except BadEnvironment as error:
+            raise BadEnvironment(f"{error}; job {job.id} stays {job.state}") from error
         self.on_note(f"started {', '.join(self._pool.names)} for queue {job.queue}")
 
     def _is_served(self, job: JobRecord) -> bool:

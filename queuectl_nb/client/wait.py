@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -143,6 +144,7 @@ class Wait:
         self._enclosing_job = enclosing_job(store.path)
         if self.ids is not None and self._enclosing_job in self.ids:
             raise BadInput(f"job {self._enclosing_job} cannot wait for itself")
+        self._warns = self._enclosing_job is not None and queue.interpreter_first  # the console shows hints
         states = store.reader.states_of(self.ids or ())
         for job_id in self.ids or ():
             if job_id not in states:
@@ -251,11 +253,21 @@ class Wait:
                 if not progress.remaining:
                     self._mark_reported()
                     return
+                self._warn_once()
                 left = deadline - time.monotonic()
                 if left <= 0:
                     msg = f"{progress.remaining} job(s) not finished after {self.timeout:g} seconds; they continue"
                     raise WaitTimeout(msg)
                 waiter.wait(left, progress.remaining)
+
+    def _warn_once(self) -> None:
+        """Warn, inside a job, if the jobs cannot start: the job would wait for ever."""
+        if self._warns:
+            self._warns = False
+            from queuectl_nb.client.hints import CONSOLE
+
+            for hint in self.hints(CONSOLE):
+                warnings.warn(hint, RuntimeWarning, stacklevel=2)
 
     def check(self, progress: Progress) -> None:
         """Raise :class:`JobFailed` with the errors of the first jobs if a job is dead or cancelled."""

@@ -28,7 +28,14 @@ if TYPE_CHECKING:
 __all__ = ["LocalRun"]
 
 _LINUX = sys.platform.startswith("linux")
+MAX_CLOCK_DRIFT_S = 1.0
+"""Change of the difference of two clocks that is not caused by reading one after the other."""
 _RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
+
+
+def _clock_offset() -> float:
+    """Return the difference of the clock that can be set to the one that cannot."""
+    return time.time() - heartbeat.boot_clock()
 
 
 @dataclass(eq=False)
@@ -54,12 +61,18 @@ class LocalRun:
     """Whether its output files are named after its token, instead of being those of the worker."""
     usage: Usage = field(default_factory=Usage)
     """Resource usage, once the shell has exited."""
+    _clock_offset_s: float = field(default_factory=_clock_offset)
     _outcome: Outcome | None = None
     _childless: bool = False
 
     @property
     def _adopts_orphans(self) -> bool:
         return self.owns_children and _LINUX
+
+    def start_time(self) -> float:
+        """Return when it was started, in epoch seconds of the clock as it is now: it may have been set meanwhile."""
+        change_s = _clock_offset() - self._clock_offset_s
+        return self.started_at + change_s if abs(change_s) > MAX_CLOCK_DRIFT_S else self.started_at
 
     def clear_files(self) -> None:
         """Truncate the worker's files."""

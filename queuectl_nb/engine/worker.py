@@ -132,7 +132,7 @@ class Worker:
         run = monitor.run
         limit = self.control.settings.artifact_limit
         artifacts = self.executor.artifacts.take(run.lease.token, run.started_at, limit)
-        known = Ending(time.time(), run.started_at, run.pid, artifacts=artifacts, usage=run.usage)
+        known = Ending(time.time(), run.start_time(), run.pid, artifacts=artifacts, usage=run.usage)
         ending, spooled, keep_files = self.core.capture(run.lease.token, run.paths, known)
         outcome = monitor.outcome
         kept = (ending.result, ending.note, ending.artifacts, ending.metrics)

@@ -56,7 +56,7 @@ def user_queue() -> Path:
     folder = Path("~")
     with contextlib.suppress(RuntimeError):  # older versions of platformdirs return "~" instead
         folder = Path(platformdirs.user_data_dir("queuectl"))
-    if not folder.is_absolute():
+    if not folder.is_absolute() or (_home_is_empty() and folder.is_relative_to("/.local")):
         msg = "this user has no home directory for a default queue; set HOME, or name a queue, also by QUEUECTL_DB"
         raise BadEnvironment(msg)
     return folder / FILE_NAME
@@ -85,7 +85,8 @@ def find_queue(path: str | os.PathLike[str] | None = None, *, start: Path | None
 
 def absolute_path(path: str | os.PathLike[str]) -> Path:
     """Return a path that a user has given as an absolute one; ``~`` is the home directory."""
-    expanded = os.path.expanduser(path)
+    first = os.fspath(path).partition("/")[0]
+    expanded = os.fspath(path) if first == "~" and _home_is_empty() else os.path.expanduser(path)
     if expanded.partition("/")[0] == "~":
         msg = f"this user has no home directory, so {expanded} cannot be resolved; set HOME, or give an absolute path"
         raise BadEnvironment(msg)
@@ -94,6 +95,11 @@ def absolute_path(path: str | os.PathLike[str]) -> Path:
     except FileNotFoundError:
         msg = f"the working directory was removed, so {expanded} cannot be resolved; give an absolute path"
         raise BadEnvironment(msg) from None
+
+
+def _home_is_empty() -> bool:
+    """Return True if the home directory would be the root directory because HOME is empty."""
+    return os.environ.get("HOME") == ""
 
 
 def require_queue(path: Path, shown: str) -> None:

@@ -17,18 +17,17 @@ open, :func:`wait_for_sidecars` in those that open it.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import sqlite3
 import struct
 import threading
 import time
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store.paths import check_sidecars
-
-if TYPE_CHECKING:
-    import sqlite3
 
 __all__ = ["FileId", "SharedLocks", "wait_for_sidecars"]
 
@@ -79,7 +78,10 @@ class SharedLocks:
         """Close a connection. The locks are dropped before the last one, so that SQLite can checkpoint."""
         with cls.mutex:
             file_id = cls._by_connection.pop(connection, None)
-            descriptors = [] if file_id is None else cls._by_file[file_id].release(file_id)
+            descriptors = []
+            if file_id is not None:
+                cls._by_file[file_id].checkpoint_if_renamed(connection)
+                descriptors = cls._by_file[file_id].release(file_id)
             connection.close()
             for descriptor in descriptors:  # closing one earlier would drop the locks of the connection
                 os.close(descriptor)
@@ -95,6 +97,13 @@ class SharedLocks:
         # another user may have created them since the check before; these locks keep what they hold out of the database
         check_sidecars(path, required=_LOG_SUFFIXES)
         self.sidecars = [(name, _file_id(name)) for name in (f"{path}{suffix}" for suffix in _LOG_SUFFIXES)]
+
+    def checkpoint_if_renamed(self, connection: sqlite3.Connection) -> None:
+        """Move the log into the file if that was renamed without it; SQLite does so only at the old place."""
+        if self.sidecars and not os.path.lexists(self.sidecars[0][0].removesuffix(_LOG_SUFFIXES[0])):
+            with contextlib.suppress(sqlite3.Error):  # others use it, and do the same when they close it
+                connection.execute("PRAGMA busy_timeout = 0")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     @classmethod
     def check(cls, file_id: FileId) -> None:

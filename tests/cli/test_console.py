@@ -318,26 +318,38 @@ LOST_SIGNAL = """
 import os, signal, sys
 from queuectl_nb.__main__ import main
 
+def send():
+    os.kill(os.getpid(), signal.{name})
+    for _ in range(1000):
+        pass
+
 class Sender:
     def __del__(self):
-        os.kill(os.getpid(), signal.{name})
-        for _ in range(1000):
-            pass
+        send()
+
+def ignore(call):  # as C code of a library does
+    try:
+        call()
+    except BaseException:
+        pass
 
 class Finder:
     def find_spec(name, path=None, target=None):
         if name == "queuectl_nb.client.pool":
-            Sender()
+            {how}
 
 sys.meta_path.insert(0, Finder)
 main()
 """
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
-def test_signal_during_a_destructor(name: str, code: int, terminals: Terminals) -> None:
+@pytest.mark.parametrize(
+    ("name", "how", "code"),
+    [("SIGTERM", "Sender()", 143), ("SIGINT", "Sender()", 130), ("SIGTERM", "ignore(send)", 143)],
+)
+def test_lost_signal(name: str, how: str, code: int, terminals: Terminals) -> None:
     """A signal that arrives while an exception would be ignored, as in callbacks of an import, stops workers."""
-    command = [sys.executable, "-c", LOST_SIGNAL.format(name=name), "worker", "start"]
+    command = [sys.executable, "-c", LOST_SIGNAL.format(name=name, how=how), "worker", "start"]
     env = environment(terminals.queue)
     ran = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
     assert ran.returncode in (0, code)  # 0: the workers have started before it was repeated

@@ -13,6 +13,7 @@ import pytest
 
 from queuectl_nb.client.run import ForegroundJob
 from queuectl_nb.client.workers import list_workers
+from queuectl_nb.model.errors import BadEnvironment
 from tests.engine.harness import until
 from tests.journeys.terminals import CONSOLE, environment
 
@@ -118,6 +119,19 @@ def test_a_job_that_never_starts(run: Callable[..., Ran], manual_worker: ManualW
     ran = run("run", "--after", "bef", "-c", "true")
     assert ran.exit_code == 1
     assert "is cancelled: " in ran.stderr
+
+
+def test_no_worker_can_be_started(run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what becomes of the job, which was added before."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise BadEnvironment("too few open files")
+
+    monkeypatch.setattr("queuectl_nb.client.pool.WorkerPool.start", fail)
+    ran = run("run", "--id", "a", "--", "true")
+    assert ran.exit_code == 3
+    assert ran.stderr.endswith("queuectl: too few open files; job a stays pending\n")
+    assert queue.job("a").state == "pending"
 
 
 def test_words_without_dashes(run: Callable[..., Ran], queue: Queue) -> None:

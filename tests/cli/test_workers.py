@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import psutil
@@ -131,6 +132,20 @@ def test_limit_of_open_files(terminals: Terminals, limit: int) -> None:
         states = [terminals.run_json("show", name)["state"] for name in ("a", "killer")]
         assert (code, states) == (0, ["completed", "dead"]), "there are enough files to replace a worker"
         assert terminal.lines[1] == f"{(limit - RESERVED_FILES) // 2} worker(s) started."
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ImportError("x.so: failed to map segment from shared object")])
+def test_limit_of_memory(error: Exception, run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too little memory, also for the message, is exit code 3 and one line."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(subprocess, "Popen", fail)
+    monkeypatch.setitem(sys.modules, "queuectl_nb.render.text_table", None)  # importing it fails, too
+    ran = run("worker", "start")
+    assert ran.exit_code == 3
+    assert ran.stderr == "queuectl: not enough memory; raise 'ulimit -v' or the limit of the container\n"
 
 
 @pytest.mark.parametrize("what", ["process", "thread"])

@@ -30,6 +30,33 @@ def test_wait_for_all_inside_a_job(harness: WorkerHarness) -> None:
     assert after.wait(timeout=60).state is State.COMPLETED
 
 
+WAITING = """
+import warnings
+from queuectl_nb import Queue, WaitTimeout
+q = Queue({path!r})
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for _ in range(2):
+        try:
+            q.enqueue("true").result(timeout=0.3)
+        except WaitTimeout:
+            pass
+print(*[each.message for each in caught], sep="\\n")
+"""
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_result_inside_a_job(harness: WorkerHarness, tmp_path: Path, count: int) -> None:
+    """A job that waits for another one, which only its own worker could run, gets a warning."""
+    script = tmp_path / "script.py"
+    script.write_text(WAITING.format(path=str(harness.path)))
+    job = harness.add(f"{shlex.quote(sys.executable)} {script}", timeout=60)
+    harness.start(count)
+    text = job.wait(timeout=90).log()
+    expected = "the only worker runs this job; if it waits for others, start another worker with"
+    assert text.count(expected) == (2 if count == 1 else 0), text
+
+
 def test_drain_inside_a_job(harness: WorkerHarness) -> None:
     """``worker start --drain`` leaves out its own job and the jobs that wait for it."""
     script = f"{QUEUECTL} enqueue --id child --command true && {QUEUECTL} worker start --drain"

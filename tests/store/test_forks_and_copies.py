@@ -333,3 +333,18 @@ def test_interrupts_leave_no_lock(queue: Queue, interrupts: int) -> None:
             assert queue.store.db.connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("readers", [0, 1])
+def test_rename_of_the_file_alone(store: Store, tmp_path: Path, readers: int) -> None:
+    """Jobs that were acknowledged before a queue in use was renamed without its log are in the renamed file."""
+    others = [Store(store.path) for _ in range(readers)]
+    for number in range(20):
+        add_job(store, f"job-{number}")
+    renamed = tmp_path / "renamed.db"
+    store.path.rename(renamed)
+    for each in (store, *others):
+        each.db.close()
+    opened = Store(renamed)
+    assert len(opened.reader.states_of([f"job-{number}" for number in range(20)])) == 20
+    opened.db.close()

@@ -66,9 +66,9 @@ def test_removed_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("home", [None, "~", "relative"])
+@pytest.mark.parametrize("home", [None, "", "~", "relative"])
 def test_user_without_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str | None) -> None:
-    """A user id without an account, or a HOME that is no path, is a named error; no folder ``~`` is created."""
+    """A user id without an account, or a HOME that is empty or no path, is a named error; no ``~`` is created."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "getuid", lambda: 54_321)
     monkeypatch.setattr(os, "geteuid", lambda: 54_321)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.local_run import LocalRun
 from queuectl_nb.store import output
 from queuectl_nb.store.output import EMPTY_STREAM, StoredStream, read_truncated
@@ -177,6 +178,16 @@ def test_rename_on_a_full_disk(spool: Spool, monkeypatch: pytest.MonkeyPatch) ->
     assert run.move_to_own_files()
     assert all(map(os.path.exists, run.paths.values()))
     assert spool.tokens() == {TOKEN}
+
+
+@pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
+def test_clock_that_is_set(spool: Spool, monkeypatch: pytest.MonkeyPatch, jump: float) -> None:
+    """If the clock is set during a job, its start is corrected by the same time; the run time is the real one."""
+    files, boot_clock = spool.worker_files("worker-1"), heartbeat.boot_clock
+    run = LocalRun(cast("Any", SimpleNamespace(token=TOKEN)), files, 1, 1000.0, 0.0, None, owns_children=False)
+    assert run.start_time() == 1000.0
+    monkeypatch.setattr(heartbeat, "boot_clock", lambda: boot_clock() - jump)
+    assert abs(run.start_time() - 1000.0 - jump) < 60
 
 
 def test_kill_during_a_rename(spool: Spool) -> None:
