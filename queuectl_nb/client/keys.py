@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import copy
 import functools
 import inspect
-import textwrap
+import linecache
+import sys
+from operator import attrgetter
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.job import Job
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
     from queuectl_nb.model.job import JobSpec
 
 __all__ = ["FunctionWork", "add_keys", "canonical_calls"]
+
+
+_Definition: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+_parse = functools.lru_cache(maxsize=4)(ast.parse)
 
 
 def add_keys(specs: Sequence[JobSpec], cwd: str, *, resume: bool) -> list[JobSpec]:
@@ -94,9 +101,17 @@ def _describe(value: Any) -> str | None:
             return f"jobs:{','.join(value.ids)}"
         case ModuleType():
             return f"module:{value.__name__}"
-    if inspect.isfunction(value) or inspect.isclass(value):
+    if inspect.isfunction(value) or inspect.isclass(value) or _is_imported(value):
         return f"code:{value.__module__}.{value.__qualname__}.{_version(value)}"
     return None
+
+
+def _is_imported(value: Any) -> bool:
+    """Return whether a module has this value under its name, as built-in functions and those of NumPy."""
+    try:
+        return attrgetter(value.__qualname__)(sys.modules[value.__module__]) is value
+    except (AttributeError, KeyError, TypeError):
+        return False
 
 
 def _bound_values(function: Any) -> dict[str, Any]:
@@ -141,15 +156,32 @@ def _version(function: Any) -> str:
     function = inspect.unwrap(function)
     if not hasattr(function, "__name__"):
         function = type(function)
+    definition = _definition(function)
+    if definition is None:
+        return _code_version(function)
+    definition = copy.copy(definition)
+    definition.decorator_list = []
+    return digest(ast.dump(definition).encode("utf-8", "surrogateescape"))[:8]
+
+
+def _definition(function: Any) -> _Definition | None:
+    """Return the definition of a function or class, None for a lambda or without source.
+
+    It is found by its name: its lines may have moved, if the file has been edited since the import.
+    """
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        file = inspect.getsourcefile(function) or ""
+        linecache.checkcache(file)
+        scope: ast.Module | _Definition = _parse("".join(linecache.getlines(file)))
     except (OSError, TypeError, SyntaxError):
-        return _code_version(function)
-    node = tree.body[0]
-    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):  # the statement of a lambda
-        return _code_version(function)
-    node.decorator_list = []
-    return digest(ast.dump(node).encode("utf-8", "surrogateescape"))[:8]
+        return None
+    line = getattr(getattr(function, "__code__", None), "co_firstlineno", sys.maxsize)
+    for name in function.__qualname__.replace(".<locals>", "").split("."):
+        found = [each for each in ast.walk(scope) if isinstance(each, _Definition) and each.name == name]
+        if not found:
+            return None
+        scope = min(found, key=lambda each: abs(each.lineno - line))
+    return scope if isinstance(scope, _Definition) else None
 
 
 def _code_version(function: Any) -> str:
@@ -159,5 +191,5 @@ def _code_version(function: Any) -> str:
 
 
 def _code_text(code: CodeType) -> str:
-    constants = [_code_text(each) if hasattr(each, "co_code") else repr(each) for each in code.co_consts]
+    constants = [_code_text(each) if hasattr(each, "co_code") else canonical(each) for each in code.co_consts]
     return f"{code.co_code.hex()} {constants} {code.co_names}"

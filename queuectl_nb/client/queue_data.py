@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 from queuectl_nb.client import arguments
 from queuectl_nb.client.batch import Batch
-from queuectl_nb.client.selection import choose_jobs, filter_of, known_ids, make_filter
+from queuectl_nb.client.selection import find_filter, known_ids, make_filter
 from queuectl_nb.client.wait import UnreportedJobs
 from queuectl_nb.model.errors import BadInput, QueuectlError
 from queuectl_nb.model.validation import parse_int
@@ -149,8 +149,7 @@ class QueueData:
         """
         from queuectl_nb.client.eta import read_eta
 
-        chosen = choose_jobs(jobs, selection)
-        return read_eta(self.store, filter_of(chosen) if chosen or jobs else None)
+        return read_eta(self.store, find_filter(self.store, jobs, selection) if jobs or selection else None)
 
     def stats(self, *, by: str | None = None, since: object = None, limit: int | None = None) -> pd.DataFrame:
         """Return metrics as a DataFrame with one row, or one row per group; names are flattened (``run_s_p50``).
@@ -177,34 +176,35 @@ class QueueData:
     def grep(
         self,
         pattern: str,
-        *,
+        *jobs: Jobs,
         ignore_case: bool = False,
         all_attempts: bool = False,
         **selection: Unpack[Selection],
     ) -> pd.DataFrame:
         """Return the lines of output that match a regular expression, of the latest attempts or of all.
 
-        Columns: ``job_id``, ``attempt``, ``stream``, ``line`` (from 1) and ``text``, without escape sequences. Running
-        jobs are searched, too. Raises ``BadInput`` for an invalid pattern.
+        Given or selected jobs are searched, or all, also running ones. Columns: ``job_id``, ``attempt``, ``stream``,
+        ``line`` (from 1) and ``text``, without escape sequences. Raises ``BadInput`` for an invalid pattern.
         """
         from queuectl_nb.client.grep import Search
         from queuectl_nb.render.frames import frames
 
         found = Search(self.store, pattern, ignore_case=ignore_case).run(
-            filter_of(choose_jobs((), selection)), all_attempts=all_attempts
+            find_filter(self.store, jobs, selection), all_attempts=all_attempts
         )
         return frames.found_lines((line._asdict() for line in found), ("job_id", "attempt", "stream", "line", "text"))
 
-    def errors(self, **selection: Unpack[Selection]) -> pd.DataFrame:
+    def errors(self, *jobs: Jobs, **selection: Unpack[Selection]) -> pd.DataFrame:
         """Return why jobs failed: failed and dead jobs, grouped by the reason of their latest attempt.
 
-        The index is ``key``, which ``retry(error=key)`` and other selections take; the columns are ``count``,
-        ``reason``, ``message``, ``first_at``, ``last_at`` and ``example``, the id of the job that failed last.
+        Given or selected jobs are grouped, or all. The index is ``key``, which ``retry(error=key)`` and other
+        selections take; the columns are ``count``, ``reason``, ``message``, ``first_at``, ``last_at`` and ``example``,
+        the id of the job that failed last.
         """
         from queuectl_nb.render.frames import frames
         from queuectl_nb.store.error_groups import read_error_groups
 
-        return frames.error_groups(read_error_groups(self.store.db, filter_of(choose_jobs((), selection))))
+        return frames.error_groups(read_error_groups(self.store.db, find_filter(self.store, jobs, selection)))
 
     def workers(self) -> pd.DataFrame:
         """Return the workers as a DataFrame indexed by ``name``."""

@@ -21,6 +21,7 @@ __all__ = [
     "choose_dead_jobs",
     "choose_jobs",
     "filter_of",
+    "find_filter",
     "known_ids",
     "make_filter",
     "selected_ids",
@@ -74,6 +75,18 @@ def filter_of(chosen: list[str] | Filter) -> Filter:
     from queuectl_nb.store.job_filter import Filter
 
     return chosen if isinstance(chosen, Filter) else Filter(ids=tuple(chosen) or None)
+
+
+def find_filter(store: Store, jobs: Sequence[Jobs], selection: Selection) -> Filter:
+    """Return the filter of given or selected jobs, or of all without either; raise ``NotFound`` for an unknown id."""
+    from queuectl_nb.store.job_filter import Filter
+
+    chosen = choose_jobs(jobs, selection)
+    if isinstance(chosen, Filter):
+        return chosen
+    for job_id in chosen:
+        store.jobs.get(job_id)
+    return Filter(ids=tuple(chosen) if jobs else None)
 
 
 def selection_of(job_filter: Filter) -> Selection:

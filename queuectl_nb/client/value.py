@@ -15,7 +15,7 @@ from queuectl_nb.model.state import State
 from queuectl_nb.store.calls import executed_notebook, load_call, read_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -156,8 +156,6 @@ def call_results(store: Store, jobs: Iterable[Job]) -> pd.DataFrame | None:
 
     None if a job is of another kind. Loads the pickles of arguments and values.
     """
-    import pandas as pd
-
     from queuectl_nb.render.frames import frames
 
     parameters: list[dict[str, Any]] = []
@@ -174,7 +172,19 @@ def call_results(store: Store, jobs: Iterable[Job]) -> pd.DataFrame | None:
         ids += [job.id] * len(rows)
         found = read_results([job], store, return_exceptions=True) if job.done() else [None] * len(rows)
         values += [None if isinstance(value, BaseException) else value for value in found]
-    return frames.results(store.reader, pd.DataFrame(parameters), ids, values)
+    return frames.results(store.reader, _parameter_frame(parameters), ids, values)
+
+
+def _parameter_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return arguments as columns; of integers beside None, nullable ones, which pandas would make floats."""
+    import pandas as pd
+
+    frame = pd.DataFrame(rows)
+    for name in frame.columns[frame.dtypes == "float64"]:
+        values = [row.get(name) for row in rows]
+        if pd.api.types.infer_dtype(values, skipna=True) == "integer":
+            frame[name] = pd.array(values, dtype="Int64")
+    return frame
 
 
 def _parameters(store: Store, job: Job) -> Iterator[dict[str, Any]]:

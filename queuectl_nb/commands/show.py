@@ -14,7 +14,7 @@ from queuectl_nb.commands.results import Detail, Table
 from queuectl_nb.model.call import Kind
 from queuectl_nb.model.displayed_command import displayed_command
 from queuectl_nb.model.times import format_time
-from queuectl_nb.render.json_shapes import attempt_json, dependency_texts, extra_json, job_json
+from queuectl_nb.render.json_shapes import attempt_json, dependency_texts, extra_json, job_json, json_number
 from queuectl_nb.render.progress import format_size
 from queuectl_nb.render.text_table import local_time, zone_name
 from queuectl_nb.store.spool import STREAMS
@@ -104,4 +104,4 @@ def _format_value(key: str, value: Any) -> Any:
         from queuectl_nb.render.formats import json_text
 
         return json_text(value) if key == "result" else ", ".join(value)
-    return value
+    return json_number(value) if key == "timeout" else value

@@ -34,7 +34,10 @@ REASONS = ("exception", "exit", "signal", "timeout", "oom", "gpu_oom", "lost", "
 """Reasons of failures; ``oom`` is a Python program that could not allocate memory."""
 KEY_BYTES = 4
 
-_GPU_OOM = re.compile(r"CUDA out of memory|CUDA_ERROR_OUT_OF_MEMORY|RESOURCE_EXHAUSTED: .*memory")
+_GPU_OOM = re.compile(
+    r"(?:CUDA|HIP)(?: error:)? out of memory|(?:CUDA|HIP)_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation"
+    r"|RESOURCE_EXHAUSTED: .*memory"
+)
 _OOM = re.compile(r"(?:numpy\.\S*)?(?:MemoryError|_ArrayMemoryError)\b")
 _PYTHON_EXITS = re.compile(r"exit code \d+\Z|ended without a value\Z")
 _FRAME = re.compile(r'File "(?P<file>[^"\n]+)", line \d+, in (?P<function>.+)')
@@ -72,7 +75,8 @@ def group_of(outcome: Outcome, message: Message, error: str) -> ErrorGroup | Non
             return _group("exit", exact=error)
     exception = error if isinstance(outcome, Raised) else message.exception
     if not exception:
-        return _group("exit", message.text, exact=f"exit code {outcome.code}")
+        reason = "gpu_oom" if _GPU_OOM.search(message.text) else "exit"
+        return _group(reason, message.text, exact=f"exit code {outcome.code}")
     return _group(_reason(exception), exception, exact=_own_frame(message.tail))
 
 

@@ -32,9 +32,9 @@ def canonical(value: Any, describe: Callable[[Any], str | None] | None = None) -
     """Return a text that is equal for equal values of the same type, in every process and version.
 
     NumPy scalars equal Python's, NaN equals NaN, and the order of dicts and sets does not matter. Supported are None,
-    bool, int, float, complex, str, bytes, paths, dates, times, Decimal, Fraction, UUID, enums, dataclasses, NumPy
-    arrays, pandas objects, lists, tuples, dicts and sets of these, and what ``describe`` returns a text for. Raises
-    :class:`NotCanonical` for others.
+    bool, int, float, complex, str, bytes, range, slice, ``...``, paths, dates, times, Decimal, Fraction, UUID, enums,
+    dataclasses, NumPy arrays, pandas objects, lists, tuples, dicts and sets of these, and what ``describe`` returns a
+    text for. Raises :class:`NotCanonical` for others.
     """
     try:
         return _canonical(value, describe)
@@ -89,7 +89,7 @@ def _datetime(value: datetime) -> str:
 
 
 _CONVERTERS: dict[type, Callable[[Any], str]] = {
-    **dict.fromkeys((type(None), bool, str, bytes), repr),
+    **dict.fromkeys((type(None), type(...), bool, str, bytes, range), repr),
     int: hex,  # repr refuses very long ones
     **dict.fromkeys((float, complex), _float),
     **dict.fromkeys((Decimal, Fraction, UUID, date, timedelta), str),
@@ -100,6 +100,7 @@ _CONTAINERS: dict[type, Callable[[Any, _Describe], str]] = {
     **dict.fromkeys((list, tuple), _list),
     **dict.fromkeys((set, frozenset), _set),
     dict: _dict,
+    slice: lambda value, describe: _list((value.start, value.stop, value.step), describe),
 }
 
 
@@ -138,21 +139,39 @@ def _nanoseconds(number: int, kind: str) -> str:
 
 
 def _canonical_frame(value: Any) -> str:
-    if (kind := type(value).__name__) in ("NAType", "NaTType"):
-        return kind
-    if hasattr(value, "isoformat"):
-        if hasattr(value, "to_timedelta64"):
-            return _canonical_array(value.to_timedelta64())
-        found = _canonical(value.to_pydatetime(warn=False))
-        return f"{found}+{value.nanosecond}" if value.nanosecond else found
+    if (convert := _SCALARS.get(type(value).__name__)) is not None:
+        return convert(value)
     if hasattr(value, "columns"):
-        columns = [_canonical(value.iloc[:, at].tolist()) for at in range(value.shape[1])]
+        columns = [_column(value.iloc[:, at]) for at in range(value.shape[1])]
         return f"frame:{_labels(value.index)}{_labels(value.columns)}{columns}"
     if hasattr(value, "index") and hasattr(value, "tolist"):
-        return f"series:{_canonical(value.name)}{_labels(value.index)}{_canonical(value.tolist())}"
+        return f"series:{_canonical(value.name)}{_labels(value.index)}{_column(value)}"
     if hasattr(value, "tolist"):
-        return f"values:{_canonical(value.tolist())}"
+        return f"values:{_column(value)}"
     raise NotCanonical(_name_of(type(value)))
+
+
+def _timestamp(value: Any) -> str:
+    found = _canonical(value.to_pydatetime(warn=False))
+    return f"{found}+{value.nanosecond}" if value.nanosecond else found
+
+
+_SCALARS: dict[str, Callable[[Any], str]] = {
+    "NAType": lambda _: "NAType",
+    "NaTType": lambda _: "NaTType",
+    "Timestamp": _timestamp,
+    "Timedelta": lambda value: _canonical_array(value.to_timedelta64()),
+    "Period": lambda value: f"period:{value.freqstr}:{value.ordinal}",
+    "Interval": lambda value: f"interval:{value.closed}{_canonical((value.left, value.right))}",
+}
+"""Of pandas."""
+
+
+def _column(values: Any) -> str:
+    text = _canonical(values.tolist())
+    if isinstance(categories := getattr(values.dtype, "categories", None), Iterable):
+        text += f" of {_canonical([*categories])}{values.dtype.ordered}"
+    return text
 
 
 def _labels(index: Any) -> str:

@@ -126,6 +126,7 @@ def _edit(
         new["run_at"] = max(new["run_at"], now)
     values = {**new, "now": now, "boottime": boottime.seconds, "retimed": retimed}
     values |= {"tags": json.dumps(new["tags"]), "after": json.dumps(new["after"] + new["after_any"])}
+    values["after_any"] = json.dumps(new["after_any"]) if new["after_any"] else None
     connection.execute(Q.edit_job, {name: value for name, value in values.items() if f":{name}" in Q.edit_job})
     if old_and_new := {name: [job[name], new[name]] for name in _RECORDED if new[name] != job[name]}:
         connection.execute(Q.keep_edit, {"seq": job["seq"], "now": now, "changes": json.dumps(old_and_new)})

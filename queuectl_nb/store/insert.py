@@ -145,6 +145,8 @@ class _NewJobs:
                 "run_at": run_at,
             }
         )
+        if any(fields["after_any"]):
+            self._add({"after_any": [json.dumps(each) if each else None for each in fields["after_any"]]})
         if any(fields["key"]):
             self._add({"key": fields["key"], "work": fields["work"]})
         if self.has_durations and (since_boot := boottime.seconds) is not None:

@@ -176,8 +176,8 @@ def _check_work(
         key, work = specs[index].key or "", specs[index].work
         known = found.get(key)
         if (specs[first[key]].work if known is None else known[1]) != work:
-            where = "in the list" if known is None else f"of job {known[3]}"
-            msg = f"key {key} is that {where}, which does other work; choose another key"
+            owner = "an earlier job in the list" if known is None else f"job {known[3]}"
+            msg = f"key {key} is that of {owner}, which does other work; choose another key"
             raise BadInput(msg).with_index(index)
 
 

@@ -376,9 +376,8 @@ WHERE dependents.job = :seq AND other.state <> 'completed' AND NOT (any_end AND 
 SELECT id FROM jobs WHERE seq = :seq AND state = 'blocked';
 
 -- name: any_end_of
--- The jobs of which any end will do for a job.
-SELECT other.id FROM dependents JOIN jobs AS other ON other.seq = dependents.other
-WHERE dependents.job = (SELECT seq FROM jobs WHERE id = :id) AND any_end;
+-- The jobs of which any end will do for a job, deleted ones included.
+SELECT value FROM jobs, json_each(after_any) WHERE jobs.id = :id;
 
 -- name: recent_tags
 SELECT DISTINCT value FROM jobs, json_each(jobs.tags) WHERE seq > (SELECT max(seq) FROM jobs) - :limit ORDER BY value;
@@ -420,7 +419,7 @@ FROM jobs WHERE id = :id;
 -- name: edit_job
 UPDATE jobs SET
     command = :command, priority = :priority, timeout = :timeout, max_retries = :max_retries, queue = :queue,
-    tags = :tags, after = :after, run_at = :run_at, due_boottime = :due_boottime, key = :key,
+    tags = :tags, after = :after, after_any = :after_any, run_at = :run_at, due_boottime = :due_boottime, key = :key,
     work = :work, state = :state, error_key = CASE :state WHEN 'failed' THEN error_key END,
     ready = CASE
         WHEN :state NOT IN ('pending', 'failed') THEN 0

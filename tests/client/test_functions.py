@@ -409,6 +409,8 @@ def test_results_of_a_batch() -> None:
     named = queue.task(train, max_retries=1).submit(rate=2, name=job)
     frame = queue.results(Batch(queue, [named.id, job.id]))
     assert (frame.name[0], frame.result[1]) == (job.id, 1)
+    frame = queue.results(queue.map(train, [1.5, None], [1, None]))
+    assert frame.dtypes[["rate", "epochs"]].astype(str).to_list() == ["float64", "Int64"]
     assert queue.results(queue.enqueue_many([{"command": "true"}])).command.to_list() == ["true"]
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
 import json
 import math
+import os
 import subprocess
 import sys
 from functools import partial
@@ -166,8 +168,8 @@ def test_functions(queue: Queue) -> None:
 
 def test_source_is_read_once(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many calls there are."""
-    getsource = Mock(side_effect=inspect.getsource)
-    monkeypatch.setattr(inspect, "getsource", getsource)
+    getsource = Mock(side_effect=inspect.getsourcefile)
+    monkeypatch.setattr(inspect, "getsourcefile", getsource)
     assert str(queue.map(train, range(20), resume=True)) == "20 enqueued"
     getsource.assert_called_once_with(train)
 
@@ -192,6 +194,33 @@ def test_changed_source(queue: Queue) -> None:
     changed = "2 enqueued; the source has changed since earlier jobs, which count as other work"
     assert str(queue.map(other, [1, 2], resume=True)) == changed
     assert str(queue.map(lambda x: x, [1], resume=True)) == "1 enqueued"
+
+
+def test_moved_source(queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function whose lines have moved in the file of its module, which is still loaded, is the same work."""
+    source = "def before(x):\n    return 0\n\n\ndef f(x):\n    y = x + 1\n    return y\n"
+    file = tmp_path / "moved_source.py"
+    file.write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("moved_source")
+    assert str(queue.map(module.f, [1], resume=True)) == "1 enqueued"
+    file.write_text("import os\nimport sys\nimport json\n" + source)
+    assert str(queue.map(module.f, [1], resume=True)) == "1 kept"
+    file.write_text("import os\n" + source.replace("x + 1", "x + 2"))
+    assert str(queue.map(module.f, [1], resume=True)).startswith("1 enqueued; the source has changed")
+
+
+def test_lambda_in_every_process(queue: Queue) -> None:
+    """The key of a function without source does not depend on the seed of hashes."""
+    code = f"""
+from queuectl_nb import Queue
+print(Queue({str(queue.path)!r}).map(lambda x: x in {{"a", "b", "c", "d", "e"}}, [len, slice(3)], resume=True))
+"""
+    for seed, answer in (("1", "2 enqueued"), ("2", "2 kept")):
+        ran = subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        )
+        assert ran.stdout.decode().strip() == answer
 
 
 def test_retried_jobs_run_what_was_enqueued_last(queue: Queue, manual_worker: ManualWorker) -> None:

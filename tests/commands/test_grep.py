@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.errors import BadInput, NotFound
 from queuectl_nb.model.outcome import Exited
 from tests.engine.harness import until
 
@@ -83,7 +83,11 @@ def test_data(run: Callable[..., Ran], queue: Queue) -> None:
     assert json.loads(run("grep", "loss", "--count", "--json").stdout)[0] == {"job_id": "a", "count": 2}
     assert queue.grep("LOSS: 0", ignore_case=True).to_dict("records") == [expected]
     assert queue.grep("loss", all_attempts=True, search="b")["attempt"].tolist() == [1, 2]
+    assert queue.grep("loss", "b", all_attempts=True)["attempt"].tolist() == [1, 2]
     assert queue.grep("absent").empty
+    assert queue.grep("loss", []).empty
+    with pytest.raises(NotFound):
+        queue.grep("loss", "unknown")
     with pytest.raises(BadInput, match="not a regular expression"):
         queue.grep("(")
 

@@ -52,6 +52,8 @@ PACKAGE = ("/opt/venv/lib/python3.13/site-packages/torch/nn.py", "forward")
         (FAILED, traceback("MemoryError", OWN), "oom"),
         (FAILED, traceback("numpy._core._exceptions._ArrayMemoryError: Unable to allocate 8 GiB", OWN), "oom"),
         (FAILED, traceback("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", OWN), "gpu_oom"),
+        (FAILED, traceback("RuntimeError: CUDA error: out of memory", OWN), "gpu_oom"),
+        (FAILED, "CUDA error: out of memory\n", "gpu_oom"),
         (Signalled(11), "Segmentation fault\n", "signal"),
         (SignalledWorker(9), "", "signal"),
         (TimedOut(30.0), traceback("ValueError: an earlier one", OWN), "timeout"),

@@ -77,6 +77,11 @@ NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
         (np.array([0j]), np.array([complex(-0.0, -0.0)])),
         (np.array([(1, 2.0)], [("a", int), ("b", float)]), np.array([(1, 2.0)], [("a", int), ("b", float)])),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), pd.DataFrame([[1, 2]], columns=["a", "a"])),
+        (range(3), range(0, 3, 1)),
+        (slice(1, None), slice(np.int64(1), None)),
+        (..., ...),
+        (pd.Period("2026-11"), pd.Period("2026-11")),
+        (pd.Interval(0, 1), pd.Interval(0, 1)),
     ],
 )
 def test_equal(first: Any, second: Any) -> None:
@@ -106,6 +111,15 @@ def test_equal(first: Any, second: Any) -> None:
         tuple(pd.Timedelta(number, unit="ns") for number in (-1001, -1, 0, 1, 1000)),
         (np.timedelta64(1, "ns"), np.datetime64(1, "ns"), 1, pd.NA, np.datetime64("NaT", "D"), None),
         (10**5000, 10**5000 + 1),
+        (range(3), range(4), slice(3), [0, 1, 2], ...),
+        (pd.Period("2026-11"), pd.Period("2026-11-01"), pd.Interval(0, 1), pd.Interval(0, 1, closed="both")),
+        (
+            pd.Categorical(["a"]),
+            pd.Categorical(["a"], ["a", "b"]),
+            pd.Categorical(["a"], ordered=True),
+            pd.Index(["a"]),
+        ),
+        (pd.DataFrame({"x": pd.Categorical(["a"])}), pd.DataFrame({"x": ["a"]})),
         (np.array([(1, 2.0)], [("a", int), ("b", float)]), np.array([(1, 2.0)], [("c", int), ("d", float)])),
     ],
 )

@@ -72,3 +72,4 @@ def test_delete_of_a_dependency(harness: Any) -> None:
         "c": ("cancelled", "job b, which it waited for, is cancelled"),
         "d": ("pending", None),
     }
+    assert harness.store.reader.any_end_of(found["d"]) == ["a"]

@@ -80,12 +80,10 @@ def test_a_given_key_belongs_to_its_work(harness: Any) -> None:
     resume(harness, spec("mine", id="first", work="one"))
     before = harness.dump()
     for specs, where in [
-        ([spec("x"), spec("mine", work="two")], "of job first"),
-        ([spec("y", work="one"), spec("y", work="two")], "in the list"),
+        ([spec("x"), spec("mine", work="two")], "that of job first"),
+        ([spec("y", work="one"), spec("y", work="two")], "that of an earlier job in the list"),
     ]:
-        with pytest.raises(
-            BadInput, match=re.escape(f"key {specs[1].key} is that {where}, which does other")
-        ) as raised:
+        with pytest.raises(BadInput, match=re.escape(f"key {specs[1].key} is {where}, which does other")) as raised:
             resume(harness, *specs)
         assert raised.value.index == 1
         assert harness.dump() == before

@@ -67,6 +67,7 @@ CREATE TABLE jobs (
     result_repr TEXT,
     key TEXT,  -- names the work; enqueuing it again keeps or retries this job
     work TEXT,  -- what a job with a key does, as a hash
+    after_any TEXT CHECK (after_any IS NULL OR json_valid(after_any)),  -- the ids in after of which any end will do
     rev INTEGER NOT NULL,
     CHECK ((state = 'processing') = (token IS NOT NULL)),
     CHECK (ready = 0 OR state IN ('pending', 'failed')),
