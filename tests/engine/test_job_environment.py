@@ -129,6 +129,17 @@ def test_signal_is_named_and_exit_code_is_null(harness: WorkerHarness) -> None:
     assert job.exit_code is None
 
 
+def test_only_signals_that_the_starter_ignores_are_ignored(harness: WorkerHarness) -> None:
+    """A job ignores SIGHUP below ``nohup``, but no signal that only Python ignores."""
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        harness.start()
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+    job = harness.add("kill -HUP $$; echo survived; kill -PIPE $$; echo not reached", max_retries=1).wait(timeout=60)
+    assert (job.log(), job.history[0].signal) == ("survived\n", "SIGPIPE")
+
+
 def test_result_is_stored_for_completed_attempts_only(harness: WorkerHarness) -> None:
     """The result is stored if the attempt completes, and not if it fails."""
     good = harness.add('echo \'{"loss": 0.5, "bad": NaN}\' > $QUEUECTL_RESULT')
