@@ -13,6 +13,7 @@ from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.job import Job
 from queuectl_nb.client.payload import Item, PayloadWriter
 from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.job import SPEC_FIELDS
 from queuectl_nb.model.validation import quoted
 
 if TYPE_CHECKING:
@@ -101,7 +102,9 @@ class FunctionPickler:
                 each.replace(annotation=each.empty, default=each.empty) for each in self._signature.parameters.values()
             ]
             shown = f"{self.name}{inspect.Signature(names)}"
-            raise BadInput(f"{shown} cannot be called with {what}: {error}") from None
+            options = [name for name in call.keywords if name in SPEC_FIELDS and name not in self._signature.parameters]
+            hint = f"; an option of the job: q.task({self.name}, {options[0]}=...).submit(...)" if options else ""
+            raise BadInput(f"{shown} cannot be called with {what}: {error}{hint}") from None
         self._fitting.add(shape)
 
     def _item(self, value: object, call: Call, place: int | str) -> Item:

@@ -42,6 +42,7 @@ _OOM = re.compile(r"(?:numpy\.\S*)?(?:MemoryError|_ArrayMemoryError)\b")
 _PYTHON_EXITS = re.compile(r"exit code \d+\Z|ended without a value\Z")
 _FRAME = re.compile(r'File "(?P<file>[^"\n]+)", line \d+, in (?P<function>.+)')
 _LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/python\d[^/]*/|^<frozen |/queuectl_nb/|\.pyx$")
+_CELL = re.compile(r"Cell In\[\d+\]|(?:.*/)?ipykernel_\d+/\d+\.py|<ipython-input-.*>")
 _VARIABLE = re.compile(r"(?<![A-Za-z_.~:+-])[A-Za-z_.~:+-]*+[\d/\\][\w.~:+%@?&=/\\-]*")
 """A word with a number, a path, an id or an address: what differs between failures of the same kind."""
 MAX_MESSAGE_CHARS = 300
@@ -105,7 +106,8 @@ def _make_group(reason: str, exact: str, message: str) -> ErrorGroup:
 def _own_frame(text: str) -> str:
     """Return file and function of the innermost frame in a traceback that is not in a library; empty without one.
 
-    Line numbers are left out, since every edit changes them, and directories, since every checkout has its own.
+    Line numbers are left out, since every edit changes them, and directories, since every checkout has its own. So are
+    the numbers of cells, since every run changes them.
     """
     end = len(text)
     while (start := text.rfind('File "', 0, end)) >= 0:
@@ -122,4 +124,5 @@ def _read_frame(line: str) -> str:
     frame = _FRAME.match(line)
     if frame is None or _LIBRARY.search(frame["file"]):
         return ""
-    return f"{frame['file'].rpartition('/')[2]}:{frame['function']}"
+    name = "Cell" if _CELL.fullmatch(frame["file"]) else frame["file"].rpartition("/")[2]
+    return f"{name}:{frame['function']}"

@@ -111,10 +111,14 @@ class TokenAuth(BaseHandler):
         return "owner" if accepted else None
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Send a page that explains how to log in, or JSON to programs."""
-        if status_code == HTTPStatus.FORBIDDEN and isinstance(self, Page):
+        """Send a page that explains how to log in, or JSON to programs.
+
+        A browser also asks for paths that this server does not have: those of an earlier one.
+        """
+        is_browser = "text/html" in self.request.headers.get("Accept", "")
+        if status_code == HTTPStatus.FORBIDDEN and (is_browser or isinstance(self, Page)):
             self.set_header("Content-Type", "text/html; charset=utf-8")
-            if self.request.headers.get("Sec-Fetch-Site") == "cross-site":
+            if isinstance(self, Page) and self.request.headers.get("Sec-Fetch-Site") == "cross-site":
                 # a link from another site does not carry the strict cookie; a reload by our page does
                 self.set_header("Refresh", "0; url=./")
             self.set_header("Content-Security-Policy", FORBIDDEN_PAGE_POLICY)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.chromium import WINDOW
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -62,6 +64,11 @@ def test_batch_card(notebook: Callable[..., Notebook]) -> None:
         found.theme(scheme)
         place.scroll_into_view_if_needed()
         found.picture(f"batch-{scheme}", place)
+    found.page.set_viewport_size({"width": 460, "height": WINDOW["height"]})
+    for part in (".qc-reasons .qc-message", ".qc-jobs .qc-command"):  # a narrow card still says what failed and runs
+        expect(card.locator(part).first).to_be_visible()
+        assert not card.locator(part).evaluate_all("all => all.some((part) => part.scrollWidth > part.clientWidth)")
+    found.page.set_viewport_size(WINDOW)
     (found.server.root / "batch-fixed").touch()
     card.locator(".qc-reasons button").first.click()
     expect(card.locator(".qc-head")).to_contain_text("6 retried")

@@ -94,10 +94,15 @@ def test_no_failure(outcome: Outcome) -> None:
         ("host 10.0.0.3:8080 refused", "host 10.0.0.12:9090 refused"),
         (traceback("ValueError: bad rate 0.1", OWN), traceback("ValueError: bad rate 7", OWN)),
         (traceback("ValueError: x", OWN, LIBRARY), traceback("ValueError: x", ("/mnt/copy/train.py", "fit"), PACKAGE)),
+        (traceback("ValueError: x", ("Cell In[2]", "fit")), traceback("ValueError: x", ("Cell In[17]", "fit"))),
+        (
+            traceback("ValueError: x", ("Cell In[2]", "fit")),
+            traceback("ValueError: x", ("/tmp/ipykernel_71/1234.py", "fit")),
+        ),
     ],
 )
 def test_same_group(first: str, second: str) -> None:
-    """Numbers, ids, paths, addresses, line numbers, directories and frames of libraries make no difference."""
+    """Numbers, also of cells, ids, paths, addresses, directories and frames of libraries make no difference."""
     assert group(FAILED, first) == group(FAILED, second)
 
 
@@ -108,6 +113,7 @@ def test_same_group(first: str, second: str) -> None:
         ((FAILED, "x\n"), (Exited(2), "x\n")),
         ((FAILED, traceback("ValueError: x", OWN)), (FAILED, traceback("KeyError: x", OWN))),
         ((FAILED, traceback("ValueError: x", OWN)), (FAILED, traceback("ValueError: x", OTHER))),
+        ((FAILED, traceback("ValueError: x", ("1.py", "fit"))), (FAILED, traceback("ValueError: x", ("2.py", "fit")))),
         ((FAILED, traceback("ValueError: x", OWN)), (FAILED, "ValueError: x\n")),
         ((Signalled(11), ""), (Signalled(6), "")),
         ((Raised("exit code 3", 3), ""), (Raised("exit code 4", 4), "")),

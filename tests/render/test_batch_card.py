@@ -60,5 +60,5 @@ def test_states() -> None:
 
 def test_constant_height() -> None:
     """The rows of running jobs that have ended are kept free while the batch runs."""
-    assert "min-height: 9em" in batch_card(BatchView(COUNTS, running=[], rows=5)).html
-    assert "min-height" not in batch_card(BatchView({State.COMPLETED: 5}, rows=5)).html
+    assert 'style="min-height: 9em' in batch_card(BatchView(COUNTS, running=[], rows=5)).html
+    assert 'style="min-height' not in batch_card(BatchView({State.COMPLETED: 5}, rows=5)).html

@@ -195,6 +195,10 @@ def test_login_page(server: WebServer) -> None:
     # a strict cookie does not come along when another site leads here: the browser must ask by itself once more
     again = server.ask("/", login=False, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate")
     assert (again.status, again.headers["Refresh"]) == (403, "0; url=./")
+    # so does a reload of the page of an earlier server; programs get JSON
+    earlier = server.ask("/path-of-an-earlier-server/", login=False, Accept="text/html,*/*;q=0.8")
+    assert (earlier.status, earlier.body) == (403, response.body)
+    assert server.ask("/api/status", login=False, Accept="*/*").json["error"].startswith("missing or invalid token")
 
 
 def test_one_time_token() -> None:

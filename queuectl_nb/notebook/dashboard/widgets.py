@@ -200,7 +200,7 @@ class Toolbar:
 
     def __init__(self) -> None:
         self.search = _styled(
-            w.Text(placeholder="Search IDs and commands", description="Search"), "qc-search", "qc-unlabelled"
+            w.Text(placeholder="ID or command", description="Search"), "qc-search", "qc-unlabelled"
         )
         self.tag = _styled(w.Text(placeholder="any tag", description="Tag"), "qc-tag", "qc-unlabelled")
         self.queue = _styled(w.Dropdown(options=[ALL_QUEUES], description="Queue"), "qc-pick", "qc-unlabelled")
