@@ -68,7 +68,7 @@ def test_batch_card(notebook: Callable[..., Notebook]) -> None:
     for part in (".qc-reasons .qc-message", ".qc-jobs .qc-command"):  # a narrow card still says what failed and runs
         expect(card.locator(part).first).to_be_visible()
         assert not card.locator(part).evaluate_all("all => all.some((part) => part.scrollWidth > part.clientWidth)")
-    found.page.set_viewport_size(WINDOW)
+    found.page.set_viewport_size(WINDOW)  # type: ignore[arg-type]
     (found.server.root / "batch-fixed").touch()
     card.locator(".qc-reasons button").first.click()
     expect(card.locator(".qc-head")).to_contain_text("6 retried")

@@ -336,8 +336,8 @@ def test_calls_that_do_not_fit_are_refused(queue: Queue) -> None:
         (lambda: queue.submit(train), "no arguments: missing"),
         (lambda: queue.submit(train, 1, 2, 3), r"3 positional argument\(s\): too many"),
         (lambda: queue.map(train, [1], [2], [3], chunksize=2), r"3 positional argument\(s\): too many"),
-        (lambda: queue.submit(train, 1, zz=2), r"1 positional argument\(s\) and the keywords zz: got an unexpected keyword argument 'zz'$"),
-        (lambda: queue.submit(train, 1, tags=["a"]), r".*'tags'; an option of the job: q\.task\(train, tags=\.\.\.\)\.submit"),
+        (lambda: queue.submit(train, 1, zz=2), "1 positional .* the keywords zz: got an unexpected .* 'zz'$"),
+        (lambda: queue.submit(train, 1, tags=["a"]), r".*; an option of the job: q\.task\(train, tags="),
     ]
     for given, text in calls:
         with pytest.raises(BadInput, match=start + text):

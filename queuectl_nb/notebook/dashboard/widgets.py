@@ -199,9 +199,7 @@ class Toolbar:
     """Search, queue and order of the table, and the actions on selected jobs and on the queue."""
 
     def __init__(self) -> None:
-        self.search = _styled(
-            w.Text(placeholder="ID or command", description="Search"), "qc-search", "qc-unlabelled"
-        )
+        self.search = _styled(w.Text(placeholder="ID or command", description="Search"), "qc-search", "qc-unlabelled")
         self.tag = _styled(w.Text(placeholder="any tag", description="Tag"), "qc-tag", "qc-unlabelled")
         self.queue = _styled(w.Dropdown(options=[ALL_QUEUES], description="Queue"), "qc-pick", "qc-unlabelled")
         self.sort = _styled(w.Dropdown(options=[LAST_UPDATED, *JOB_FIELDS], description="Sort by"), "qc-pick")
