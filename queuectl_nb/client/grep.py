@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["FoundLine", "Search"]
 
 MAX_LINE_CHARS = 1024 * 1024
-"""A longer line is searched in parts."""
+"""A longer line is searched in parts, and the one that matches is shown."""
+OVERLAP_CHARS = 64 * 1024
+"""What a part repeats of the one before it, so that a match is not cut."""
 _ALONE = re.compile(r"\\[AZz]|\(\?<?!")
 """Anchors and negative assertions, which can match at the end of a line only if it is searched alone."""
 
@@ -92,15 +94,18 @@ class Search:
         return text.removesuffix("\n").split("\n")
 
     def _spooled_lines(self, attempt: AttemptRecord, stream: str) -> Iterator[str]:
-        """Yield the lines of a stream that may be long, chunk by chunk."""
-        ansi, rest = AnsiFilter(keep_colours=False), ""
+        """Yield the lines of a stream that may be long, chunk by chunk; of a long line, the part that matches."""
+        ansi, rest, found = AnsiFilter(keep_colours=False), "", ""
         for data in self._logs.iter_chunks(attempt, stream):
             *lines, rest = (rest + ansi.feed(data)).split("\n")
+            if found and lines:
+                lines[0], found = found, ""
             yield from lines
             if len(rest) > MAX_LINE_CHARS:
-                yield rest
-                rest = ""
-        if rest := rest + ansi.close():
+                if not found and self._pattern.search(rest):
+                    found = rest
+                rest = rest[-OVERLAP_CHARS:]
+        if rest := found or rest + ansi.close():
             yield rest
 
     def _search(self, lines: Iterable[str]) -> Iterator[tuple[int, str, bool]]:

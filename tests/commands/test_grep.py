@@ -110,3 +110,16 @@ def test_long_and_running_output(queue: Queue, tmp_path: Path, run: Callable[...
         f"{job.id}:stdout:99999:99999",
         f"{job.id}:stdout:100002:last",
     ]
+
+
+def test_long_line(queue: Queue) -> None:
+    """A line of megabytes is searched in parts, across their boundaries, and counts as one."""
+    queue.set("output_limit", 1000)
+    queue.enqueue("seq -s , 500000; echo last")
+    with queue.start_workers(1, drain=True) as pool:
+        pool.wait(timeout=60)
+    line = ",".join(map(str, range(1, 500_001)))
+    for at in range(2**20, 2**20 + 2**18 + 1, 2**16):
+        found = queue.grep(line[at - 10 : at + 10])
+        assert (found["line"].tolist(), len(found["text"][0]) < 2**21) == ([1], True)
+    assert queue.grep("^1,|,500000$|last")["line"].tolist() == [1, 2]
