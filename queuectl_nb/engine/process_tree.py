@@ -38,6 +38,11 @@ _M_ARENA_MAX = -8  # malloc.h
 TOKEN_VARIABLE = "QUEUECTL_ATTEMPT_TOKEN"  # noqa: S105 - a name, not a secret
 MAX_STOP_ROUNDS = 20
 """Maximum number of searches for processes that were forked while others were being stopped."""
+MAX_ENVIRONMENT_READS = 100
+_FLAGS, _ENV_START, _ENV_END = 6, 47, 48
+"""Positions in /proc/PID/stat, counted from the state."""
+_NO_ENVIRONMENT = 0x4 | 0x200000
+"""Flags of a process that is exiting, and of a thread of the kernel (PF_EXITING, PF_KTHREAD)."""
 UNINTERRUPTIBLE_S = 1.0
 """Time for which an exit waits for processes that do not die when they are killed."""
 _NS_PER_S = 1_000_000_000
@@ -216,7 +221,7 @@ def holders(
     for pid, process in processes.items():
         with contextlib.suppress(psutil.Error, OSError):
             children.setdefault(process.ppid(), []).append(pid)
-            if process.environ().get(TOKEN_VARIABLE) in tokens or holds_any(pid, files):
+            if _environment(process).get(TOKEN_VARIABLE) in tokens or holds_any(pid, files):
                 found.add(pid)
     todo = list(found)
     if worker is not None:
@@ -226,6 +231,19 @@ def holders(
         found.update(new)
         todo += new
     return [processes[pid] for pid in found if not is_zombie(processes[pid])]
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    """Return the environment of a process. It seems to be empty while the process calls exec; then read it again."""
+    for _ in range(MAX_ENVIRONMENT_READS):
+        if found := process.environ():
+            return found
+        fields = _read_stat(process.pid)
+        begin, end = int(fields[_ENV_START]), int(fields[_ENV_END])
+        if int(fields[_FLAGS]) & _NO_ENVIRONMENT or 0 < begin == end:
+            break
+        time.sleep(0.001)
+    return {}
 
 
 def _read_stat(pid: int) -> list[bytes]:

@@ -166,6 +166,22 @@ def test_descendants_of_a_marked_process_are_found(tmp_path: Path) -> None:
         marked.wait()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_process_that_calls_exec_is_found(shell: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of a process is empty for a moment while it calls exec."""
+    token, environ = "a" * 32, psutil.Process.environ
+    read: list[int] = []
+
+    def empty_at_first(process: psutil.Process) -> dict[str, str]:
+        read.append(process.pid)
+        if process.pid == shell.pid:
+            return {"QUEUECTL_ATTEMPT_TOKEN": token} if read.count(shell.pid) > 2 else {}
+        return environ(process)
+
+    monkeypatch.setattr(psutil.Process, "environ", empty_at_first)
+    assert shell.pid in [process.pid for process in process_tree.holders([token], [])]
+
+
 def test_process_with_a_reused_pid_is_found(shell: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """A process is found if psutil has listed another one with its pid before."""
     began = heartbeat.boot_clock_ns() - int(1e9 * (time.time() - psutil.Process(shell.pid).create_time()))
