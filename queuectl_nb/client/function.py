@@ -167,10 +167,12 @@ class _Repr(reprlib.Repr):
     def repr_instance(self, value: Any, level: int) -> str:
         if isinstance(value, Job):
             return value.id
-        size = getattr(value, "nbytes", 0)
-        if isinstance(value, Batch) or (isinstance(size, int) and size > MAX_INLINE_BYTES):
-            return f"<{type(value).__name__}>"
-        return super().repr_instance(value[: self.maxother] if type(value) in {bytearray, bytes} else value, level)
+        size, shape = getattr(value, "nbytes", 0), getattr(value, "shape", ())
+        is_table = isinstance(shape, tuple) and len(shape) > 1 and all(isinstance(each, int) for each in shape)
+        if is_table or isinstance(value, Batch) or (isinstance(size, int) and size > MAX_INLINE_BYTES):
+            return f"<{type(value).__name__}{' ' + 'x'.join(map(str, shape)) if is_table else ''}>"
+        text = super().repr_instance(value[: self.maxother] if type(value) in {bytearray, bytes} else value, level)
+        return f"<{type(value).__name__}>" if "\n" in text else text  # a table, such as a Series
 
     def repr_int(self, value: int, level: int) -> str:
         try:

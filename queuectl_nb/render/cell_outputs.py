@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from queuectl_nb.render.card_parts import Html, Rendering, fill, heading
+from queuectl_nb.render.card_parts import Html, Rendering, block, fill, heading
 from queuectl_nb.render.text_table import visible
 
 __all__ = ["CellFacts", "image_data", "remove_texts", "render_displays"]
@@ -15,6 +15,7 @@ __all__ = ["CellFacts", "image_data", "remove_texts", "render_displays"]
 MAX_CARD_CHARS = 4 * 1024 * 1024
 """Outputs beyond this are left out of a card."""
 IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml")
+SOURCES = ("text/markdown", "text/latex")
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
 
 
@@ -63,6 +64,9 @@ def _render(output: Mapping[str, Any]) -> Rendering | None:
             return Rendering(image, f"image: {visible(text)}")
     if isinstance(html := data.get("text/html"), str):
         return Rendering(fill("display", body=Html(html)), visible(text))
+    for kind in SOURCES:
+        if isinstance(source := data.get(kind), str) and text.startswith("<"):  # the text is only the name of a type
+            return block("output", source)
     return None
 
 

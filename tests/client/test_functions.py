@@ -98,6 +98,9 @@ def test_no_text_is_made_of_large_values(served: Queue) -> None:
     assert job.to_dict()["result"] is None
     job = served.submit(len, [0] * 1_000_000)
     assert (job.result(TIMEOUT_S), job.command) == (1_000_000, "len([0, 0, 0, 0, 0, 0, ...])")
+    column = pd.Series([1, 2])
+    call = served.submit(lambda *_: None, column.to_frame(), column, np.zeros((2, 3)), np.arange(3))
+    assert call.command == "<lambda>(<DataFrame 2x1>, <Series>, <ndarray 2x3>, array([0, 1, 2]))"
     assert re.fullmatch(r"len\(b'x{26}\.{3}x{28}'\)", served.submit(len, b"x" * 1_000_000).command)
 
 

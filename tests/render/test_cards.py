@@ -106,6 +106,11 @@ def test_python_cell_is_shown_as_source(job: JobRecord) -> None:
     assert "</span>)\nCELL</pre>" in html
     assert "print('<b>')\nCELL" in unescape(re.sub("</?span[^>]*>", "", html))
     assert "Python cell lr=0.1" in html
+    data = {"text/plain": "<IPython.core.display.Markdown object>", "text/markdown": "# Losses <b>"}
+    shown = {"output_type": "display_data", "data": data, "metadata": {}}
+    card = job_card(cell, [], output=f"one\n{data['text/plain']}\n", cell=CellFacts("", [shown]))
+    assert "# Losses &lt;b&gt;</pre>" in card.html
+    assert "Markdown object" not in card.html
     overview = {"counts": {"pending": 1}, "workers": [], "paused": [], "hints": [], "at": 0}
     assert "print(&#x27;&lt;b&gt;" in check_html(queue_card("q", overview, [cell]).html)
 
