@@ -221,7 +221,7 @@ def holders(
     for pid, process in processes.items():
         with contextlib.suppress(psutil.Error, OSError):
             children.setdefault(process.ppid(), []).append(pid)
-            if _environment(process).get(TOKEN_VARIABLE) in tokens or holds_any(pid, files):
+            if _attempt_token(process) in tokens or holds_any(pid, files):
                 found.add(pid)
     todo = list(found)
     if worker is not None:
@@ -233,17 +233,25 @@ def holders(
     return [processes[pid] for pid in found if not is_zombie(processes[pid])]
 
 
-def _environment(process: psutil.Process) -> dict[str, str]:
-    """Return the environment of a process. It seems to be empty while the process calls exec; then read it again."""
+def _attempt_token(process: psutil.Process) -> str | None:
+    """Return the token in the environment of a process; that seems empty while it calls exec: read it again."""
+    if not sys.platform.startswith("linux"):
+        return process.environ().get(TOKEN_VARIABLE)
     for _ in range(MAX_ENVIRONMENT_READS):
-        if found := process.environ():
-            return found
-        fields = _read_stat(process.pid)
-        begin, end = int(fields[_ENV_START]), int(fields[_ENV_END])
-        if int(fields[_FLAGS]) & _NO_ENVIRONMENT or 0 < begin == end:
+        with open(f"/proc/{process.pid}/environ", "rb", buffering=0) as file:
+            variables = file.readall()
+        if variables or not _may_call_exec(process.pid):
             break
         time.sleep(0.001)
-    return {}
+    _, found, rest = (b"\0" + variables).partition(b"\0%b=" % TOKEN_VARIABLE.encode())
+    return rest.partition(b"\0")[0].decode("ascii", "replace") if found else None
+
+
+def _may_call_exec(pid: int) -> bool:
+    """Return False if it is known that a process has no environment."""
+    fields = _read_stat(pid)
+    begin, end = int(fields[_ENV_START]), int(fields[_ENV_END])
+    return not (int(fields[_FLAGS]) & _NO_ENVIRONMENT or 0 < begin == end)
 
 
 def _read_stat(pid: int) -> list[bytes]:

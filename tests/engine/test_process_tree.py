@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -169,17 +169,24 @@ def test_descendants_of_a_marked_process_are_found(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_process_that_calls_exec_is_found(shell: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of a process is empty for a moment while it calls exec."""
-    token, environ = "a" * 32, psutil.Process.environ
-    read: list[int] = []
+    contents = [b"A=b\0QUEUECTL_ATTEMPT_TOKEN=" + b"a" * 32 + b"\0C=d\0", b"", b""]
 
-    def empty_at_first(process: psutil.Process) -> dict[str, str]:
-        read.append(process.pid)
-        if process.pid == shell.pid:
-            return {"QUEUECTL_ATTEMPT_TOKEN": token} if read.count(shell.pid) > 2 else {}
-        return environ(process)
+    def read(path: str, mode: str, buffering: int = -1) -> Any:
+        if path == f"/proc/{shell.pid}/environ":
+            return io.FileIO(memfd(contents.pop()))
+        return open(path, mode, buffering)
 
-    monkeypatch.setattr(psutil.Process, "environ", empty_at_first)
-    assert shell.pid in [process.pid for process in process_tree.holders([token], [])]
+    monkeypatch.setattr(process_tree, "open", read, raising=False)
+    assert shell.pid in [process.pid for process in process_tree.holders(["a" * 32], [])]
+    assert contents == []
+
+
+def memfd(content: bytes) -> int:
+    """Return a descriptor from which to read ``content``."""
+    handle = os.memfd_create("content")
+    os.write(handle, content)
+    os.lseek(handle, 0, os.SEEK_SET)
+    return handle
 
 
 def test_process_with_a_reused_pid_is_found(shell: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
