@@ -10,8 +10,9 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine import notifier, process_tree
+from queuectl_nb.engine import notifier
 from queuectl_nb.engine.poller import Poller
+from queuectl_nb.engine.proc_files import ancestors
 from queuectl_nb.engine.worker_record import started_processes
 from queuectl_nb.model.errors import InvalidSetting
 from queuectl_nb.model.outcome import SignalledWorker
@@ -186,12 +187,12 @@ class WorkerControl:
 
     def _is_of_job(self, pid: int) -> bool:
         """Return True if ``pid`` is a process of the job that was started last; it may have ended."""
-        chain = process_tree.ancestors(pid)
+        chain = ancestors(pid)
         return os.getpid() in chain[1:] or (bool(pid) and not chain and pid == self.job_pid)
 
     def _is_of_other_job(self, pid: int) -> bool:
         """Return True if ``pid`` is a process of another worker's job; if it has ended, only its first one is known."""
-        if chain := process_tree.ancestors(pid):
+        if chain := ancestors(pid):
             return self._supervisor in chain[1:]
         return bool(pid) and pid in started_processes(self.store.worker_dir)
 

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.engine.open_files import file_ids, holds_any
+from queuectl_nb.engine.proc_files import attempt_token, read_stat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Session",
-    "ancestors",
     "become_subreaper",
     "descendants",
     "has_children",
@@ -35,14 +35,8 @@ __all__ = [
 
 _PR_SET_CHILD_SUBREAPER = 36
 _M_ARENA_MAX = -8  # malloc.h
-TOKEN_VARIABLE = "QUEUECTL_ATTEMPT_TOKEN"  # noqa: S105 - a name, not a secret
 MAX_STOP_ROUNDS = 20
 """Maximum number of searches for processes that were forked while others were being stopped."""
-MAX_ENVIRONMENT_READS = 100
-_FLAGS, _ENV_START, _ENV_END = 6, 47, 48
-"""Positions in /proc/PID/stat, counted from the state."""
-_NO_ENVIRONMENT = 0x4 | 0x200000
-"""Flags of a process that is exiting, and of a thread of the kernel (PF_EXITING, PF_KTHREAD)."""
 UNINTERRUPTIBLE_S = 1.0
 """Time for which an exit waits for processes that do not die when they are killed."""
 _NS_PER_S = 1_000_000_000
@@ -221,7 +215,7 @@ def holders(
     for pid, process in processes.items():
         with contextlib.suppress(psutil.Error, OSError):
             children.setdefault(process.ppid(), []).append(pid)
-            if _attempt_token(process) in tokens or holds_any(pid, files):
+            if attempt_token(process) in tokens or holds_any(pid, files):
                 found.add(pid)
     todo = list(found)
     if worker is not None:
@@ -231,54 +225,6 @@ def holders(
         found.update(new)
         todo += new
     return [processes[pid] for pid in found if not is_zombie(processes[pid])]
-
-
-def _attempt_token(process: psutil.Process) -> str | None:
-    """Return the token in the environment of a process; that seems empty while it calls exec: read it again."""
-    if not sys.platform.startswith("linux"):
-        return process.environ().get(TOKEN_VARIABLE)
-    for _ in range(MAX_ENVIRONMENT_READS):
-        with open(f"/proc/{process.pid}/environ", "rb", buffering=0) as file:
-            variables = file.readall()
-        if variables or not _may_call_exec(process.pid):
-            break
-        time.sleep(0.001)
-    _, found, rest = (b"\0" + variables).partition(b"\0%b=" % TOKEN_VARIABLE.encode())
-    return rest.partition(b"\0")[0].decode("ascii", "replace") if found else None
-
-
-def _may_call_exec(pid: int) -> bool:
-    """Return False if it is known that a process has no environment."""
-    fields = _read_stat(pid)
-    begin, end = int(fields[_ENV_START]), int(fields[_ENV_END])
-    return not (int(fields[_FLAGS]) & _NO_ENVIRONMENT or 0 < begin == end)
-
-
-def _read_stat(pid: int) -> list[bytes]:
-    """Return /proc/PID/stat from the state on: state, ppid, pgrp, session; the 20th field is the start time.
-
-    Raises OSError if the process has been reaped.
-    """
-    with open(f"/proc/{pid}/stat", "rb") as status:
-        fields = status.read().rpartition(b")")[2].split()  # the name in parentheses may contain anything
-    if fields[0] in (b"X", b"Z") and fields[1] == b"0":  # it is being reaped, and has lost its parent and session
-        raise ProcessLookupError(pid)
-    return fields
-
-
-def ancestors(pid: int) -> list[int]:
-    """Return ``pid`` and its ancestors (Linux only); none if it has been reaped."""
-    found: list[int] = []
-    while True:
-        previous, found, process = found, [], pid
-        with contextlib.suppress(OSError):
-            while process and process not in found:
-                parent = int(_read_stat(process)[1])
-                found.append(process)
-                process = parent
-            return found
-        if found == previous:  # none has ended meanwhile and left its children to another parent
-            return found
 
 
 def _session_members(pids: Iterable[int], session: Session) -> set[int]:
@@ -291,7 +237,7 @@ def _session_members(pids: Iterable[int], session: Session) -> set[int]:
     tick_ns = _NS_PER_S // os.sysconf("SC_CLK_TCK")
     for pid in pids:
         with contextlib.suppress(OSError):
-            fields = _read_stat(pid)
+            fields = read_stat(pid)
             if int(fields[3]) == session.leader:
                 members[pid] = int(fields[19]) * tick_ns
     if any(session.began_ns - tick_ns <= start <= session.ended_ns for start in members.values()):

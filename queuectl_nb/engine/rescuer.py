@@ -15,7 +15,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from queuectl_nb.engine import heartbeat, notifier, process_tree
+from queuectl_nb.engine import heartbeat, notifier, proc_files, process_tree
 from queuectl_nb.engine.collect import capture_ending
 from queuectl_nb.engine.control import remote_lease_s
 from queuectl_nb.engine.dask.dispatch_table import read_dispatched
@@ -127,7 +127,7 @@ class Rescuer:
         expired = self._remote_lease_expired(name, settings)
         # what was sent to dask workers is ended by them, and another dispatcher may take it over
         tokens = [lease.token for lease in held if expired or lease.token not in dispatched]
-        if os.environ.get(process_tree.TOKEN_VARIABLE) in tokens:
+        if os.environ.get(proc_files.TOKEN_VARIABLE) in tokens:
             return []  # this process belongs to the attempt: another rescuer has to kill it
         record = read_record(heartbeat.lock_path(self.store.worker_dir, name))
         if not self._kill_leftovers(name, tokens, record, frozen=why == FROZE):

@@ -21,6 +21,7 @@ from queuectl_nb.engine.forked_process import fill_heap_gaps
 from queuectl_nb.engine.notifier import unregister_worker
 from queuectl_nb.engine.poller import Poller
 from queuectl_nb.engine.pool_size import PoolSize
+from queuectl_nb.engine.proc_files import ancestors
 from queuectl_nb.engine.rescuer import Rescued, Rescuer
 from queuectl_nb.engine.worker_process import KILL_MARGIN_S, WorkerProcess, reap
 from queuectl_nb.engine.worker_record import read_record
@@ -114,7 +115,7 @@ class Supervisor:
 
     def _is_of_job(self, number: int, sender: int) -> bool:
         """Return True if a job of this pool has sent a signal, and let its worker end the job."""
-        chain = process_tree.ancestors(sender)
+        chain = ancestors(sender)
         if chain and os.getpid() not in chain[1:]:
             return False
         for worker in self.workers:

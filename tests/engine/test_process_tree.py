@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from queuectl_nb.engine import heartbeat, process_tree
+from queuectl_nb.engine import heartbeat, proc_files, process_tree
 from queuectl_nb.engine.process_tree import Session
 from tests.engine.harness import alive, until
 
@@ -55,9 +55,9 @@ def test_ancestors_of_processes_that_are_reaped_meanwhile(monkeypatch: pytest.Mo
         lines = texts[int(path.split("/")[2])]
         return io.BytesIO(lines.pop(0) if len(lines) > 1 else lines[0])
 
-    monkeypatch.setattr(process_tree, "open", read, raising=False)
-    assert process_tree.ancestors(11) == process_tree.ancestors(12) == []
-    assert process_tree.ancestors(13) == [13, 1]
+    monkeypatch.setattr(proc_files, "open", read, raising=False)
+    assert proc_files.ancestors(11) == proc_files.ancestors(12) == []
+    assert proc_files.ancestors(13) == [13, 1]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -65,9 +65,9 @@ def test_ancestors_of_a_dead_process() -> None:
     """It has some until it is reaped."""
     process = subprocess.Popen(["true"])
     until(lambda: process_tree.is_zombie(psutil.Process(process.pid)))
-    assert process_tree.ancestors(process.pid)[:2] == [process.pid, os.getpid()]
+    assert proc_files.ancestors(process.pid)[:2] == [process.pid, os.getpid()]
     process.wait()
-    assert process_tree.ancestors(process.pid) == []
+    assert proc_files.ancestors(process.pid) == []
 
 
 @pytest.mark.parametrize("scan", [False, True])
@@ -152,7 +152,7 @@ def test_descendants_of_a_marked_process_are_found(tmp_path: Path) -> None:
     command = f"setsid env -i sleep {SLEEP} & echo $! > {tmp_path}/pid; wait"
     token = os.urandom(16).hex()
     marked = subprocess.Popen(
-        ["sh", "-c", command], env={**os.environ, process_tree.TOKEN_VARIABLE: token}, start_new_session=True
+        ["sh", "-c", command], env={**os.environ, proc_files.TOKEN_VARIABLE: token}, start_new_session=True
     )
     try:
         path = tmp_path / "pid"
@@ -176,7 +176,7 @@ def test_process_that_calls_exec_is_found(shell: subprocess.Popen[bytes], monkey
             return io.FileIO(memfd(contents.pop()))
         return open(path, mode, buffering)
 
-    monkeypatch.setattr(process_tree, "open", read, raising=False)
+    monkeypatch.setattr(proc_files, "open", read, raising=False)
     assert shell.pid in [process.pid for process in process_tree.holders(["a" * 32], [])]
     assert contents == []
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.engine import heartbeat, process_tree
+from queuectl_nb.engine import heartbeat, proc_files
 from queuectl_nb.engine.control import remote_lease_s
 from queuectl_nb.engine.dask import dispatcher
 from queuectl_nb.engine.dask.dispatch_table import DispatchTable, read_dispatched
@@ -80,7 +80,7 @@ def test_nothing_is_taken_from_a_dispatcher_that_is_rescued(
 def test_what_was_sent_is_killed_only_when_its_lease_is_over(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command on a dask worker of the same host may be taken over until then; its end must not be a SIGKILL."""
     (lease,) = dispatch(queue, claimed=1, sent=1)
-    process = subprocess.Popen(["sleep", "60"], env={**os.environ, process_tree.TOKEN_VARIABLE: lease.token})
+    process = subprocess.Popen(["sleep", "60"], env={**os.environ, proc_files.TOKEN_VARIABLE: lease.token})
     try:
         found = Rescuer(queue.store, process.poll)
         assert found.rescue_dead() == []

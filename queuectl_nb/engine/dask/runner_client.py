@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.engine.dask.channel import Channel
 from queuectl_nb.engine.dask.messages import Ended, Unstarted
 from queuectl_nb.engine.dask.recovery import remove_runner
-from queuectl_nb.engine.process_tree import TOKEN_VARIABLE
+from queuectl_nb.engine.proc_files import TOKEN_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
