@@ -41,7 +41,7 @@ REHEARSALS = 10
 FORK_SAFE = frozenset({"logging", "random", "threading"})
 """Modules whose handlers of forks do nothing that a fork by the only thread needs."""
 GPU_DEVICES = ("/dev/nvidia", "/dev/kfd")
-"""What a process has open that has initialised CUDA or ROCm, which do not work after a fork."""
+"""What a process has open that has initialized CUDA or ROCm, which do not work after a fork."""
 
 
 def main(handle: int) -> None:
@@ -147,7 +147,7 @@ def _defer_handlers(**handlers: Callable[[], object]) -> None:
 
 
 def _uses_gpu() -> bool:
-    """Return True if a module has initialised a GPU."""
+    """Return True if a module has initialized a GPU."""
     for handle in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
             if os.readlink(f"/proc/self/fd/{handle}").startswith(GPU_DEVICES):

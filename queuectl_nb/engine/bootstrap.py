@@ -62,7 +62,7 @@ def run_supervisor(config: WorkerConfig) -> int:
         import traceback
 
         traceback.print_exc()  # to the log of the pool
-        text = f"the worker pool cannot work: {error.filename or config.db}: {os_reason(error)}"
+        text = f"the worker pool cannot run: {error.filename or config.db}: {os_reason(error)}"
         events.emit("warning", worker="pool", text=text)
         events.emit("failed", text=text, exit_code=BadEnvironment.exit_code)
         events.flush()

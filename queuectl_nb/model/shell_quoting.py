@@ -126,7 +126,7 @@ class ShellReader:
         if word == "[[":
             return "follows a [[, which evaluates its operands"
         if word == "case" and "$(" in self._open:
-            return "follows a 'case' inside $(...), where quotes cannot be recognised"
+            return "follows a 'case' inside $(...), where quotes cannot be recognized"
         if char == "(" and word.endswith("="):
             return "follows an array, where shells differ"
         if char == "\n" and self._here:
@@ -195,7 +195,7 @@ class ShellReader:
 
     def _arithmetic(self, char: str, before: str, top: str) -> None:
         if char in "'\"`\\#" or before + char in ("$(", "${", "$["):
-            self._lost = f"follows quotes or a substitution inside {top}...)), where quotes cannot be recognised"
+            self._lost = f"follows quotes or a substitution inside {top}...)), where quotes cannot be recognized"
         self._depth += {"(": 1, ")": -1}.get(char, 0)
         self._before = char if char == "$" else ""
         if not self._depth:

@@ -55,7 +55,7 @@ def quoted(value: object) -> str:
     try:
         text = ascii(value)
     except ValueError:  # an int with more digits than Python converts
-        text = "a number of thousands of digits"
+        text = "a number with thousands of digits"
     except Exception:  # noqa: BLE001 - a repr of somebody else
         text = f"an object of type {type(value).__name__}"
     if len(text.splitlines()) > 1:  # a Series or DataFrame

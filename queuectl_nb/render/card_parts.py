@@ -20,7 +20,7 @@ __all__ = [
     "bar",
     "block",
     "card",
-    "color_python",
+    "colour_python",
     "fill",
     "frame",
     "heading",
@@ -44,7 +44,7 @@ _TOKEN_CLASSES = (
     ("Name.Decorator", "qc-fg3"),
 )
 """Classes by kind of token, as Pygments names it."""
-MAX_COLORED_CHARS = 20_000
+MAX_COLOURED_CHARS = 20_000
 """Longer source, which takes more than 100 ms, is not coloured."""
 CACHED_SOURCES = 64
 """A live card is rendered again and again with the same source."""
@@ -131,7 +131,7 @@ def block(kind: str, text: str, *, python: bool = False) -> Rendering:
     """
     shown = re.sub(r"[^\n\t]+", lambda match: visible(match[0]), text)
     below = f"\n{textwrap.indent(shown, '  ')}" if "\n" in shown else f" {shown}"
-    body = color_python(shown) if python else escape(shown)
+    body = colour_python(shown) if python else escape(shown)
     return Rendering(fill("pre", kind=kind, text=Html(body)), f"{kind}:{below}")
 
 
@@ -157,13 +157,13 @@ def bar(label: str, fraction: float, text: str, bad: float = 0.0, *, kind: str =
 
 
 @lru_cache(CACHED_SOURCES)
-def color_python(source: str) -> str:
+def colour_python(source: str) -> str:
     """Return Python source, also an incomplete one, as HTML with a class for each kind of token.
 
-    >>> color_python("f('<b>', x=1)")
+    >>> colour_python("f('<b>', x=1)")
     '<span class="qc-fg4">f</span>(<span class="qc-fg2">&#x27;&lt;b&gt;&#x27;</span>, x=<span class="qc-fg6">1</span>)'
     """
-    if len(source) > MAX_COLORED_CHARS:
+    if len(source) > MAX_COLOURED_CHARS:
         return escape(source)
     from pygments.lexers.python import PythonLexer
 

@@ -57,7 +57,7 @@ def user_queue() -> Path:
     with contextlib.suppress(RuntimeError):  # older versions of platformdirs return "~" instead
         folder = Path(platformdirs.user_data_dir("queuectl"))
     if not folder.is_absolute() or (_home_is_empty() and folder.is_relative_to("/.local")):
-        msg = "this user has no home directory for a default queue; set HOME, or name a queue, also by QUEUECTL_DB"
+        msg = "this user has no home directory for a default queue; set HOME or QUEUECTL_DB, or name a queue"
         raise BadEnvironment(msg)
     return folder / FILE_NAME
 

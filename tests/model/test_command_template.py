@@ -174,7 +174,7 @@ def test_fill(text: str, filled: str) -> None:
         ("echo $'a\\'b' {x}", "where shells differ"),
         ("echo $[1] {x}", "where shells differ"),
         ("echo \"${{a:-'}}'}}\" {x}", "where shells differ"),
-        ("echo $(case a in a) echo;; esac) {x}", "quotes cannot be recognised"),
+        ("echo $(case a in a) echo;; esac) {x}", "quotes cannot be recognized"),
         ("a=({x})", "array"),
         ("run >&{x}", "follows >& or <&, where bash expands it again"),
         ("run 2>& a{x}", "follows >& or <&"),

@@ -53,7 +53,7 @@ QUOTES, COMMENT = "is inside quotes", "is in a comment"
         ("cat <<<a\n", None),
         ("a=(", "follows an array, where shells differ"),
         ("echo $[", "follows a $[, where shells differ"),
-        ("echo $(case ", "follows a 'case' inside $(...), where quotes cannot be recognised"),
+        ("echo $(case ", "follows a 'case' inside $(...), where quotes cannot be recognized"),
     ],
     ids=ascii,
 )

@@ -175,7 +175,7 @@ def test_what_is_quoted_in_an_error_is_one_line_whatever_its_repr() -> None:
 
 def test_a_number_of_thousands_of_digits_is_quoted_in_words() -> None:
     """Python refuses to print such a number; an error says what it is."""
-    assert validation.quoted(10**5000) == "a number of thousands of digits"
+    assert validation.quoted(10**5000) == "a number with thousands of digits"
 
 
 def test_limit_of_a_queue() -> None:

@@ -1,4 +1,4 @@
-"""A copy of a queue is recognised, and does not touch the processes of the original."""
+"""A copy of a queue is recognized, and does not touch the processes of the original."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_the_birth_time_on_other_systems(
 
 
 def test_an_invalid_setting_does_not_keep_a_copy_from_being_used(harness: Any, tmp_path: Path) -> None:
-    """A copy with an invalid setting is recognised too."""
+    """A copy with an invalid setting is recognized too."""
     harness.add("running")
     harness.claim()
     with harness.store.db.write() as connection:

@@ -1,4 +1,4 @@
-"""The database file: created, migrated, recognised, and left unchanged if it is not a queue."""
+"""The database file: created, migrated, recognized, and left unchanged if it is not a queue."""
 
 from __future__ import annotations
 

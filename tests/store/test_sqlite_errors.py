@@ -242,7 +242,7 @@ def test_damaged_page(queue_path: Path) -> None:
 
 
 def test_own_sql_errors(store: Store) -> None:
-    """An invalid statement of ours raises the original error, so that it is recognised as a bug."""
+    """An invalid statement of ours raises the original error, so that it is recognized as a bug."""
     with pytest.raises(sqlite3.ProgrammingError), store.db.read() as connection:
         connection.execute("SELECT ?")
     with pytest.raises(sqlite3.IntegrityError), store.db.write() as connection:

@@ -92,6 +92,13 @@ _WORKER_TYPES: Mapping[str, Callable[[Any], Any]] = {
     "queues": arrays.objects,
 }
 """Columns of a worker that are not strings."""
+_ERROR_GROUP_TYPES: Mapping[str, Callable[[Any], Any]] = {
+    "count": arrays.integers,
+    "reason": lambda values: arrays.named_categories(values, REASONS),
+    "first_at": lambda values: arrays.timestamps(arrays.epoch_seconds(values)),
+    "last_at": lambda values: arrays.timestamps(arrays.epoch_seconds(values)),
+}
+"""Columns of a group of failed jobs that are not strings."""
 
 
 def attempts(reader: Reader) -> pd.DataFrame:
@@ -138,28 +145,25 @@ def stats(groups: Iterable[tuple[str, Stats]], by: str | None) -> pd.DataFrame:
 def workers(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return workers: index ``name``, the JSON fields."""
     raw = {name: [row[name] for row in rows] for name in WORKER_FIELDS}
-    return pd.DataFrame({name: _WORKER_TYPES.get(name, arrays.strings)(raw[name]) for name in raw}).set_index("name")
+    return _typed_frame(raw, _WORKER_TYPES).set_index("name")
 
 
 def error_groups(groups: Sequence[FailedJobs]) -> pd.DataFrame:
     """Return groups of failed jobs: index ``key``, then their other fields; times are UTC datetimes."""
     rows: dict[str, list[Any]] = {name: [getattr(each, name) for each in groups] for name in ERROR_GROUP_FIELDS}
-    columns = {
-        "count": arrays.integers(rows["count"]),
-        "reason": arrays.named_categories(rows["reason"], REASONS),
-        "message": arrays.strings(rows["message"]),
-        "first_at": arrays.timestamps(arrays.epoch_seconds(rows["first_at"])),
-        "last_at": arrays.timestamps(arrays.epoch_seconds(rows["last_at"])),
-        "example": arrays.strings(rows["example"]),
-    }
-    return pd.DataFrame(columns, index=pd.Index(arrays.strings(rows["key"]), name="key"))
+    return _typed_frame(rows, _ERROR_GROUP_TYPES).set_index("key")
 
 
 def found_lines(rows: Iterable[Mapping[str, Any]], fields: Sequence[str]) -> pd.DataFrame:
     """Return lines of output, or numbers of lines by job: a column for each of ``fields``."""
     found = list(rows)
     types = dict.fromkeys(("attempt", "line", "count"), arrays.integers)
-    return pd.DataFrame({name: types.get(name, arrays.strings)([row[name] for row in found]) for name in fields})
+    return _typed_frame({name: [row[name] for row in found] for name in fields}, types)
+
+
+def _typed_frame(values: Mapping[str, list[Any]], types: Mapping[str, Callable[[Any], Any]]) -> pd.DataFrame:
+    """Return a frame of the named columns: strings, or what ``types`` makes of the values."""
+    return pd.DataFrame({name: types.get(name, arrays.strings)(column) for name, column in values.items()})
 
 
 def grid(values: Mapping[str, Iterable[Any]]) -> pd.DataFrame:
