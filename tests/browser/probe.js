@@ -64,6 +64,14 @@ window.front = {
     onWindow({ first: 0, count: 40 });
   },
 
+  /** Show a table of one job that runs since now. */
+  showRunning() {
+    const columns = [{ field: "ran", title: "Run time", kind: "duration" }];
+    this.table = new VirtualTable(root(), { columns, onSort: () => {}, onWindow: () => {} });
+    const row = { state: "processing", started_at: Date.now() / 1000 };
+    this.table.update({ total: 1, first: 0, keys: [0], rows: [[0, row]] });
+  },
+
   /** Return the rows of tables of these sizes that cannot be brought into view, or lie outside of the scrolled scroll. */
   misplaced(totals, height) {
     const wrong = [];

@@ -131,6 +131,22 @@ def test_a_row_that_moves_while_it_is_clicked(front: Page) -> None:
     expect(row).to_have_attribute("aria-selected", "true")
 
 
+def test_run_times_stop(front: Page) -> None:
+    """The run time of a job counts on while rows are updated, and not when the table is stale."""
+    front.clock.install(time=0)
+    front.clock.pause_at(86_400)  # time passes only in run_for()
+    front.evaluate("() => front.showRunning()")
+    cell = front.locator(".qc-td")
+    front.clock.run_for(20_500)
+    assert cell.inner_text() == "20.0 s"
+    front.evaluate("() => front.table.setStale(true)")
+    front.clock.run_for(30_000)
+    assert cell.inner_text() == "20.0 s"
+    front.evaluate("() => front.table.setStale(false)")
+    front.clock.run_for(1_500)
+    assert cell.inner_text() == "51.5 s"
+
+
 def test_scroll_range(front: Page) -> None:
     """With few and many rows, each can be scrolled into view."""
     totals = [0, 1, 11, 12, 1000, 285_714, 285_715, 1_000_000, 50_000_000]

@@ -138,6 +138,7 @@ class TablePane {
     this.banner.hidden = state === "live";
     this.banner.classList.toggle("qc-gone", state === "gone");
     setText(this.banner, KERNEL_MESSAGES[state]);
+    this.table.setStale(state === "gone");
     if (!dashboard) {
       requestAnimationFrame(() => this.dashboard() && this.heartbeat && this.showKernelState(this.heartbeat.state));
       return;

@@ -252,12 +252,19 @@ export class VirtualTable {
     setAttributes(node, { "aria-rowindex": index + 2, "aria-selected": key !== undefined && this.selection.has(key) });
   }
 
+  /** Whether the rows are no longer updated: the run times stop, since nobody knows whether the jobs still run. */
+  setStale(stale) {
+    this.stale = stale;
+    this.tick();
+  }
+
   /** Update the run time of running jobs every second. */
   tick() {
     const running = [...this.nodes.values()].some((node) => node.shown && node.shown.state === "processing");
-    if (!running || this.ticking) return;
+    if (!running || this.ticking || this.stale) return;
     this.ticking = setTimeout(() => {
       this.ticking = null;
+      if (this.stale) return;
       for (const node of this.nodes.values()) {
         if (!node.shown || node.shown.state !== "processing") continue;
         this.columns.forEach((column, position) => {

@@ -123,6 +123,7 @@ new EventStream({
   onStatus(status) {
     setAttributes(part("live"), { "data-kind": status });
     setText(part("live-text"), STATUS_TEXTS[status]);
+    list.table.setStale(status === "lost" || status in ADVICE);
     if (status in ADVICE) showTrouble(ADVICE[status]);
     if (status === "lost") shownVersion = null;
   },
