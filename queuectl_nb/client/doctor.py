@@ -16,7 +16,8 @@ from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, QueuectlErr
 from queuectl_nb.render.progress import format_size
 from queuectl_nb.store.checks import MIN_SQLITE_VERSION, SQLITE_VERSION, Checks
 from queuectl_nb.store.maintenance import KEPT_BYTES, read_space
-from queuectl_nb.store.paths import LOCK_NAME, SIDECAR_SUFFIXES, network_fs_type, spool_dir, user_queue
+from queuectl_nb.store.paths import LOCK_NAME, SIDECAR_SUFFIXES, spool_dir, user_queue
+from queuectl_nb.store.queue_files import network_fs_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,8 @@ from queuectl_nb.client.selection import find_filter, known_ids, make_filter
 from queuectl_nb.client.wait import UnreportedJobs
 from queuectl_nb.model.errors import BadInput, QueuectlError
 from queuectl_nb.model.validation import parse_int
-from queuectl_nb.store.paths import find_queue, make_private_dir, require_queue
+from queuectl_nb.store.paths import find_queue, require_queue
+from queuectl_nb.store.queue_files import make_private_dir
 from queuectl_nb.store.store import Store
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.done import Done
 from queuectl_nb.model.errors import BadEnvironment, BadInput
-from queuectl_nb.store.paths import FILE_NAME, PROJECT_DIR, make_private_dir
+from queuectl_nb.store.paths import FILE_NAME, PROJECT_DIR
+from queuectl_nb.store.queue_files import make_private_dir
 
 __all__ = ["command"]
 

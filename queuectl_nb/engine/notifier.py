@@ -20,7 +20,7 @@ import weakref
 from typing import TYPE_CHECKING, Self
 
 from queuectl_nb.model.errors import BadEnvironment
-from queuectl_nb.store.paths import make_private_dir
+from queuectl_nb.store.queue_files import make_private_dir
 from queuectl_nb.store.regular_file import Descriptor
 
 if TYPE_CHECKING:

@@ -10,16 +10,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store import schema
 from queuectl_nb.store.connection_pool import ConnectionPool, close_outdated, in_use
-from queuectl_nb.store.paths import (
-    LOCK_NAME,
-    check_location,
-    check_neighbours,
-    make_private_dir,
-    make_private_file,
-    real_path,
-    spool_dir,
-)
+from queuectl_nb.store.paths import LOCK_NAME, real_path, spool_dir
 from queuectl_nb.store.queries import Q
+from queuectl_nb.store.queue_files import check_location, check_neighbours, make_private_dir, make_private_file
 from queuectl_nb.store.shared_locks import SharedLocks, wait_for_sidecars
 from queuectl_nb.store.sqlite_errors import PROGRAMMING_ERRORS, translate
 from queuectl_nb.store.transaction import Transaction

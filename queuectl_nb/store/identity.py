@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store.connection_pool import in_use
-from queuectl_nb.store.paths import record_first_name
 from queuectl_nb.store.queries import Q
+from queuectl_nb.store.queue_files import record_first_name
 
 if TYPE_CHECKING:
     import sqlite3

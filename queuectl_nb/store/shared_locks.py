@@ -27,7 +27,7 @@ import time
 from typing import ClassVar
 
 from queuectl_nb.model.errors import BadEnvironment
-from queuectl_nb.store.paths import check_sidecars
+from queuectl_nb.store.queue_files import check_sidecars
 
 __all__ = ["FileId", "SharedLocks", "wait_for_sidecars"]
 
