@@ -232,18 +232,17 @@ class _KnownWork:
         self.history: dict[str, list[Ended]] = defaultdict(list)
         next_start: dict[str, float] = {}
         gaps = []
-        for attempt in attempts:
-            if attempt.worker in next_start:
-                gaps.append(next_start[attempt.worker] - attempt.finished_at)
-            next_start[attempt.worker] = attempt.started_at
+        for *_, started_at, finished_at, _, _, _, worker in attempts:
+            if worker in next_start:
+                gaps.append(next_start[worker] - finished_at)
+            next_start[worker] = started_at
         overhead = min(MAX_OVERHEAD_S, max(0.0, sorted(gaps)[len(gaps) // 2])) if gaps else 0.0
-        for attempt in attempts:
-            seconds = max(0.0, attempt.finished_at - attempt.started_at) + overhead
-            numbers = find_numbers(attempt.command)
-            ended = Ended(seconds, bool(attempt.failed), bool(attempt.first), attempt.before_s, numbers)
-            for work in work_names(attempt.kind, attempt.command):
-                if len(self.history[work]) < HISTORY:
-                    self.history[work].append(ended)
+        for kind, command, started_at, finished_at, failed, first, before_s, _ in attempts:
+            seconds = max(0.0, finished_at - started_at) + overhead
+            ended = Ended(seconds, bool(failed), bool(first), before_s, find_numbers(command))
+            for work in work_names(kind, command):
+                if len(history := self.history[work]) < HISTORY:
+                    history.append(ended)
 
     def find(self, kind: str, command: str) -> str:
         """Return the work of a job: the most specific of which enough attempts, or at least some, have finished."""

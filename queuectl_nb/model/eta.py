@@ -124,7 +124,7 @@ def _divide(jobs: Sequence[WaitingJob], servers: int) -> list[_Block]:
     blocks: list[_Block] = []
     left = math.fsum(job.weight for job in jobs)
     long, room = left / servers - LONG_BLOCK, 0.0
-    content: Counter[_Kind] = Counter()
+    content: dict[_Kind, float] = {}
     first, selected = jobs[0], False
     for job in jobs:
         kind, count = _Kind(job.work, job.attempts_left, job.before, job.factor), job.weight
@@ -133,12 +133,12 @@ def _divide(jobs: Sequence[WaitingJob], servers: int) -> list[_Block]:
                 first, selected = job, False
                 room = max(1.0, long if len(blocks) < servers and long > 0 else left // servers // 2)
             taken = min(count, room)
-            content[kind] += taken  # type: ignore[assignment]  # a fraction of the sampled jobs
+            content[kind] = content.get(kind, 0) + taken
             selected |= job.selected
             count, room, left = count - taken, room - taken, left - taken
             if room < 0.5:
                 blocks.append(_Block(first.order, first.queue, [*content.items()], 0, selected))
-                content = Counter()
+                content = {}
     if content:
         blocks.append(_Block(first.order, first.queue, [*content.items()], 0, selected))
     return blocks
@@ -197,7 +197,7 @@ class _Simulation:
                     self._idle.append(worker)
                 for kind, count in failures:
                     self._retry(now, block, kind, count)
-                if not failures:
+                if self._dependents and not failures:
                     self._unblock(now, block)
                 if block.selected:
                     end = max(end, now)

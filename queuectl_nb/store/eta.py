@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Attempt", "ClaimedJob", "EtaRows", "QueuedJob", "read_eta_rows"]
 
-RECENT_ATTEMPTS = 600
-SAMPLED_JOBS = 400
+RECENT_ATTEMPTS = 400
+SAMPLED_JOBS = 300
 """Maximum number of waiting jobs that are read."""
 MAX_MISSES = 3
 """If fewer jobs than this per waiting one were ever enqueued, all of them are sampled."""
@@ -104,7 +104,7 @@ def read_eta_rows(db: Database, job_filter: Filter | None, now: float) -> EtaRow
         chosen = None if job_filter is None else _selected_ids(connection, job_filter, [row[0] for row in claimed])
         waiting = _waiting(connection, job_filter, now)
         limit = RECENT_ATTEMPTS if claimed or waiting else 0
-        attempts = [Attempt(*row) for row in connection.execute(Q.recent_attempts, {"limit": limit})]
+        attempts = [*map(Attempt._make, connection.execute(Q.recent_attempts, {"limit": limit}))]
         pools = {(host, pid) for host, pid, executor in connection.execute(Q.pool_executors) if executor == "dask"}
     running = [ClaimedJob(*row, chosen is None or row[0] in chosen) for row in claimed]  # type: ignore[call-arg]
     return EtaRows(attempts, running, waiting, pools, now)
