@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> list[measure.Row]:
             queue = Queue(Path(stack.enter_context(measure.scratch())) / "queue.db")
             stack.callback(queue.close)
             queue.set("preload", preload)
-            stack.enter_context(queue.start_workers(1, on_event=lambda _: None))
+            stack.enter_context(queue.start_workers(1))
             run_cell(queue)
             queues.append(queue)
         warm, cold = measure.alternate(args.rounds, *(lambda q=queue: run_cell(q) for queue in queues))

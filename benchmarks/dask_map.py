@@ -58,7 +58,7 @@ def waiting(client: Client, count: int) -> Iterator[Queue]:
     """Yield a queue with a dispatcher on the client's cluster that has run a few jobs."""
     with measure.scratch() as folder:
         queue = Queue(Path(folder) / "queue.db")
-        with queue.start_workers(count, executor="dask", client=client, on_event=lambda _: None) as pool:
+        with queue.start_workers(count, executor="dask", client=client) as pool:
             enqueue_specs(queue, [measure.JobSpec(COMMAND) for _ in range(4 * count)])
             queue.wait()
             yield queue

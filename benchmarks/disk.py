@@ -108,7 +108,7 @@ def _idle(path: Path) -> measure.Row:
     queue = Queue(path)
     target = KEPT_BYTES + read_space(queue.store.db).size - read_space(queue.store.db).free + MB
     began = time.perf_counter()
-    with queue.start_workers(1, on_event=lambda _: None) as pool:
+    with queue.start_workers(1) as pool:
         while path.stat().st_size > target and time.perf_counter() < began + 600:
             time.sleep(0.1)
         seconds = time.perf_counter() - began

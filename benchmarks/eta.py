@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> list[measure.Row]:
     with measure.scratch() as folder:
         queue = Queue(Path(folder) / "queue.db")
         fill(queue, args.jobs)
-        with queue.start_workers(WORKERS, on_event=lambda _: None) as pool:
+        with queue.start_workers(WORKERS) as pool:
             try:
                 while queue.store.reader.counts()["processing"] < WORKERS:
                     time.sleep(0.1)

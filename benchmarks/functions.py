@@ -35,7 +35,7 @@ def waiting() -> Iterator[Queue]:
     """Yield a queue with workers that have run a few functions."""
     with measure.scratch() as folder:
         queue = Queue(Path(folder) / "queue.db")
-        with queue.start_workers(WORKERS, on_event=lambda _: None) as pool:
+        with queue.start_workers(WORKERS) as pool:
             queue.map(IDENTITY, range(4 * WORKERS)).results()
             yield queue
             pool.stop(now=True)

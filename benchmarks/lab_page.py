@@ -126,7 +126,7 @@ class Meter:
         """Show a batch while its jobs run; return the shares of the browser and of the kernel, and jobs per second."""
         queue.enqueue_many([{"command": BATCH_COMMAND}] * jobs, tags=["sweep"])
         notebook = self.open(SHOW_BATCH.format(str(queue.path)))
-        with queue.start_workers(BATCH_WORKERS, on_event=lambda _: None):
+        with queue.start_workers(BATCH_WORKERS):
             notebook.page.wait_for_timeout(2_000)
             done, kernel = queue.status()["count"]["completed"], self._cpu_seconds("ipykernel")
             share, _ = self.measure(notebook, seconds)
@@ -153,7 +153,7 @@ def run(args: argparse.Namespace) -> list[measure.Row]:
 
         other = stack.enter_context(closing(Queue(home / "other.db")))
         fill_history(other)
-        with other.start_workers(1, on_event=lambda _: None):
+        with other.start_workers(1):
             notebook = meter.open(*cells(other))
             still, _ = meter.measure(notebook, args.seconds)
             other.enqueue_many([{"command": "sleep 0.95"}] * 4 * args.seconds)  # with an estimate of the time left

@@ -35,7 +35,7 @@ SHOW = "for number in range({}, {}):\n    display(q.job(f'job-{{number}}'))"
 def finished_jobs(queue: Queue, jobs: int) -> None:
     """Fill a queue with finished jobs."""
     queue.enqueue_many([{"id": f"job-{number}", "command": COMMAND.format(number)} for number in range(jobs)])
-    with queue.start_workers(2, drain=True, on_event=lambda _: None):
+    with queue.start_workers(2, drain=True):
         queue.wait()
 
 
@@ -68,7 +68,7 @@ def kernel_shares(queue: Queue, cards: int, seconds: int) -> Iterator[float]:
         client.execute_interactive(SHOW.format(0, cards), output_hook=lambda _: None)
         yield share()
         queue.enqueue_many([{"command": "sleep 0.1"}] * 20 * seconds)
-        with queue.start_workers(1, on_event=lambda _: None):
+        with queue.start_workers(1):
             time.sleep(1)
             yield share()
     finally:

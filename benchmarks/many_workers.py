@@ -32,7 +32,7 @@ def start_seconds(workers: int) -> float:
     with measure.scratch() as folder:
         queue = Queue(Path(folder) / "queue.db")
         began = time.perf_counter()
-        with queue.start_workers(workers, on_event=lambda _: None):
+        with queue.start_workers(workers):
             measure.until_ready(queue, workers)
             seconds = time.perf_counter() - began
         queue.close()

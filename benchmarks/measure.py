@@ -126,7 +126,7 @@ def idle_queue(workers: int, jobs: int = 0, command: str = "true") -> Iterator[Q
         queue = Queue(Path(folder) / "queue.db")
         queue.pause()
         enqueue_specs(queue, [JobSpec(command) for _ in range(jobs)])
-        with queue.start_workers(workers, on_event=lambda _: None) as pool:
+        with queue.start_workers(workers) as pool:
             until_ready(queue, workers)
             time.sleep(1)
             try:

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> list[measure.Row]:
             return time.perf_counter() - began
 
         queue = Queue(folder / "queue.db")
-        with queue.start_workers(1, on_event=lambda _: None) as pool:
+        with queue.start_workers(1) as pool:
             job()
             console()
             found = measure.alternate(args.rounds, job, console)
