@@ -26,7 +26,7 @@ class ValueMissing(Exception):
 
 
 class Arguments:
-    """Loads the arguments of the job of ``request``; ``namespace`` are the globals of functions among them."""
+    """Loads the arguments of the job in ``request``; functions among them get ``namespace`` as their globals."""
 
     def __init__(self, request: Mapping[str, Any], namespace: dict[str, Any] | None = None) -> None:
         self.namespace = namespace
@@ -39,7 +39,7 @@ class Arguments:
             special = self._jobs or self.namespace is not None
             try:
                 value = _Unpickler(file, self).load() if special else pickle.load(file)
-            except SystemExit as error:  # from the function, it would be the end of the call
+            except SystemExit as error:  # raised by the function itself, it would end the call
                 msg = f"an argument cannot be unpickled: it calls sys.exit({error.code!r})"
                 raise pickle.UnpicklingError(msg) from error
             if lines := file.read():
@@ -52,7 +52,7 @@ class Arguments:
             return file.read()
 
     def _open(self, sha256: str) -> AbstractContextManager[BinaryIO]:
-        """Open a blob: a large one is not in memory twice."""
+        """Open a blob as a file, so that a large one is not in memory twice."""
         if sha256 not in self._blobs:
             msg = f"blob {sha256[:12]} of the payload does not exist"
             raise ValueMissing(msg)

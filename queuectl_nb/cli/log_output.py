@@ -69,7 +69,7 @@ def _end_line(stream: JobStream) -> None:
 
 
 def _write_lines(*lines: str) -> None:
-    """Write lines of the frame, between bytes of the job."""
+    """Write lines of the frame; the bytes of the job come between them."""
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()
 

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["edit"]
 
 SELECTION_WORDS = {"state": "state", "in_queue": "queue", "with_tag": "tag", "error": "error", "search": "search"}
-"""The keywords that select jobs to edit, where queue and tags are new values, and those of a selection."""
+"""Keywords that select jobs, and their names in a selection; ``queue`` and ``tags`` are new values here."""
 
 
 def edit(store: Store, jobs: Iterable[Jobs], words: Mapping[str, Any], *, dry_run: bool = False) -> list[str]:
-    """Change fields of jobs and wake those that wait for it; return the ids.
+    """Change fields of jobs, wake the workers that this concerns, and return the ids of the jobs.
 
-    ``words`` are the changes, and the selection unless jobs are given: these in one transaction, all or none.
+    ``words`` are the changes, and the selection unless jobs are given. All given jobs are changed, or none.
     """
     for name in words:
         parse_choice("keyword", name, (*EDIT_FIELDS, *SELECTION_WORDS))

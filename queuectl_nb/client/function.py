@@ -146,7 +146,7 @@ def _imported_names(function: Callable[..., Any]) -> set[str]:
     """Return the top-level modules that a function imports, or refers to by global names, as far as its code shows."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     space = getattr(function, "__globals__", {})
-    found = {"cloudpickle"}  # unpickles what the notebook defines
+    found = {"cloudpickle"}  # loads the functions that a notebook defines
     todo = [code] if code else []
     while todo:
         code = todo.pop()

@@ -1,4 +1,4 @@
-"""Read the output of attempts, from the spool while it is written or too large, else from the database."""
+"""Reads the output of attempts, from the spool while it is written or too large, else from the database."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Chunk", "Logs"]
 CHUNK_BYTES = 256 * 1024
 """Size of a chunk."""
 MAX_TEXT_BYTES = 256 * 1024 * 1024
-"""Memory of output that is returned as one text; more would fill that of a notebook."""
+"""Memory that output may take as one text; more could fill the memory of a notebook."""
 _STR_HEADER_BYTES = sys.getsizeof("é") - 2
 FOLLOW_POLL_S = 0.1
 """Interval at which a followed file is checked."""

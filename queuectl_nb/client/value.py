@@ -1,4 +1,4 @@
-"""Values and exceptions of finished jobs. Only here are the pickles of Python jobs loaded outside of jobs."""
+"""Values and exceptions of finished jobs: the only module that loads pickles of Python jobs outside of jobs."""
 
 from __future__ import annotations
 

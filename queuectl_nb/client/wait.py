@@ -90,8 +90,8 @@ class StateChanges:
     def read(self) -> list[tuple[str, State]] | None:
         """Return id and state of the jobs that have changed since the last call; a job may be returned twice.
 
-        None, at the first call and after a deletion, which leaves no trace: read again the states of all jobs of
-        interest.
+        Return None at the first call and after a deletion, which leaves no trace: then the states of all jobs of
+        interest must be read again.
         """
         seen, self._seen = self._seen, self._store.db.revision()
         if seen is None or seen[1] != self._seen[1]:
@@ -127,14 +127,14 @@ class Wait:
     """
 
     def __init__(self, queue: QueueData, ids: Sequence[str] | None = None, timeout: float | None = None) -> None:
-        """Prepare the wait; raise :class:`NotFound` for an unknown id, :class:`BadInput` for that of the own job."""
+        """Prepare the wait; raise :class:`NotFound` for an unknown id, :class:`BadInput` for the job that waits."""
         self.store = store = queue.store
         self.ids = None if ids is None else list(dict.fromkeys(ids))
         self.timeout = timeout
         self._unreported = UnreportedJobs.for_queue(queue)
         self._since = self._unreported.since(store)
         self._seen: object = None
-        """What :meth:`_read_changes` has compared last."""
+        """What :meth:`_read_changes` compared last."""
         self._progress: Progress | None = None
         self._named = None if self.ids is None else frozenset(self.ids)
         self._changes = StateChanges(store)
@@ -148,7 +148,7 @@ class Wait:
         states = store.reader.states_of(self.ids or ())
         for job_id in self.ids or ():
             if job_id not in states:
-                store.jobs.get(job_id)  # raises
+                store.jobs.get(job_id)  # raises NotFound
 
     def read_progress(self) -> Progress:
         """Return the progress; the previous one if nothing has changed since."""

@@ -1,4 +1,4 @@
-"""Why an executor has not started a command."""
+"""Errors that say why an executor has not started a command."""
 
 __all__ = ["CannotStart", "ForkServerFailed", "LeaseLost", "NoResources"]
 

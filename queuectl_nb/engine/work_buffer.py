@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["LOCK_TIMEOUT_S", "MAX_GROUP", "WorkBuffer"]
 
 LOCK_TIMEOUT_S = 1.0
-"""Time that a worker without a running job waits for the write lock before it attends to other inputs."""
+"""Time that a worker without a running job waits for the write lock before it checks its other inputs."""
 MAX_GROUP = 64
 """Maximum number of results recorded, and of jobs claimed, in one transaction."""
 MAX_GROUP_S = 0.64

@@ -32,15 +32,13 @@ if TYPE_CHECKING:
 __all__ = ["Worker"]
 
 RECHECK_S = 0.1
-"""Time in which other workers that run short jobs take at least one. It is multiplied by a random number up to that of
-the workers: on a loaded machine, the idle ones would otherwise all check at once and slow down those that run jobs."""
+"""Time in which other workers that run short jobs take at least one. It is multiplied by a random number up to the
+number of workers: on a loaded machine, idle ones would otherwise all check at once and slow down the busy ones."""
 WORKERS_PER_POLL = 16
-"""The more idle workers there are, the less often each polls, at random: hundreds would take a tenth of a core."""
+"""The more idle workers there are, the less often each polls, at random: hundreds could take a tenth of a core."""
 LONG_JOB_LOCK_TIMEOUT_S = 0.05
 """Time for which a worker waits for the write lock before it checks whether its long job has ended."""
-
-
-WITH_FILES = frozenset({Kind.CELL, Kind.NOTEBOOK})
+KINDS_WITH_FILES = frozenset({Kind.CELL, Kind.NOTEBOOK})
 """Kinds of jobs that always have files of their own."""
 
 
@@ -144,7 +142,7 @@ class Worker:
             if not run.move_to_own_files() and ending.note is None:
                 ending = ending._replace(note="part of its output was lost: the disk is full")
             punch_middle(run.paths.values(), self.control.settings.spool_limit)
-        has_files = run.has_own_files or run.lease.kind in WITH_FILES or any(each is not None for each in kept)
+        has_files = run.has_own_files or run.lease.kind in KINDS_WITH_FILES or any(each is not None for each in kept)
         self.buffer.add_result(run.lease, outcome, ending, spooled if has_files else None)
         if not run.has_own_files and (ending.stdout_size or ending.stderr_size):
             run.clear_files()

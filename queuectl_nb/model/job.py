@@ -186,7 +186,7 @@ class JobRecord(NamedTuple):
     result: Any
     kind: str
     key: str | None
-    """Names its work: enqueuing that again keeps or retries this job."""
+    """Name of its work: enqueuing the same name again keeps or retries this job."""
     progress: float | None
     metrics: Mapping[str, Any] | None
     """The last value of each metric."""

@@ -164,7 +164,7 @@ _SCALARS: dict[str, Callable[[Any], str]] = {
     "Period": lambda value: f"period:{value.freqstr}:{value.ordinal}",
     "Interval": lambda value: f"interval:{value.closed}{_canonical((value.left, value.right))}",
 }
-"""Of pandas."""
+"""The scalars of pandas."""
 
 
 def _column(values: Any) -> str:

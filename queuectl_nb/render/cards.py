@@ -86,7 +86,8 @@ def job_card(
 
     ``metrics`` are name, last value and some values of each. ``static`` says on the card that it is not updated;
     ``hints`` say why it does not start, ``artifacts`` what files it has left, ``notebook`` where the executed notebook
-    is, ``any_end`` of which jobs in ``after`` any end will do. The parts have a fixed order, so that it changes little.
+    is, ``any_end`` which of the jobs in ``after`` need not complete. The order of the parts is
+    fixed, so that the card changes little.
     """
     facts = [*([] if job.kind == Kind.COMMAND else [job.kind]), _attempt_count(job), *facts]
     delayed = str(job.state) in ("pending", "failed") and (job.run_at or 0) > job.updated_at

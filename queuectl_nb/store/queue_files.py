@@ -100,7 +100,7 @@ def _check_first_name(path: Path, file: Path) -> None:
 
 
 def record_first_name(file: Path) -> None:
-    """Record in the lock file of the spool which queue it belongs to, in case that gets hard links."""
+    """Record in the lock file of the spool which queue it belongs to, in case it gets hard links."""
     with contextlib.suppress(OSError), open_regular(spool_dir(file) / LOCK_NAME, os.O_WRONLY | os.O_TRUNC) as lock:
         os.write(lock, _first_name_record(file).encode("ascii"))
 

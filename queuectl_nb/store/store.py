@@ -40,7 +40,7 @@ class Store:
     def read_waiting(self) -> tuple[dict[str, int], set[str], list[tuple[str, int, int]]]:
         """Return the queues with pending, failed or running jobs, the paused ones (``"*"``: all), and all limits.
 
-        The value of a queue is its number of pending and failed jobs; a limit is queue, limit, running jobs. Light
+        The value of a queue is its number of pending and failed jobs; a limit is queue, limit, running jobs. Fast
         enough for every enqueue.
         """
         with self.db.read() as connection:

@@ -80,7 +80,7 @@ class JupyterAuth(BaseHandler, JupyterHandler):
 
     @property
     def page_xsrf_token(self) -> str:  # type: ignore[override]
-        """The token that JupyterHub requires from scripts, also to read; sets its cookie if there is none."""
+        """The token that JupyterHub requires from scripts, even for reading; sets its cookie if there is none."""
         return self.xsrf_token.decode()
 
 

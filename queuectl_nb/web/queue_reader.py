@@ -57,7 +57,7 @@ class QueueReader:
         self.feed = EventFeed(lambda: self.read(lambda watcher: watcher.overview()))
 
     async def read(self, query: Callable[[ChangeWatcher], T], *, slow: bool = False) -> T:
-        """Return ``query(watcher)``, run in a thread; ``slow`` queries queue behind each other only."""
+        """Return ``query(watcher)``, run in a thread; ``slow`` queries wait only for each other."""
         if self.closed:
             raise Busy("the server is shutting down")
         threads = self._slow if slow else self._fast
@@ -72,7 +72,7 @@ class QueueReader:
             return watcher
 
     def cached(self, compute: Callable[[ChangeWatcher], Any], watcher: ChangeWatcher) -> Any:
-        """Return ``compute(watcher)``; an outdated result is kept in proportion to the time that it took."""
+        """Return ``compute(watcher)``; the longer it took, the longer an outdated result is reused."""
         with self._cache_lock:
             current = (watcher, watcher.version())
             start = time.monotonic()

@@ -183,19 +183,19 @@ class Agent:
             with self._changed:
                 if isinstance(message, Running):
                     attempt.pid, attempt.started_at = message.pid, boot_clock() - message.age_s
-                    if len(self._open()) - len(self._waiting()) == self._slots:
+                    if len(self._unfinished()) - len(self._waiting()) == self._slots:
                         self._return_waiting("the job before it takes long")
                 self._emit(message)
         return None
 
     # ------------------------------------------------------------------ attempts
 
-    def _open(self) -> list[_Attempt]:
+    def _unfinished(self) -> list[_Attempt]:
         """Return the attempts that wait or run, in the order in which they arrived."""
         return [attempt for attempt in self._attempts.values() if attempt.end is None]
 
     def _waiting(self) -> list[_Attempt]:
-        return [attempt for attempt in self._open() if not attempt.taken]
+        return [attempt for attempt in self._unfinished() if not attempt.taken]
 
     def _return_waiting(self, reason: str) -> None:
         """Return all waiting jobs unstarted."""
@@ -245,7 +245,7 @@ class Agent:
                 self._accept(request.jobs, request.prefetch)
                 for token, grace in request.terminations.items():
                     self._terminate(token, grace)
-                running = [(attempt, attempt.runner) for attempt in self._open() if attempt.runner is not None]
+                running = [(attempt, attempt.runner) for attempt in self._unfinished() if attempt.runner is not None]
                 self._changed.notify_all()
         for attempt, runner in running:
             if forward:
@@ -257,10 +257,10 @@ class Agent:
             now = boot_clock()
             return Response(
                 self._status(),
-                attempts=[attempt.lease.token for attempt in self._open()],
+                attempts=[attempt.lease.token for attempt in self._unfinished()],
                 running=[
                     Running(attempt.lease.token, attempt.pid, now - attempt.started_at)
-                    for attempt in self._open()
+                    for attempt in self._unfinished()
                     if attempt.started_at is not None
                 ],
                 ended=[attempt.end for attempt in self._attempts.values() if attempt.end is not None],
@@ -286,7 +286,7 @@ class Agent:
 
     def _accept(self, jobs: list[Lease], prefetch: int) -> None:
         """Accept as many jobs as there are free slots, plus ``prefetch``; return the others."""
-        capacity = self._slots - len(self._open()) + (prefetch if self._slots else 0)
+        capacity = self._slots - len(self._unfinished()) + (prefetch if self._slots else 0)
         for number, lease in enumerate(jobs):
             attempt = self._attempts[lease.token] = _Attempt(lease)
             if number >= capacity:

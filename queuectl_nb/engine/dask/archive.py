@@ -21,7 +21,7 @@ ARCHIVE = "archive"
 
 
 def pack(folder: str, token: str, kept: KeptArtifacts | None) -> KeptArtifacts | None:
-    """Replace the artifact folder of an attempt by an archive; a full disk costs the artifacts."""
+    """Replace the artifact folder of an attempt by an archive; if the disk is full, the artifacts are lost."""
     source = artifact_dir(folder, token)
     if kept is None or not kept.files:
         return kept

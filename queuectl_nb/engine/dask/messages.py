@@ -162,7 +162,7 @@ class AgentStatus(NamedTuple):
     boot: str
     host: str | None
     folder: str
-    """Where it keeps files, also beyond its death."""
+    """Where it keeps files, which outlive it."""
     sequence: int
     """Increases with each message, which shows the order of two."""
     slots: int
@@ -212,7 +212,7 @@ class RecoveryQuery(NamedTuple):
 
 
 class Recovery(NamedTuple):
-    """What was found of an agent that is gone."""
+    """What an agent that is gone has left."""
 
     gone: bool
     """Whether none of its processes is left."""

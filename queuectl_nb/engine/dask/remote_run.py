@@ -104,7 +104,7 @@ class RemoteRun:
             self.sizes[stream] = self.received[stream]
 
     def _store(self, stream: str, offset: int, data: bytes) -> None:
-        """Write output to its file. A full disk costs output, not the attempt."""
+        """Write output to its file. If the disk is full, output is lost, but the attempt goes on."""
         try:
             _write(self.paths[stream], offset, data)
         except OSError as error:

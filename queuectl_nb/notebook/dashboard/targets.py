@@ -1,4 +1,4 @@
-"""What the buttons of a dashboard act on: the selected rows, or without any the jobs of the filter."""
+"""What the buttons of a dashboard act on: the selected rows or, if there are none, the jobs of the filter."""
 
 from __future__ import annotations
 
