@@ -31,6 +31,7 @@ def command(context: Context) -> Done:
     ignore = folder / ".gitignore"
     if not ignore.exists():
         try:
+            ignore.touch(0o600)
             ignore.write_text("*\n", "utf-8")  # a queue does not belong in version control
         except OSError as error:
             raise BadEnvironment(f"cannot write {ignore}: {error.strerror}") from error

@@ -119,7 +119,10 @@ class QueuectlMagics(Magics):
             if parsed.python and cell is not None and self.shell is not None:
                 context.cell = read_cell(parsed, cell, self.shell, namespace)
             try:
-                return present(run_command_line(arguments, context), context.format)
+                shown = present(run_command_line(arguments, context), context.format)
+                if context.missing:
+                    sys.stderr.write(f"queuectl: {context.missing}\n")
+                return shown
             finally:
                 if verb in CELL_VERBS and {"--help", "-h"} & set(arguments):
                     sys.stdout.write(HELP)
