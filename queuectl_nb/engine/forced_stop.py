@@ -33,8 +33,8 @@ __all__ = [
 FORCE_MARGIN_S = 3.0
 """Time beyond the kill grace after which workers that have to stop now, and their supervisor, are killed."""
 LOCK_TIMEOUT_S = 0.5
-EXIT_TIMEOUT_S = 0.5
-"""Time for killed processes to release their locks."""
+SETTLE_TIMEOUT_S = 1.0
+"""Time for killed processes to release their locks, and for settling their attempts."""
 
 
 @contextlib.contextmanager
@@ -87,13 +87,21 @@ def _force_stop(store: Store, names: Collection[str]) -> None:
         if row.pool not in needed and is_running(store, row, row.pool):
             _send(row.pool, signal.SIGKILL)
     signal_workers(store, chosen, signal.SIGKILL)
-    deadline = time.monotonic() + EXIT_TIMEOUT_S
-    while time.monotonic() < deadline and not all(heartbeat.is_dead(store.worker_dir, row) for row in chosen):
+    began = time.monotonic()
+    dead_by, settled_by = began + SETTLE_TIMEOUT_S / 2, began + SETTLE_TIMEOUT_S
+    while time.monotonic() < dead_by and not all(heartbeat.is_dead(store.worker_dir, row) for row in chosen):
         time.sleep(0.01)
     rescuer = Rescuer(store)
-    for name in names:  # not only dead ones: a supervisor that is stopped holds the locks of its workers
-        with contextlib.suppress(QueuectlError):
-            rescuer.settle_for(name, "died")
+    unsettled = set(names)  # not only dead ones: a supervisor that is stopped holds the locks of its workers
+    while unsettled:
+        for name in sorted(unsettled):
+            with contextlib.suppress(QueuectlError):
+                rescuer.settle_for(name, "died")
+                if not rescuer.held_leases(name):
+                    unsettled.remove(name)
+        if time.monotonic() > settled_by:
+            break
+        time.sleep(0.01)
     rescuer.rescue_dead()
 
 

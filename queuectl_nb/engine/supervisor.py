@@ -93,6 +93,7 @@ class Supervisor:
             self._handle_exits()
             self._run_maintenance()
             self.events.flush()
+        process_tree.kill_descendants()  # of workers that were not settled in time
         return self.exit_code
 
     # ------------------------------------------------------------------ stop

@@ -201,8 +201,11 @@ class WorkerProcess:
         self.settle_at = self.restart_at = 0.0
         unusable = code == BadEnvironment.exit_code and (gone or not self._deaths)
         self.retiring = self.stop is not None or code == 0 or unusable
+        now = time.monotonic()
         if code == 0:  # also if it was stopped by a signal
-            self.leave_at = min(self.leave_at, time.monotonic() + LEAVE_MARGIN_S)
+            self.leave_at = min(self.leave_at, now + LEAVE_MARGIN_S)
+        else:  # it may have been killed late
+            self.leave_at = max(self.leave_at, now + LEAVE_MARGIN_S - KILL_MARGIN_S)
         if not self.retiring:
             why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             self._schedule_restart(why, events)
