@@ -182,8 +182,8 @@ def wait_card(
         return card(f"Job {job.id}", str(job.state), [ending] if ending else [], parts)
     done, good = sum(finished.values()), finished.get("completed", 0)
     total = max(1, done + remaining)
-    states = ", ".join(f"{n} {state}" for state, n in finished.items() if n)
-    text = f"{done} of {done + remaining} finished" + (f": {states}" if states else "")
+    states = ", ".join(f"{n:,} {state}" for state, n in finished.items() if n)
+    text = f"{done:,} of {done + remaining:,} finished" + (f": {states}" if states else "")
     text += f"; {ending}" if ending else ""
     return frame([bar("finished jobs", good / total, text, (done - good) / total, kind="good")])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Collection
 from typing import Any
@@ -30,13 +31,15 @@ _FRAME = '<div class="queuectl">'
 
 
 def mark_live(card: Rendering, *, live: bool) -> Rendering:
-    """Return a card, if it is ``live``, with an attribute that changes whenever it is written.
+    """Return a card, if it is ``live``, with an attribute that changes whenever it is written, and the time.
 
-    JupyterLab says on cards that keep it, after a restart of the kernel, that they are no longer updated.
+    JupyterLab says on cards that keep it, after a restart of the kernel, that they are no longer updated. Other
+    programs, which may not update the card at all, show the time.
     """
     if not live:
         return card
-    return card._replace(html=Html(card.html.replace(_FRAME, f'{_FRAME[:-1]} data-qc-live="{uuid.uuid4().hex}">', 1)))
+    marks = f'data-qc-live="{uuid.uuid4().hex}" data-qc-time="as of {time.strftime("%Y-%m-%d %H:%M:%S")}"'
+    return card._replace(html=Html(card.html.replace(_FRAME, f"{_FRAME[:-1]} {marks}>", 1)))
 
 
 class SharedStyle:

@@ -47,6 +47,7 @@ def test_live_job(notebook: Callable[..., Notebook]) -> None:
     assert not card.locator("pre.qc-command").is_visible()
     # JupyterLab's own rules must not win over the card's; expect() retries when a redraw replaces the element
     expect(card.locator("pre.qc-output")).not_to_have_css("padding-left", "0px")
+    assert card.evaluate("(card) => getComputedStyle(card, '::after').content") == "none"  # the time of other pages
     expect(card.locator("pre.qc-output")).to_have_css("word-break", "normal")  # lines are broken between words
     for scheme in ("light", "dark"):
         found.theme(scheme)

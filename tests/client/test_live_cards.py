@@ -43,9 +43,11 @@ def test_writes(queue: Queue, manual_worker: ManualWorker, page: Page, cards: Li
     queue.cancel("b")  # somebody else's change
     cards._update([card])
     assert len(page.texts) == 1
+    assert 'data-qc-time="as of ' in page.htmls[-1]  # shown where nothing updates the card
     manual_worker.run("a")
     cards._update([card])
     assert ("qc-is-completed" in page.htmls[-1], len(page.texts)) == (True, 2)
+    assert 'data-qc-time="' not in page.htmls[-1]
     queue.retry("a")
     cards._update([card])
     assert page.texts[-1].startswith("Job a: pending")

@@ -201,7 +201,7 @@ def test_start_scale_and_stop_workers(page: Page, queue: Queue, dashboard: Dashb
     until(lambda: "a\n" in "".join(text for each in page.log for _, text in each["pieces"]))
     dashboard.worker_panel.count.value = 3
     dashboard.worker_panel.scale.click()
-    until(lambda: ("Scaled to worker-1, worker-2, worker-3.", False) in page.messages(), 60)
+    until(lambda: ("Scaled to 3 workers: worker-1, worker-2, worker-3.", False) in page.messages(), 60)
     dashboard.worker_panel.selected.value = "worker-1"
     dashboard.worker_panel.stop.click()
     until(lambda: [each["name"] for each in list_workers(queue.store)] == ["worker-2", "worker-3"])

@@ -86,7 +86,8 @@ class Actions:
         """Change the number of workers in the pool of a worker, or in the only pool."""
         if worker is None and len({each.pool for each in self._queue.store.workers.list_all()}) > 1:
             raise BadInput("several pools are running; select a worker of the one to scale")
-        return f"Scaled to {', '.join(self._queue.scale_workers(count, worker))}."
+        names = self._queue.scale_workers(count, worker)
+        return f"Scaled to {len(names)} worker{'' if len(names) == 1 else 's'}: {', '.join(names)}."
 
     def stop_workers(self, worker: str | None) -> str:
         """Stop a worker, or all, after their current jobs."""
