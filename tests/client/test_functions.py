@@ -106,6 +106,7 @@ def test_no_text_is_made_of_large_values(served: Queue) -> None:
 
 def test_large_values_are_files(served: Queue) -> None:
     """An argument and a value over 64 KiB are stored once by content, and removed with the last job that has them."""
+    served.wait(timeout=TIMEOUT_S)  # no file is removed that a running job may have written
     array = np.arange(100_000.0)
     jobs = [served.submit(lambda a, n: a * n, array, 2) for _ in range(2)]
     assert all((job.result(TIMEOUT_S) == array * 2).all() for job in jobs)
