@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -135,11 +136,18 @@ def load_call(db: Database, lease: Lease | JobRecord, *, read_files: bool = Fals
         **payload,
         "kind": lease.kind,
         "name": lease.command,
-        "runtime": json.loads(blobs.pop(payload["runtime"])),
+        "runtime": _parse_runtime(blobs.pop(payload["runtime"])),
         "done": done,
         "blobs": blobs,
         "jobs": jobs,
     }
+
+
+@lru_cache(maxsize=8)
+def _parse_runtime(raw: bytes) -> dict[str, Any]:
+    """Return the runtime that many calls share; the caller must not change it."""
+    found: dict[str, Any] = json.loads(raw)
+    return found
 
 
 def _read(source: bytes | str) -> bytes:

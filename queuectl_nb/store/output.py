@@ -211,10 +211,10 @@ def _parse_file(handle: int) -> str:
 
 def normalize_json(raw: bytes) -> str:
     """Return JSON that the database accepts: NaN and infinities become null."""
-    value = json.loads(raw, parse_constant=lambda _: None, parse_float=_parse_finite)
+    value = _DECODER.decode(raw.decode(json.detect_encoding(raw), "surrogatepass"))
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_deep(value):
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
-    text = json.dumps(value, allow_nan=False)
+    text = _ENCODER.encode(value)
     return _replace_surrogates(value) if r"\ud" in text else text
 
 
@@ -227,6 +227,11 @@ def _replace_surrogates(value: Any) -> str:
 def _parse_finite(digits: str) -> float | None:
     number = float(digits)
     return number if math.isfinite(number) else None
+
+
+# json.loads() and json.dumps() would make these anew each time, which takes most of the time of a short result
+_DECODER = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_parse_finite)
+_ENCODER = json.JSONEncoder(allow_nan=False)
 
 
 def _is_deep(value: Any) -> bool:
