@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from playwright.sync_api import expect
 
 from queuectl_nb.model.state import State
 from queuectl_nb.testing import run_pending
@@ -283,3 +284,6 @@ def test_documented_screenshots(reader: Reader, harness: WorkerHarness, pictures
     page.set_viewport_size({"width": 360, "height": 780})
     page.evaluate("() => scrollTo(0, 0)")
     page.screenshot(path=pictures / "page-narrow.png", animations="disabled")
+    page.goto("about:blank")
+    reader.go_to("job=train-lr0.1")
+    expect(page.locator("#job-title")).to_be_in_viewport()  # below the list

@@ -17,6 +17,7 @@ export class Tiles {
       const tile = this.tiles.get(state) ?? this.add(state);
       setText(tile.number, count(number));
       tile.link.classList.toggle("qp-none", number === 0);
+      tile.number.classList.toggle("qp-long", number >= 100_000);
     }
     this.markCurrent(location);
   }

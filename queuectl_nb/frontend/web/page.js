@@ -73,6 +73,7 @@ const panel = new JobPanel({
 });
 
 let shownVersion = null;
+let first = true;
 let processing = 0;
 
 const LIVE_INTERVAL_MS = 1000;
@@ -112,6 +113,8 @@ new EventStream({
     processing = overview.counts.processing;
     part("dead-badge").hidden = !dead;
     setText(part("dead-badge"), dead ? count(dead) : "");
+    if (first && currentLocation().job && !WIDE.matches) part("job").scrollIntoView(); // a bookmark of a job, on a phone
+    first = false;
     document.title = [processing ? `${count(processing)} running` : "", dead ? `${count(dead)} dead` : ""].filter(Boolean).concat("queuectl").join(" · ");
     if (String(overview.version) === shownVersion) return;
     shownVersion = String(overview.version);
