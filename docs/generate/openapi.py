@@ -30,8 +30,11 @@ SERIES = {
     "succeeded": {**COUNTS, "description": "successful attempts per bar"},
     "failed": {**COUNTS, "description": "failed and timed out attempts per bar; in throughput lost ones, too"},
 }
-DISPLAY = {**TEXT, "description": "the command as it was written: the source of a Python cell"}
-VALUES = array(NUMBER, "in lists: some values of the first metric, once the attempt has ended")
+DISPLAY = {
+    **TEXT,
+    "description": "with `short=yes` or `output=no`: the command as it was written: the source of a Python cell",
+}
+VALUES = array(NUMBER, "with `short=yes`: some values of the first metric, once the attempt has ended")
 
 
 def objects(description: str, **fields: dict[str, Any]) -> dict[str, Any]:
@@ -160,7 +163,7 @@ QUERY: Mapping[str, Mapping[str, tuple[dict[str, Any], str]]] = {
         "after": (TEXT, "`next` of the previous page"),
         "short": (
             {"enum": ["yes", "no"], "default": "no"},
-            f"`yes`: `command` and `display` end after {MAX_LISTED_CHARS} characters, `after` is empty, `result` null",
+            f"`yes`: `command` ends after {MAX_LISTED_CHARS} characters, `after` is empty, `result` null; more fields",
         ),
     },
     "/api/jobs/{job_id}": {
@@ -213,10 +216,8 @@ def openapi() -> dict[str, Any]:
     known = {name.removesuffix(".schema.json"): schema for name, schema in schemas().items()}
     shapes = {name: known[name] for name in SHAPES} | {name: closed(fields) for name, fields in OWN_FIELDS.items()}
     for name in ("job", "job-with-history"):
-        properties = {**shapes[name]["properties"], "display": DISPLAY}
-        required = [*shapes[name]["required"], "display"]
-        properties |= {"values": VALUES} if name == "job" else {}
-        shapes[name] = {**shapes[name], "properties": properties, "required": required}
+        own = {"display": DISPLAY} | ({"values": VALUES} if name == "job" else {})
+        shapes[name] = {**shapes[name], "properties": shapes[name]["properties"] | own}
     for name, schema in shapes.items():
         shapes[name] = {key: value for key, value in schema.items() if key not in ("$id", "$schema")}
     description: dict[str, Any] = {
@@ -224,7 +225,7 @@ def openapi() -> dict[str, Any]:
         "info": {
             "title": "queuectl",
             "version": __version__,
-            "description": "Read-only. Bodies have the shape of the console's --json; jobs also have 'display'.",
+            "description": "Read-only. Bodies have the shape of the console's --json.",
         },
         "servers": [{"url": "..", "description": "address of the page"}],
         "security": [{"bearer": []}, {"cookie": []}, {"token": []}],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.call import Kind
@@ -18,7 +19,15 @@ if TYPE_CHECKING:
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.store import Store
 
-__all__ = ["display_outputs", "list_variables", "read_cell_facts", "read_variable"]
+__all__ = ["NoSuchVariable", "display_outputs", "list_variables", "read_cell_facts", "read_variable"]
+
+MAX_PRINTED_LINES = 1000
+
+
+class NoSuchVariable(NotFound, KeyError):
+    """A cell has assigned no such variable, or it could not be pickled."""
+
+    __str__ = NotFound.__str__
 
 
 def read_cell_facts(store: Store, record: JobRecord) -> CellFacts:
@@ -33,9 +42,9 @@ def read_variable(job: Job, store: Store, name: str) -> Any:
     found = cells.read_variable(store.db, job.id, name)
     if found is None:
         names = [each.name for each in cells.read_variables(store.db, job.id)]
-        raise NotFound(f"job {job.id} assigned no variable {name}; it assigned {', '.join(names) or 'none'}")
+        raise NoSuchVariable(f"job {job.id} assigned no variable {name}; it assigned {', '.join(names) or 'none'}")
     if found.pickle is None:
-        raise NotFound(f"variable {name} of job {job.id} {found.error}")
+        raise NoSuchVariable(f"variable {name} of job {job.id} {found.error}")
     try:
         return pickle.loads(found.pickle)
     except (Exception, SystemExit) as error:
@@ -63,11 +72,18 @@ def _check_finished(job: Job) -> None:
 
 
 def display_outputs(job: Job, store: Store) -> None:
-    """Display what the latest attempt of a cell displayed."""
+    """Show again what the latest attempt of a cell displayed, and printed (the end of it), in this order."""
     from IPython.display import display
 
     if job.record.kind != Kind.CELL:
         raise BadInput(f"job {job.id} is a {job.record.kind}; only cells display something")
+    printed = job.log("stdout", tail=MAX_PRINTED_LINES)
     for output in cells.read_displays(store.db, job.id):
         data = output.get("data") or {"text/plain": output.get("text", "")}
+        before, found, after = f"\n{printed}".partition(f"\n{data.get('text/plain')}\n")
+        if found:  # the text of an output is in the log, too
+            sys.stdout.write(f"{before}\n"[1:])
+            printed = after
         display(data, metadata=output.get("metadata"), raw=True)
+    sys.stdout.write(printed)
+    sys.stderr.write(job.log("stderr", tail=MAX_PRINTED_LINES))

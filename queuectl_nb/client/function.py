@@ -161,8 +161,17 @@ def _imported_names(function: Callable[..., Any]) -> set[str]:
 class _Repr(reprlib.Repr):
     def __init__(self) -> None:
         super().__init__()
-        self.maxstring = self.maxother = self.maxlong = 60
-        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = 6
+        self.maxstring = self.maxlong = self.maxother = 2 * MAX_TEXT_CHARS
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = MAX_TEXT_CHARS
+        self.left = 0
+
+    def repr(self, x: Any) -> str:
+        self.left = 10 * MAX_TEXT_CHARS  # values of an argument that are looked at: nested lists can have many
+        return super().repr(x)
+
+    def repr1(self, x: Any, level: int) -> str:
+        self.left -= 1
+        return super().repr1(x, level) if self.left > 0 else self.fillvalue
 
     def repr_instance(self, value: Any, level: int) -> str:
         if isinstance(value, Job):
@@ -189,8 +198,26 @@ def call_text(name: str, calls: Sequence[Call]) -> str:
     call = calls[0]
     words = [_shorten(each) for each in call.arguments]
     words += [f"{key}={_shorten(each)}" for key, each in call.keywords.items()]
-    text = " ".join(f"{name}({', '.join(words)})".split())
-    text = "".join(char if char.isprintable() else "?" for char in text)
     more = f" and {len(calls) - 1} more" if len(calls) > 1 else ""
     limit = MAX_TEXT_CHARS - len(more)
+    words = _fit([_printable(each) for each in words], limit - len(f"{name}()") - 2 * len(words[1:]))
+    text = f"{_printable(name)}({', '.join(words)})"
     return (text if len(text) <= limit else f"{text[: limit - 1]}…") + more
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
+
+
+def _fit(words: Sequence[str], room: int) -> list[str]:
+    """Return words of at most ``room`` characters together: the longest ones without their middle."""
+    longest = room
+    for left, length in zip(range(len(words), 0, -1), sorted(map(len, words)), strict=True):
+        if length > (longest := room // left):
+            break
+        room -= length
+    else:
+        return list(words)
+    longest = max(longest, 8)
+    head = longest // 2
+    return [each if len(each) <= longest else f"{each[:head]}…{each[head + 1 - longest :]}" for each in words]

@@ -132,7 +132,7 @@ class Job(CardDisplay):
     def __getitem__(self, name: str) -> Any:
         """Return a variable that the cell has assigned, once the job has finished; each call unpickles it again.
 
-        Raises ``NotFound`` if it was not assigned or could not be pickled, or the job has not finished.
+        Raises ``NotFound`` until the job has finished; also a ``KeyError`` if it was not assigned or cannot be pickled.
         """
         from queuectl_nb.client import cell_outputs
 
@@ -150,7 +150,7 @@ class Job(CardDisplay):
         return cell_outputs.list_variables(self, self._queue.store)
 
     def display(self) -> None:
-        """Display what the latest attempt of the cell displayed: figures, tables and other outputs."""
+        """Display what the latest attempt of the cell showed: text, figures, tables and other outputs."""
         from queuectl_nb.client import cell_outputs
 
         cell_outputs.display_outputs(self, self._queue.store)

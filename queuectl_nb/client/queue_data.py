@@ -221,7 +221,7 @@ class QueueData:
         ----------
         frame
             The frame that was passed to :meth:`enqueue_many`, or any rows of it in any order; default: all jobs. Or
-            a batch: of functions, a row is a call, and parameters and values are columns.
+            a batch: of functions and notebooks, a row is a call, and parameters and values are columns.
         jobs
             The jobs (or ids) of the rows, in order. Default: those named by a column ``job_id``, else those of the
             most recent :meth:`enqueue_many` in this process that made the same commands from these rows.

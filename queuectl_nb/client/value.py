@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -152,7 +153,7 @@ class _ShownArguments(Arguments):
 
 
 def call_results(store: Store, jobs: Iterable[Job]) -> pd.DataFrame | None:
-    """Return a row for each call: its parameters, the job's state, run time and memory, and the value.
+    """Return a row for each call or notebook: its parameters, the job's state, run time and memory, and the value.
 
     None if a job is of another kind. Loads the pickles of arguments and values.
     """
@@ -162,7 +163,7 @@ def call_results(store: Store, jobs: Iterable[Job]) -> pd.DataFrame | None:
     ids: list[str] = []
     values: list[Any] = []
     for job in jobs:
-        if job.record.kind != Kind.FUNCTION:
+        if job.record.kind not in {Kind.FUNCTION, Kind.NOTEBOOK}:
             return None
         try:
             rows = list(_parameters(store, job))
@@ -190,6 +191,9 @@ def _parameter_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def _parameters(store: Store, job: Job) -> Iterator[dict[str, Any]]:
     """Yield the arguments of each call by the names of the parameters; None for one that cannot be loaded."""
     payload = load_call(store.db, job.record)
+    if notebook := payload.get("notebook"):
+        yield json.loads(notebook["parameters"])
+        return
     arguments, names = _ShownArguments(payload), payload["parameters"]
     for positional, keywords in payload["calls"]:
         items = {names[n] if n < len(names) else f"argument {n + 1}": item for n, item in enumerate(positional)}

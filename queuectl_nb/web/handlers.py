@@ -115,7 +115,9 @@ class _OneJob(JsonHandler):
 
         def read(watcher: ChangeWatcher) -> tuple[str, str | None, Iterator[str]]:
             etag = revision_etag(watcher)
-            job = None if self.client_has(etag) else json_text(serializers.job_with_edits(watcher.queue, job_id))
+            if self.client_has(etag):
+                return etag, None, iter(())
+            job = json_text(serializers.job(watcher.queue, job_id, display=not output))
             return etag, job, map(json_text, serializers.history(watcher.queue, job_id, output=output))
 
         etag, job, history = await self.reader.read(read)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.job import JobRecord
 
-__all__ = ["errors", "history", "job", "job_metrics", "job_with_edits", "jobs", "log", "outputs", "running", "stats"]
+__all__ = ["errors", "history", "job", "job_metrics", "jobs", "log", "outputs", "running", "stats"]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -33,7 +33,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 def jobs(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:
     """Return a page of jobs, last updated first, and the cursor of the next page (None on the last page).
 
-    With ``short`` the page has no long values: a job can have megabytes.
+    With ``short`` the page has no long values, as a job can have megabytes, and jobs have ``display`` and ``values``.
     """
     limit = query["limit"]
     short = query["short"] == "yes"
@@ -47,9 +47,10 @@ def jobs(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:
     )
     page = found[:limit]
     cursor = f"{page[-1].rev}.{page[-1].seq}" if len(found) > limit else None
+    if not short:
+        return {"jobs": [job_json(each) for each in page], "next": cursor}
     values = finished_values(queue.store, page)
-    shown = ((_short_job(each) if short else job(each)) | {"values": values.get(each.seq, [])} for each in page)
-    return {"jobs": list(shown), "next": cursor}
+    return {"jobs": [_short_job(each) | {"values": values.get(each.seq, [])} for each in page], "next": cursor}
 
 
 def errors(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:
@@ -59,19 +60,17 @@ def errors(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:
     return {"errors": [error_group_json(each) for each in found[:limit]], "more": len(found) > limit}
 
 
-def job(record: JobRecord) -> dict[str, Any]:
-    """Return a job with the text to show for its command as ``display``."""
-    return job_json(record) | {"display": displayed_command(record.command)}
-
-
-def job_with_edits(queue: Queue, job_id: str) -> dict[str, Any]:
-    """Return a job as JSON, and what was edited."""
+def job(queue: Queue, job_id: str, *, display: bool) -> dict[str, Any]:
+    """Return a job, and what was edited; if ``display``, with the text to show for its command."""
     record = queue.store.jobs.get(job_id)
-    return job(record) | extra_json(queue.store.reader.any_end_of(record), read_edits(queue.store.db, job_id))
+    shown = {"display": displayed_command(record.command)} if display else {}
+    return (
+        job_json(record) | shown | extra_json(queue.store.reader.any_end_of(record), read_edits(queue.store.db, job_id))
+    )
 
 
 def _short_job(record: JobRecord) -> dict[str, Any]:
-    """Return a job with the first characters of its command."""
+    """Return a job with the first characters of its command, and of the text to show for it as ``display``."""
     command = cut(record.command, MAX_LISTED_CHARS)
     return job_json(record._replace(command=command)) | {"display": listed_command(record.command)}
 

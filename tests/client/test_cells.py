@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,8 +69,9 @@ def test_value_and_variables(served: Queue) -> None:
     assert list(variables.index) == ["b", "lr", "big"]
     assert list(variables["type"]) == ["numpy.int64", "float", f"{type(frame).__module__}.DataFrame"]
     assert variables["size"].notna().all()
-    with pytest.raises(NotFound, match=r"assigned no variable frame; it assigned b, lr, big"):
+    with pytest.raises(NotFound, match=r"^job job-\d+ assigned no variable frame; it assigned b, lr, big$") as error:
         fresh["frame"]
+    assert isinstance(error.value, KeyError)
     with pytest.raises(TypeError):
         iter(fresh)  # type: ignore[call-overload]
 
@@ -116,6 +118,19 @@ def test_updated_outputs(served: Queue) -> None:
         "display('3')\nclear_output(wait=True)\nhandle = display('4', display_id=True)\nhandle.update('5')",
     )
     assert displays(job) == [{"text/plain": "'5'"}]
+
+
+def test_display(served: Queue, capsys: pytest.CaptureFixture[str]) -> None:
+    """It shows what the cell printed and displayed once each, in the order of the cell."""
+    source = (
+        "import sys\nprint('a\\n12')\ndisplay(2)\nprint('b')\nprint('c', file=sys.stderr)\ndisplay('d')\nprint('e')"
+    )
+    job = run(served, source)
+    capsys.readouterr()
+    job.display()
+    out, err = capsys.readouterr()
+    assert re.findall(r"\b(?:[abde]|\d+)\b", out) == ["a", "12", "2", "b", "d", "e"]
+    assert err == "c\n"
 
 
 def test_display_limit(served: Queue) -> None:

@@ -21,6 +21,7 @@ import pytest
 from queuectl_nb import BadInput, GiveUp, JobCancelled, JobFailed, Queue, Retry, WaitTimeout, current_job
 from queuectl_nb.child.reply import short_repr
 from queuectl_nb.client.batch import Batch
+from queuectl_nb.client.function import Call, call_text
 from queuectl_nb.client.task import Task
 from queuectl_nb.notebook.dashboard.log_feed import LogFeed
 from queuectl_nb.testing import run_pending
@@ -97,11 +98,10 @@ def test_no_text_is_made_of_large_values(served: Queue) -> None:
     assert len(job.result(TIMEOUT_S)[0]) == 1_000_000
     assert job.to_dict()["result"] is None
     job = served.submit(len, [0] * 1_000_000)
-    assert (job.result(TIMEOUT_S), job.command) == (1_000_000, "len([0, 0, 0, 0, 0, 0, ...])")
-    column = pd.Series([1, 2])
-    call = served.submit(lambda *_: None, column.to_frame(), column, np.zeros((2, 3)), np.arange(3))
-    assert call.command == "<lambda>(<DataFrame 2x1>, <Series>, <ndarray 2x3>, array([0, 1, 2]))"
-    assert re.fullmatch(r"len\(b'x{26}\.{3}x{28}'\)", served.submit(len, b"x" * 1_000_000).command)
+    assert job.result(TIMEOUT_S) == 1_000_000
+    assert re.fullmatch(r"len\(\[(0, )+….*, \.\.\.\]\)", job.command)
+    call_text("len", [Call(([[Item()] * 1000] * 1000,), {})])
+    assert len(shown) < 4000
 
 
 def test_large_values_are_files(served: Queue) -> None:
@@ -154,6 +154,30 @@ def test_arguments_without_a_short_text(served: Queue) -> None:
     job = served.submit(np.dtype, np.float32)
     assert job.result(TIMEOUT_S) == np.dtype("f4")
     assert served.submit(abs, -(10**5000)).command == "abs(<int of 16,610 bits>)"
+
+
+def test_text_of_a_call() -> None:
+    """It is complete up to 200 characters; of longer ones the longest arguments are shortened."""
+    queue = Queue.inline()
+
+    def train(data: object, *, epochs: int = 3) -> None:
+        pass
+
+    numbers = list(range(40))
+    assert queue.submit(train, numbers, epochs=5).command == f"train({numbers}, epochs=5)"
+    assert queue.submit(train, {"b": "x" * 150}).command == f"train({{'b': '{'x' * 150}'}})"
+    assert queue.submit(train, b"x" * 150).command == f"train(b'{'x' * 150}')"
+    for data in ("x" * 500, b"x" * 1_000_000, list(range(500)), 10**500, {n: n for n in range(500)}, set(range(500))):
+        text = queue.submit(train, data, epochs=5).command
+        assert re.fullmatch(r"train\(.{80,}….{80,}, epochs=5\)", text)
+        assert len(text) == 200
+    assert len(queue.submit(max, *["x" * 90] * 40).command) == 200
+    nested = [[[[[list(range(30))] * 30] * 30] * 30] * 30] * 30
+    assert len(queue.submit(train, nested).command) == 200
+    frame = pd.DataFrame({"a": range(9), "b": range(9)})
+    assert queue.submit(train, frame, epochs=5).command == "train(<DataFrame 9x2>, epochs=5)"
+    call = queue.submit(max, frame, frame.a, np.zeros((2, 3)), np.arange(3))
+    assert call.command == "max(<DataFrame 9x2>, <Series>, <ndarray 2x3>, array([0, 1, 2]))"
 
 
 def test_async_function(served: Queue) -> None:
@@ -292,7 +316,7 @@ def test_no_pickle_is_loaded_to_show_a_job(queue: Queue, run: Callable[..., Ran]
     message = feed.message()
     assert message is not None
     assert (message["call"], message["result"], message["error"]) == ("detonate(Bomb())", job.result_repr, None)
-    assert serializers.job(job.record)["display"] == "detonate(Bomb())"
+    assert serializers.job(queue, job.id, display=True)["display"] == "detonate(Bomb())"
     assert len([*serializers.history(queue, job.id, output=True)]) == 1
     assert len(queue.jobs()) == len(queue.results()) == 1
     assert job.to_dict()["state"] == "completed"

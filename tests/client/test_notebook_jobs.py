@@ -19,6 +19,7 @@ import pytest
 from queuectl_nb import BadInput, JobCancelled, JobFailed
 from queuectl_nb.child import notebook
 from queuectl_nb.child.notebook import OutputFile, run
+from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.notebook_file import read_notebook
 from queuectl_nb.store.artifacts import artifact_dir, list_artifacts
 from queuectl_nb.testing import temporary_queue
@@ -128,6 +129,16 @@ def test_executed_notebook(finished: dict[str, Job]) -> None:
     assert shown["values"] == [text, none, nested, large, "nan", "[inf, -inf]"]
     assert shown["job"] == "values"
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_results_of_notebooks(finished: dict[str, Job], served: Queue) -> None:
+    """``results`` of a batch has a column per parameter, and the path of the executed notebook."""
+    frame = served.results(Batch(served, [finished["meet-row-a"].id, finished["meet-row-b"].id, "values"]))
+    assert frame.name.to_list()[:2] == ["a", "b"]
+    assert frame.text[2] == VALUES["text"]
+    assert math.isnan(frame.nan[2])
+    assert frame.state.to_list() == ["completed"] * 3
+    assert frame.result[2] == finished["values"].result()
 
 
 def test_surroundings(finished: dict[str, Job]) -> None:
