@@ -62,6 +62,8 @@ class Search:
     def __init__(self, store: Store, pattern: str, *, ignore_case: bool = False, context: int = 0) -> None:
         self._logs = Logs(store)
         self._context = parse_int("context", context, 0, 1000)
+        if not isinstance(pattern, str):
+            raise BadInput(f"pattern must be text, not {type(pattern).__name__}")
         flags = re.MULTILINE | (re.IGNORECASE if ignore_case else 0)
         try:
             self._pattern = re.compile(pattern, flags)

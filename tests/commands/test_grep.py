@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -90,6 +91,8 @@ def test_data(run: Callable[..., Ran], queue: Queue) -> None:
         queue.grep("loss", "unknown")
     with pytest.raises(BadInput, match="not a regular expression"):
         queue.grep("(")
+    with pytest.raises(BadInput, match="pattern must be text, not Pattern"):
+        queue.grep(re.compile("loss"))  # type: ignore[arg-type]
 
 
 def test_long_and_running_output(queue: Queue, tmp_path: Path, run: Callable[..., Ran]) -> None:
