@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import copy
 import functools
 import inspect
 import linecache
 import sys
 from operator import attrgetter
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.job import Job
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["FunctionWork", "add_keys", "canonical_calls"]
 
 
-_Definition: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-_parse = functools.lru_cache(maxsize=4)(ast.parse)
+_DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def add_keys(specs: Sequence[JobSpec], cwd: str, *, resume: bool) -> list[JobSpec]:
@@ -156,32 +154,33 @@ def _version(function: Any) -> str:
     function = inspect.unwrap(function)
     if not hasattr(function, "__name__"):
         function = type(function)
-    definition = _definition(function)
-    if definition is None:
-        return _code_version(function)
-    definition = copy.copy(definition)
-    definition.decorator_list = []
-    return digest(ast.dump(definition).encode("utf-8", "surrogateescape"))[:8]
-
-
-def _definition(function: Any) -> _Definition | None:
-    """Return the definition of a function or class, None for a lambda or without source.
-
-    It is found by its name: its lines may have moved, if the file has been edited since the import.
-    """
     try:
         file = inspect.getsourcefile(function) or ""
-        linecache.checkcache(file)
-        scope: ast.Module | _Definition = _parse("".join(linecache.getlines(file)))
-    except (OSError, TypeError, SyntaxError):
-        return None
+    except TypeError:  # a built-in function, for example
+        return _code_version(function)
+    linecache.checkcache(file)
     line = getattr(getattr(function, "__code__", None), "co_firstlineno", sys.maxsize)
-    for name in function.__qualname__.replace(".<locals>", "").split("."):
-        found = [each for each in ast.walk(scope) if isinstance(each, _Definition) and each.name == name]
+    return _source_version("".join(linecache.getlines(file)), function.__qualname__, line) or _code_version(function)
+
+
+@functools.lru_cache(maxsize=16)
+def _source_version(text: str, qualified_name: str, line: int) -> str:
+    """Return a hash of a definition in the text of a file, empty if there is none, as for a lambda.
+
+    It is found by its name, and by its line only among several: those of a module that was edited since its import
+    have moved.
+    """
+    try:
+        scope: ast.AST = ast.parse(text)
+    except SyntaxError:
+        return ""
+    for name in qualified_name.replace(".<locals>", "").split("."):
+        found = [each for each in ast.walk(scope) if isinstance(each, _DEFINITIONS) and each.name == name]
         if not found:
-            return None
+            return ""
         scope = min(found, key=lambda each: abs(each.lineno - line))
-    return scope if isinstance(scope, _Definition) else None
+        scope.decorator_list = []
+    return digest(ast.dump(scope).encode("utf-8", "surrogateescape"))[:8]
 
 
 def _code_version(function: Any) -> str:
