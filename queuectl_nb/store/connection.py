@@ -142,6 +142,8 @@ class Database:
             found = None
         if found is None or (found.st_dev, found.st_ino) != self.identity:
             raise BadEnvironment(f"the queue {self.path} was deleted or replaced while in use; open it again")
+        if not found.st_size and self.connections.is_protected:
+            raise BadEnvironment(f"the queue {self.path} was emptied while in use; restore a backup")
         SharedLocks.check(self.identity)
 
     def check_files(self) -> None:

@@ -147,16 +147,29 @@ def _file_id(name: str) -> FileId | None:
 def wait_for_sidecars(path: str, file_id: FileId) -> None:
     """Raise if others use the file with a log that is not beside it; wait :data:`WAIT_FOR_SIDECARS_S` for their end.
 
-    The last one to close it moves what is in that log into the file.
+    The last one to close it moves what is in that log into the file. Also raise if others use an empty file: SQLite
+    would delete its log.
     """
     deadline = time.monotonic() + WAIT_FOR_SIDECARS_S
-    while not all(os.path.exists(f"{path}{suffix}") for suffix in _LOG_SUFFIXES) and _is_used(path, file_id):
+    while _lacks_files(path) and _is_used(path, file_id):
         if time.monotonic() > deadline:
+            if _is_empty(path):
+                raise BadEnvironment(f"{path} is in use, but was emptied; end the programs that use it, open it again")
             raise BadEnvironment(
                 f"{path} is in use, but its files -wal and -shm are not beside it: it was renamed, or they were"
                 " deleted; undo that, or end the programs that use it"
             )
         time.sleep(0.02)
+
+
+def _lacks_files(path: str) -> bool:
+    return _is_empty(path) or not all(os.path.exists(f"{path}{suffix}") for suffix in _LOG_SUFFIXES)
+
+
+def _is_empty(path: str) -> bool:
+    with contextlib.suppress(OSError):
+        return not os.path.getsize(path)
+    return False
 
 
 def _is_used(path: str, file_id: FileId) -> bool:
@@ -171,7 +184,7 @@ def _is_used(path: str, file_id: FileId) -> bool:
         return False
     try:
         offset, content = _WAL_FORMAT
-        if os.pread(descriptor, len(content), offset) != content:
+        if os.pread(descriptor, len(content), offset) not in (content, b""):
             return False
         probe = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, *_SHARED_BYTES, 0)
         kind: int = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, _OFD_GETLK, probe))[0]

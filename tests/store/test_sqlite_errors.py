@@ -97,6 +97,24 @@ def test_replaced_file(store: Store, harm: Callable[[Path], None], use: str) -> 
     assert (store.path.read_bytes() if store.path.exists() else None) == before
 
 
+def test_emptied_file(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file emptied under an open store is exit code 3 for all, and its log stays."""
+    ids = [f"a{number}" for number in range(3)]
+    for job_id in ids:
+        add_job(store, job_id)
+    content = store.path.read_bytes()
+    os.truncate(store.path, 0)
+    for use in (lambda: add_job(store, "b"), store.reader.counts, store.db.data_version):
+        with pytest.raises(BadEnvironment, match="was emptied while in use; restore a backup"):
+            use()
+    assert store.db.is_replaced()
+    monkeypatch.setattr(shared_locks, "WAIT_FOR_SIDECARS_S", 0.1)
+    with pytest.raises(BadEnvironment, match="is in use, but was emptied"):
+        Store(store.path)
+    store.path.write_bytes(content)
+    assert job_ids(Store(store.path)) == ids, "nobody has deleted the log"
+
+
 @pytest.mark.parametrize("suffixes", [("-wal",), ("-shm",), ("-wal", "-shm")])
 @pytest.mark.parametrize("use", ["write", "read", "version"])
 def test_deleted_log(store: Store, suffixes: tuple[str, ...], use: str) -> None:
