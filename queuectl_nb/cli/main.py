@@ -92,7 +92,7 @@ def main(args: Sequence[str] | None = None, *, serve: Serve | None = None) -> in
 def _run(args: Sequence[str], context: Context, serve: Serve | None) -> int:
     """Run a command and show its result; errors of writing to stdout are left to the caller."""
     try:
-        code = _show(run_command_line(args, context), context.format, serve)
+        return _show(run_command_line(args, context), context.format, serve)
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.Abort:
@@ -101,11 +101,6 @@ def _run(args: Sequence[str], context: Context, serve: Serve | None) -> int:
         if isinstance(error, OSError) and _is_about_output(error):
             raise
         return _fail(*_describe(error))
-    else:
-        if context.missing:
-            sys.stdout.flush()
-            sys.stderr.write(f"queuectl: {_visible(context.missing)}\n")
-        return code
 
 
 def _is_about_output(error: OSError) -> bool:

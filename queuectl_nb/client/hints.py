@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.engine.enclosing_job import enclosing_job
 from queuectl_nb.model.errors import InvalidSetting
 from queuectl_nb.model.state import State
-from queuectl_nb.store.paths import PROJECT_DIR, find_queue, is_missing
+from queuectl_nb.store.paths import PROJECT_DIR, find_queue
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -113,7 +113,7 @@ def _not_waiting(store: Store, workers: Sequence[WorkerRow]) -> Sequence[WorkerR
 
 def empty_hints(store: Store) -> list[str]:
     """Return which file this is if it has no jobs, because another one may be meant."""
-    if any(store.reader.counts().values()) or is_missing(store.path):  # of a missing queue the command itself tells
+    if any(store.reader.counts().values()):
         return []
     return [f"no jobs in {store.path}; --db or QUEUECTL_DB names another queue"]
 

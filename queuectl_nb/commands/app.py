@@ -12,7 +12,6 @@ from queuectl_nb import __version__
 from queuectl_nb.commands.done import Done
 from queuectl_nb.commands.params import add_db_options, add_format_options
 from queuectl_nb.model import validation
-from queuectl_nb.model.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -211,10 +210,7 @@ def run_command_line(args: Sequence[str], context: Context) -> Result:
         After ``--help`` or ``--version``, which click prints.
     """
     with root.make_context(PROGRAM, list(args), obj=context) as ctx:
-        try:
-            result: Result = root.invoke(ctx)
-        except NotFound as error:
-            raise (NotFound(f"{error}; {context.missing}") if context.missing else error) from None
+        result: Result = root.invoke(ctx)
         return result
 
 

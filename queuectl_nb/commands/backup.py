@@ -28,7 +28,7 @@ def command(context: Context, file: str, *, force: bool) -> Done:
     """
     from queuectl_nb.store.backup import write_backup
 
-    store = context.queue(required=True).store
+    store = context.queue().store
     path, jobs = write_backup(store.db, file, force=force)
     line = f"Backup written: {file} ({jobs} {'job' if jobs == 1 else 'jobs'})"
     return Done([line], lambda: {"path": str(path), "jobs": jobs}, lambda: path, notes=lambda: _missing(store))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queuectl_nb.model.errors import BadInput, MissingQueue
+from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +35,6 @@ class Context:
         Shows a message while a command runs; None if there is no terminal.
     cell
         The cell of a notebook that is to run as a job, or None.
-    missing
-        Which queue does not exist, so that the command reads an empty one; empty if it exists.
     pool
         Workers that the command has started; they are stopped by :meth:`close`, if they still run.
     """
@@ -51,34 +49,18 @@ class Context:
         self.notify: Callable[[str], None] | None = None
         self.open_queue = open_queue
         self.cell: Cell | None = None
-        self.missing = ""
         self._format_option: str | None = None
         self.pool: WorkerPool | None = None
         self._queue: Queue | None = None
 
-    def queue(self, *, create: bool = False, required: bool = False) -> Queue:
-        """Return the queue, opened at the first call.
+    def queue(self, *, create: bool = False) -> Queue:
+        """Return the queue, opened at the first call; raise ``BadEnvironment`` if it is missing and not to be created.
 
-        Only commands that put something into a queue create one. The others read an empty queue instead of a missing
-        one, and say so, or raise ``MissingQueue`` if it is ``required`` or its folder is missing as well.
+        Only commands that put something into a queue create one, so that a mistyped path is noticed.
         """
         if self._queue is None:
-            try:
-                self._queue = self.open_queue(self.db, self.allow_network_fs, create)
-            except MissingQueue as error:
-                self._queue = self._empty_queue(required)
-                if self._queue is None:
-                    raise
-                self.missing = str(error)
+            self._queue = self.open_queue(self.db, self.allow_network_fs, create)
         return self._queue
-
-    def _empty_queue(self, required: bool) -> Queue | None:
-        from queuectl_nb.client.empty_queue import EmptyQueue
-        from queuectl_nb.store.paths import find_queue, user_queue
-
-        path = find_queue(self.db)
-        known = path.parent.is_dir() or path == user_queue()
-        return EmptyQueue(path) if known and not required else None
 
     def close(self) -> None:
         """Close the queue if it was opened, and stop workers that nobody follows because of an interrupt."""

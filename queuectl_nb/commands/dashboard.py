@@ -47,4 +47,5 @@ def command(context: Context, *, port: int | None, host: str, browse: bool) -> D
 
     Prints its address, which includes the login token. In a notebook a widget is shown instead.
     """
-    return Dashboard(context.queue(create=True), port, host, browse)
+    # a notebook's widget has a form to enqueue
+    return Dashboard(context.queue(create=context.wants_value), port, host, browse)

@@ -4,8 +4,7 @@
     ├── JobFailed            1   a job did not complete
     ├── BadInput             2   an argument is invalid; nothing was changed
     ├── BadEnvironment       3   a problem with disk, file, schema or file system; nothing was lost
-    │   ├── InvalidSetting   3   a stored setting has an invalid value
-    │   └── MissingQueue     3   there is no queue at the path
+    │   └── InvalidSetting   3   a stored setting has an invalid value
     ├── Busy                 4   another process held the queue for too long
     ├── WaitTimeout          4   a wait timed out (also a TimeoutError)
     ├── NotFound             5   no such job, attempt or worker
@@ -24,7 +23,6 @@ __all__ = [
     "Busy",
     "InvalidSetting",
     "JobFailed",
-    "MissingQueue",
     "NotFound",
     "QueuectlError",
     "WaitTimeout",
@@ -87,10 +85,6 @@ class InvalidSetting(BadEnvironment):
         )
         self.key = key
         self.value = value
-
-
-class MissingQueue(BadEnvironment):
-    """There is no queue at the path, and none was to be created."""
 
 
 class Busy(QueuectlError):

@@ -119,10 +119,7 @@ class QueuectlMagics(Magics):
             if parsed.python and cell is not None and self.shell is not None:
                 context.cell = read_cell(parsed, cell, self.shell, namespace)
             try:
-                shown = present(run_command_line(arguments, context), context.format)
-                if context.missing:
-                    sys.stderr.write(f"queuectl: {context.missing}\n")
-                return shown
+                return present(run_command_line(arguments, context), context.format)
             finally:
                 if verb in CELL_VERBS and {"--help", "-h"} & set(arguments):
                     sys.stdout.write(HELP)

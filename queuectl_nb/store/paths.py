@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from queuectl_nb.model.errors import BadEnvironment, BadInput, MissingQueue
+from queuectl_nb.model.errors import BadEnvironment, BadInput
 
 __all__ = [
     "absolute_path",
@@ -81,9 +81,9 @@ def _home_is_empty() -> bool:
 
 
 def require_queue(path: Path, shown: str) -> None:
-    """Raise :class:`MissingQueue` if there is no file ``path``, which the user knows as ``shown``."""
+    """Raise :class:`BadEnvironment` if there is no file ``path``, which the user knows as ``shown``."""
     if is_missing(path):
-        raise MissingQueue(f"no queue at {shown}; 'queuectl enqueue' creates one, --db names another")
+        raise BadEnvironment(f"no queue at {shown}; 'queuectl enqueue' creates one, --db names another")
 
 
 def is_missing(path: Path) -> bool:

@@ -11,7 +11,6 @@ CODES = {
     "BadInput": 2,
     "BadEnvironment": 3,
     "InvalidSetting": 3,
-    "MissingQueue": 3,
     "Busy": 4,
     "WaitTimeout": 4,
     "NotFound": 5,

@@ -417,11 +417,3 @@ def test_displayed_frames_have_no_control_characters(shell: Any, queue: Queue) -
     shell.run_line_magic("unload_ext", "queuectl_nb")
     assert "\x1b" in shell.display_formatter.format(frame)[0]["text/plain"]
     shell.run_line_magic("load_ext", "queuectl_nb")
-
-
-def test_missing_queue(cell: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A command that reads returns the frame of an empty queue, creates nothing, and says so."""
-    path = tmp_path / "typo.db"
-    assert cell(f"%queuectl list --db {path}").empty
-    assert f"no queue at {path}" in capsys.readouterr().err
-    assert not path.exists()
