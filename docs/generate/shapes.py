@@ -127,7 +127,6 @@ WORKER = (
     Field("job_id", null_or(NAME), "job that it runs"),
     Field("started_at", TIME, "time of its start"),
     Field("jobs_done", COUNT, "number of attempts it has run"),
-    Field("queues", NAMES, "queues it serves; empty: all"),
 )
 
 SPEC = (

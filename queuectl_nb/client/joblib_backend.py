@@ -12,7 +12,7 @@ from joblib.parallel import AutoBatchingMixin, FallbackToBackend, ParallelBacken
 from queuectl_nb.child.blob import MAX_INLINE_BYTES
 from queuectl_nb.child.joblib_backend import Batch, Shared, run_batch
 from queuectl_nb.client.queue import Queue
-from queuectl_nb.client.workers import list_workers
+from queuectl_nb.client.workers import list_workers, served_queues
 from queuectl_nb.model.errors import BadEnvironment, QueuectlError
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ class QueueBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
             return 1
         name = self._options.get("queue") or "default"
         live = [each for each in list_workers(self._queue.store) if each["state"] in {"idle", "busy"}]
-        workers = sum(not each["queues"] or name in each["queues"] for each in live)
+        serves = served_queues(self._queue.store)
+        workers = sum(name in (serves.get(each["name"]) or [name]) for each in live)
         if not workers:
             raise BadEnvironment(f"no workers serve queue {name} of {self._queue.path}; start some: q.start_workers(2)")
         wanted = workers if n_jobs is None else n_jobs if n_jobs > 0 else workers + 1 + n_jobs

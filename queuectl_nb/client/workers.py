@@ -35,6 +35,7 @@ __all__ = [
     "list_workers",
     "parse_cluster",
     "read_status",
+    "served_queues",
     "status_with",
     "stop_and_wait",
     "stop_workers",
@@ -65,9 +66,14 @@ def list_workers(store: Store) -> list[dict[str, Any]]:
         else:
             state = "busy" if job_id else "idle"
         started_at = format_time(row.started_at)
-        values = (row.name, row.pid, row.host, state, job_id, started_at, row.jobs_done, list(row.queues))
+        values = (row.name, row.pid, row.host, state, job_id, started_at, row.jobs_done)
         found.append(dict(zip(WORKER_FIELDS, values, strict=True)))
     return found
+
+
+def served_queues(store: Store) -> dict[str, list[str]]:
+    """Return the queues that each worker serves, by its name; empty: all."""
+    return {row.name: list(row.queues) for row in store.workers.list_all()}
 
 
 def read_status(store: Store) -> dict[str, Any]:

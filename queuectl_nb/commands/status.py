@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from queuectl_nb.client.eta import read_eta
 from queuectl_nb.client.growth import disk_hints
 from queuectl_nb.client.hints import empty_hints, waiting_hints
-from queuectl_nb.client.workers import status_with
+from queuectl_nb.client.workers import served_queues, status_with
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.results import Detail, Table
@@ -39,7 +39,8 @@ def command(context: Context) -> Detail:
             yield "none" if waiting else f"none; start some with '{context.program} worker start'"  # the hint says it
             return
         keys = ("name", "pid", "host", "state", "job_id")
-        rows = [[*(worker[key] for key in keys), worker["queues"] or "all"] for worker in status["workers"]]
+        serves = served_queues(queue.store)
+        rows = [[*(worker[key] for key in keys), serves.get(worker["name"]) or "all"] for worker in status["workers"]]
         yield Table(("Name", "PID", "Host", "State", "Job", "Queues"), rows)
 
     return Detail(

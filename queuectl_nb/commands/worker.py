@@ -125,10 +125,11 @@ def list_(context: Context) -> Listing:
     """List workers: live ones, and lost ones not cleaned up yet."""
     queue = context.queue()
     found = workers.list_workers(queue.store)
+    serves = workers.served_queues(queue.store)
     return Listing(
         WORKER_FIELDS,
         COLUMNS,
-        lambda _limit: [{**worker, "serves": worker["queues"] or "all"} for worker in found],
+        lambda _limit: [{**worker, "serves": serves.get(worker["name"]) or "all"} for worker in found],
         value=queue.workers,
         data=lambda: found,
         empty_text=f"No workers; start some with '{context.program} worker start'.",

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 ERROR_GROUP_FIELDS = ("key", "count", "reason", "message", "first_at", "last_at", "example")
-WORKER_FIELDS = ("name", "pid", "host", "state", "job_id", "started_at", "jobs_done", "queues")
+WORKER_FIELDS = ("name", "pid", "host", "state", "job_id", "started_at", "jobs_done")
 WORKER_STATES = ("idle", "busy", "stopping", "lost")
 TIME_FIELDS = ("run_at", "created_at", "updated_at", "started_at", "finished_at")
 

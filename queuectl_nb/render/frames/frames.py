@@ -89,7 +89,6 @@ _WORKER_TYPES: Mapping[str, Callable[[Any], Any]] = {
     "state": lambda values: arrays.named_categories(values, WORKER_STATES),
     "started_at": lambda values: pd.DatetimeIndex(pd.to_datetime(values, utc=True, format="ISO8601")).as_unit("ms"),
     "jobs_done": arrays.integers,
-    "queues": arrays.objects,
 }
 """Columns of a worker that are not strings."""
 _ERROR_GROUP_TYPES: Mapping[str, Callable[[Any], Any]] = {
