@@ -22,7 +22,7 @@ from queuectl_nb.engine.dask.dispatch_table import read_dispatched
 from queuectl_nb.engine.open_files import holds_all
 from queuectl_nb.engine.outcome_journal import MAX_STREAM_BYTES, lock_journal, read_journal
 from queuectl_nb.engine.worker_record import FROZE, note_kill, read_record
-from queuectl_nb.model.attempt import Ending
+from queuectl_nb.model.attempt import STREAM_FIELDS, Ending
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.outcome import Lost
 from queuectl_nb.store.artifact_folder import keep_artifacts, take_left
@@ -196,8 +196,10 @@ class Rescuer:
         outcome, known = journaled or (lost, Ending(now))
         known = known._replace(artifacts=self._artifacts(lease.token, attempt_lock, settings.artifact_limit))
         ending, spooled = capture_ending(self.store.spool, lease.token, attempt_lock.paths, settings, known)
-        if journaled and max(known.stdout_size, known.stderr_size) <= MAX_STREAM_BYTES:
-            ending = known._replace(artifacts=ending.artifacts, metrics=ending.metrics)
+        if journaled:
+            large = max(known.stdout_size, known.stderr_size) > MAX_STREAM_BYTES  # then they are only in the files
+            streams = {name: getattr(ending, name) for name in ("note", *STREAM_FIELDS)} if large else {}
+            ending = known._replace(artifacts=ending.artifacts, metrics=ending.metrics, **streams)
         try:
             claims.settle_and_claim(ended=[EndedAttempt(lease, outcome, ending)], **facts)
         except (ValueError, OverflowError):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from queuectl_nb.model.call import CallValue
 from queuectl_nb.model.metrics import ReportedMetrics
 
-__all__ = ["ATTEMPT_FIELDS", "AttemptRecord", "Ending", "KeptArtifacts", "Lease", "Usage"]
+__all__ = ["ATTEMPT_FIELDS", "STREAM_FIELDS", "AttemptRecord", "Ending", "KeptArtifacts", "Lease", "Usage"]
 
 
 class Lease(NamedTuple):
@@ -82,6 +82,10 @@ class Ending(NamedTuple):
     values: tuple[CallValue, ...] = ()
     """The values and exceptions of a Python job's calls."""
     usage: Usage = Usage()
+
+
+STREAM_FIELDS = tuple(f"{stream}{suffix}" for stream in ("stdout", "stderr") for suffix in ("", "_tail", "_size"))
+"""The fields of an ending about what the attempt has written."""
 
 
 class AttemptRecord(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import struct
 import subprocess
@@ -21,6 +22,7 @@ from queuectl_nb.engine.outcome_journal import MAX_STREAM_BYTES, OutcomeJournal,
 from queuectl_nb.engine.rescuer import Rescuer
 from queuectl_nb.engine.worker_record import RecordWriter
 from queuectl_nb.model.attempt import Ending
+from queuectl_nb.model.call import CallValue
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.outcome import Exited, Raised
 from queuectl_nb.model.state import State
@@ -36,10 +38,10 @@ if TYPE_CHECKING:
 LOST = "worker-7"
 
 
-def claim(harness: WorkerHarness, count: int = 1) -> list[Lease]:
+def claim(harness: WorkerHarness, count: int = 1, *, add: bool = True) -> list[Lease]:
     """Claim jobs as the nonexistent worker LOST, which has started the first of them."""
     store = harness.queue.store
-    for _ in range(count):
+    for _ in range(count if add else 0):
         harness.add("true")
     settings = harness.queue.settings
     leases = (
@@ -242,6 +244,21 @@ def test_journal_entry_with_large_output_keeps_host_and_note(harness: WorkerHarn
     (attempt,) = harness.queue.job(lease.job_id).history
     assert (attempt.outcome, attempt.host, attempt.error) == ("succeeded", "far", "cut short")
     assert len(attempt.stdout or "") == size
+
+
+def test_journal_entry_with_large_output_keeps_values(harness: WorkerHarness) -> None:
+    """A value survives its worker, however much the job has written: a cell prints what it displays."""
+    job = harness.queue.submit(str.upper, "x")
+    (lease,) = claim(harness, add=False)
+    store, size = harness.queue.store, MAX_STREAM_BYTES + 1
+    store.spool.path(lease.token, "stdout").write_bytes(b"x" * size)
+    body = pickle.dumps("X")
+    ending = Ending(5.0, 4.0, 77, stdout_size=size, result='"X"', result_repr="'X'")
+    values = (CallValue(0, raised=False, body=body, sha256=None, size=len(body)),)
+    OutcomeJournal(store.worker_dir, LOST).record(lease.token, Exited(0), ending._replace(values=values))
+    Rescuer(store).rescue_dead()
+    assert job.result(timeout=0) == "X"
+    assert (job.record.result, job.record.result_repr, job.log()) == ('"X"', "'X'", "x" * size)
 
 
 def test_text_that_is_no_unicode_is_escaped(harness: WorkerHarness) -> None:

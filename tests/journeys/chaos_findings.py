@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from queuectl_nb import JobFailed
 from queuectl_nb.store.blobs import STRAY_AGE_S, blob_dir, find_missing, remove_strays
 from tests.journeys.chaos_functions import GIVES_UP
 from tests.journeys.chaos_python_jobs import read_value
@@ -139,7 +140,11 @@ class Findings:
             if not job.done():
                 continue  # is reported as lost or stuck
             last = job.history[-1]
-            value = read_value(self.chaos.queue, job)
+            try:
+                value = read_value(self.chaos.queue, job)
+            except JobFailed as error:
+                self.chaos.report("wrong_value", str(error))
+                continue
             token = last.token.encode()
             foreign = b"".join(value[3:]).replace(token, b"")  # the rest is its beginning
             if value[:2] != (last.number, last.token) or not token.startswith(foreign):
