@@ -258,7 +258,7 @@ def test_journal_entry_with_large_output_keeps_values(harness: WorkerHarness) ->
     OutcomeJournal(store.worker_dir, LOST).record(lease.token, Exited(0), ending._replace(values=values))
     Rescuer(store).rescue_dead()
     assert job.result(timeout=0) == "X"
-    assert (job.record.result, job.record.result_repr, job.log()) == ('"X"', "'X'", "x" * size)
+    assert (job.record.result, job.record.result_repr, job.log()) == ("X", "'X'", "x" * size)
 
 
 def test_text_that_is_no_unicode_is_escaped(harness: WorkerHarness) -> None:
