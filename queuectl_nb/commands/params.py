@@ -71,13 +71,15 @@ class TextParam(StringParamType):
         from click.shell_completion import CompletionItem
 
         words: Iterable[str] = self.words
+        prefixes = (incomplete, incomplete.replace("-", "_"))  # of settings and fields
         if self.read is not None:
+            prefixes = (incomplete, incomplete)
             try:
                 queue = ctx.obj.existing_queue()
                 words = self.read(queue, incomplete) if queue else ()
             except QueuectlError:
                 return []
-        return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+        return [CompletionItem(word) for word in words if word.startswith(prefixes)]
 
 
 def decode_word(word: Any) -> Any:

@@ -29,6 +29,7 @@ def complete(shell: Any, line: str) -> list[str]:
         ("%queuectl list --state de", "%queuectl list --state dead"),
         ("%queuectl list --state=de", "%queuectl list --state=dead"),
         ("%queuectl config get max", "%queuectl config get max_retries"),
+        ("%queuectl config set max-r", "%queuectl config set max_retries"),
         ("%queuectl show job=", "%queuectl show job=a:1"),
         ("%queuectl pause sl", "%queuectl pause slow"),
         ("%%queuectl enqueue --py", "%%queuectl enqueue --python"),
