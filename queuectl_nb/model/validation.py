@@ -43,6 +43,8 @@ _DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\Z")
 _DURATION = re.compile(r"(?=.)" + "".join(rf"(?:([0-9]+(?:\.[0-9]+)?){unit})?" for unit in "dhms") + r"\Z")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _UNIT_SECONDS = (86_400, 3600, 60, 1)
+MAX_DURATION_S = 3_153_600_000.0
+"""A hundred years."""
 
 
 def shown_id(value: object) -> str:
@@ -163,7 +165,7 @@ def parse_limit(value: object) -> int:
     return parse_int("limit", value, 1, 1_000_000)
 
 
-def parse_number(what: str, value: object, low: float = 0.0, high: float = 3_153_600_000.0) -> float:
+def parse_number(what: str, value: object, low: float = 0.0, high: float = MAX_DURATION_S) -> float:
     """Return a finite number from ``low`` to ``high`` (default: a hundred years in seconds)."""
     if isinstance(value, str) and len(value) <= MAX_QUOTED and _DECIMAL.match(value):
         number = float(value)
@@ -180,21 +182,27 @@ def parse_number(what: str, value: object, low: float = 0.0, high: float = 3_153
 
 
 def parse_duration(
-    what: str, value: object, low: float = 0.0, high: float = 3_153_600_000.0, *, unit_s: int = 1
+    what: str, value: object, low: float = 0.0, high: float = MAX_DURATION_S, *, unit_s: int = 1
 ) -> float:
     """Return a duration from ``low`` to ``high`` in units of ``unit_s`` seconds: a number of these, or ``1h30m``.
+
+    Seconds are a plain number: ``5s`` is refused, as ``5ms`` is.
 
     >>> parse_duration("--timeout", "1h30m")
     5400.0
     """
     unit = "seconds" if unit_s == 1 else "days"
-    seconds = _parse_units(value)
+    seconds = None if isinstance(value, str) and value.endswith("s") else _parse_units(value)
     if seconds is None and isinstance(value, str) and not _DECIMAL.match(value):
-        msg = f"{what} must be a duration such as 30s, 10m, 1h30m or 7d, or a number of {unit}, not {quoted(value)}"
+        msg = f"{what} must be a number of {unit}, or a duration such as 10m, 1h30m or 7d, not {quoted(value)}"
         raise BadInput(msg)
     if seconds is None:
         return parse_number(what, value, low, high)
-    found = seconds / unit_s
+    return _bounded(what, value, seconds / unit_s, low, high, unit)
+
+
+def _bounded(what: str, value: object, found: float, low: float, high: float, unit: str) -> float:
+    """Return the number that ``value`` means; refuse it out of the bounds."""
     if not low <= found <= high:
         raise BadInput(f"{what} must be from {low:.15g} to {high:.15g} {unit}, not {quoted(value)}")
     return found
@@ -216,9 +224,10 @@ def parse_age(what: str, value: object) -> float:
     >>> parse_age("--older-than", "90m")
     5400.0
     """
-    if _parse_units(value) is None and value != "0" and (value != 0 or isinstance(value, bool)):
+    seconds = _parse_units(value)
+    if seconds is None and value != "0" and (value != 0 or isinstance(value, bool)):
         raise BadInput(f"{what} must be an age such as 7d, 12h, 90m, 30s or 0, not {quoted(value)}")
-    return parse_duration(what, value)
+    return _bounded(what, value, seconds or 0.0, 0, MAX_DURATION_S, "seconds")
 
 
 def parse_env_pair(key: object, value: object) -> tuple[str, str]:

@@ -64,6 +64,8 @@ INVALID_ARGUMENTS: dict[str, list[str]] = {
     "delay nan": [*ENQUEUE, "--delay", "nan"],
     "delay inf": [*ENQUEUE, "--delay", "inf"],
     "delay with an unknown unit": [*ENQUEUE, "--delay", "5ms"],
+    "delay with s": [*ENQUEUE, "--delay", "5s"],
+    "timeout with s": [*ENQUEUE, "--timeout", "5s"],
     "delay out of range": [*ENQUEUE, "--delay", "1e400"],
     "delay and run-at": [*ENQUEUE, "--delay", "1", "--run-at", "2030-01-01T00:00:00Z"],
     "run-at not a time": [*ENQUEUE, "--run-at", "tomorrow"],

@@ -96,7 +96,7 @@ def test_null_is_the_default() -> None:
         ({"priority": 2**63}, "priority must be from"),
         ({"priority": True}, "priority must be"),
         ({"delay": -1}, "delay must be from 0"),
-        ({"delay": "5x"}, "delay must be a duration such as 30s"),
+        ({"delay": "5x"}, "delay must be a number of seconds, or a duration"),
         ({"delay": float("nan")}, "delay must be"),
         ({"delay": 1, "run_at": "2027-01-01"}, "either delay or run_at"),
         ({"run_at": "soon"}, "run_at must be an ISO"),

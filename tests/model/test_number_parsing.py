@@ -60,11 +60,10 @@ def test_invalid_numbers(value: object) -> None:
     ("value", "seconds"),
     [
         *(
-            ("5s", 5),
             ("10m", 600),
             ("1h30m", 5400),
             ("7d", 604_800),
-            ("1d12h30m15s", 131_415),
+            ("1d12h30m", 131_400),
             ("1.5h", 5400),
             ("0m", 0),
         ),
@@ -72,24 +71,41 @@ def test_invalid_numbers(value: object) -> None:
     ],
 )
 def test_durations(value: object, seconds: float) -> None:
-    """A duration is a number of seconds, or has units from days down to seconds, each at most once."""
+    """A duration is a number of seconds, or has units from days down to minutes, each at most once."""
     assert validation.parse_duration("delay", value) == seconds
 
 
-NO_DURATIONS = ["", "s", "5 s", "5S", "5ms", "7w", "30m1h", "1h1h", "1h30", "-5s", "+5s", "1_0s", "\uff15s", "5s\n"]
+NO_DURATIONS = [
+    "",
+    "s",
+    "5s",
+    "1h5s",
+    "5 s",
+    "5S",
+    "5ms",
+    "7w",
+    "30m1h",
+    "1h1h",
+    "1h30",
+    "-5s",
+    "+5s",
+    "1_0s",
+    "\uff15s",
+    "5s\n",
+]
 
 
 @pytest.mark.parametrize("value", [*NO_DURATIONS, "1" * 60 + "s", "nan", "inf", "true"], ids=ascii)
 def test_invalid_durations(value: str) -> None:
     """Another text is refused with examples of durations."""
-    assert "such as 30s, 10m, 1h30m or 7d, or a number of seconds" in refusal(validation.parse_duration, "delay", value)
+    assert "a number of seconds, or a duration such as 10m, 1h30m or 7d" in refusal(
+        validation.parse_duration, "delay", value
+    )
 
 
 def test_durations_out_of_bounds() -> None:
     """The bounds hold with and without units; the error quotes what was given."""
-    assert (
-        refusal(validation.parse_duration, "lease", "1s", 2, 3600) == "lease must be from 2 to 3600 seconds, not '1s'"
-    )
+    assert refusal(validation.parse_duration, "lease", "2h", 2, 60) == "lease must be from 2 to 60 seconds, not '2h'"
     assert refusal(validation.parse_duration, "lease", "1", 2, 3600) == "lease must be from 2 to 3600, not '1'"
     assert "must be from" in refusal(validation.parse_duration, "delay", "999999999d")
 

@@ -56,7 +56,7 @@ def test_help(key: str) -> None:
 def test_units() -> None:
     """A duration with a unit is converted to that of the setting; a number has it already."""
     assert [SETTINGS["retention"].parse(value) for value in ("36h", "7d", 7)] == [1.5, 7, 7]
-    assert [SETTINGS["timeout"].parse(value) for value in ("90s", "1h30m", 90)] == [90, 5400, 90]
+    assert [SETTINGS["timeout"].parse(value) for value in ("90m", "1h30m", 90)] == [5400, 5400, 90]
 
 
 def test_settings_fields() -> None:
