@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 import reprlib
@@ -162,16 +163,26 @@ class _Repr(reprlib.Repr):
     def __init__(self) -> None:
         super().__init__()
         self.maxstring = self.maxlong = self.maxother = 2 * MAX_TEXT_CHARS
-        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = MAX_TEXT_CHARS
+        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = MAX_TEXT_CHARS // len("0, ")
+        self.maxdict = MAX_TEXT_CHARS // len("0: 0, ")
         self.left = 0
 
     def repr(self, x: Any) -> str:
+        if x is None or type(x) in {bool, float}:
+            return repr(x)
         self.left = 10 * MAX_TEXT_CHARS  # values of an argument that are looked at: nested lists can have many
         return super().repr(x)
 
     def repr1(self, x: Any, level: int) -> str:
         self.left -= 1
         return super().repr1(x, level) if self.left > 0 else self.fillvalue
+
+    def repr_list(self, x: Any, level: int) -> str:
+        head = x[: self.maxlist]
+        if {*map(type, head)} <= {bool, float, int}:
+            with contextlib.suppress(ValueError):  # Python limits the digits of such a text
+                return repr(head) if len(x) == len(head) else f"{repr(head)[:-1]}, ...]"
+        return super().repr_list(x, level)
 
     def repr_instance(self, value: Any, level: int) -> str:
         if isinstance(value, Job):
@@ -200,13 +211,16 @@ def call_text(name: str, calls: Sequence[Call]) -> str:
     words += [f"{key}={_shorten(each)}" for key, each in call.keywords.items()]
     more = f" and {len(calls) - 1} more" if len(calls) > 1 else ""
     limit = MAX_TEXT_CHARS - len(more)
-    words = _fit([_printable(each) for each in words], limit - len(f"{name}()") - 2 * len(words[1:]))
-    text = f"{_printable(name)}({', '.join(words)})"
+    text = _printable(f"{name}({', '.join(words)})")
+    if len(text) > limit:
+        words = _fit([_printable(each) for each in words], limit - len(f"{name}()") - 2 * len(words[1:]))
+        text = f"{_printable(name)}({', '.join(words)})"
     return (text if len(text) <= limit else f"{text[: limit - 1]}…") + more
 
 
 def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
+    text = " ".join(text.split())
+    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _fit(words: Sequence[str], room: int) -> list[str]:
