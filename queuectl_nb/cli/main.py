@@ -12,6 +12,7 @@ import click
 
 from queuectl_nb.cli.stdio import (
     EXIT_SIGNAL,
+    interrupts,
     lost_interrupts_repeated,
     redirect_stdout_to_null,
     repair_streams,
@@ -100,7 +101,16 @@ def _run(args: Sequence[str], context: Context, serve: Serve | None) -> int:
     except Exception as error:
         if isinstance(error, OSError) and _is_about_output(error):
             raise
+        if interrupts or _is_interrupt(error):
+            return EXIT_INTERRUPTED
         return _fail(*_describe(error))
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Return True if an interrupt has caused an error: Python itself converts exceptions, and so do C libraries."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _is_about_output(error: OSError) -> bool:

@@ -333,6 +333,12 @@ def ignore(call):  # as C code of a library does
     except BaseException:
         pass
 
+def convert(call):  # as Python does, for example if it defines a class
+    try:
+        call()
+    except BaseException as error:
+        raise RuntimeError("error calling __set_name__") from error
+
 class Finder:
     def find_spec(name, path=None, target=None):
         if name == "queuectl_nb.client.pool":
@@ -345,7 +351,13 @@ main()
 
 @pytest.mark.parametrize(
     ("name", "how", "code"),
-    [("SIGTERM", "Sender()", 143), ("SIGINT", "Sender()", 130), ("SIGTERM", "ignore(send)", 143)],
+    [
+        ("SIGTERM", "Sender()", 143),
+        ("SIGINT", "Sender()", 130),
+        ("SIGTERM", "ignore(send)", 143),
+        ("SIGTERM", "convert(send)", 143),
+        ("SIGINT", "convert(send)", 130),
+    ],
 )
 def test_lost_signal(name: str, how: str, code: int, terminals: Terminals) -> None:
     """A signal that arrives while an exception would be ignored, as in callbacks of an import, stops workers."""
