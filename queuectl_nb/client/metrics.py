@@ -6,6 +6,7 @@ from collections import OrderedDict
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
+from queuectl_nb.model.call import Kind
 from queuectl_nb.model.state import State
 from queuectl_nb.render.sparkline import SVG_WIDTH, points_of
 from queuectl_nb.store.metrics import LiveMetrics, latest_points, running_attempts
@@ -70,10 +71,13 @@ def running_metrics(store: Store) -> dict[str, RunningJob]:
 
 
 def finished_values(store: Store, jobs: Iterable[JobRecord]) -> dict[int, Sequence[float]]:
-    """Return values of the first metric of those jobs that have reported any and do not run, by ``seq``."""
+    """Return values of the first metric of those jobs that have reported any and do not run, by ``seq``.
+
+    That of a notebook is the number of its cell, which says nothing.
+    """
     found = {}
     for job in jobs:
-        if job.metrics and job.state is not State.PROCESSING:
+        if job.metrics and job.kind != Kind.NOTEBOOK and job.state is not State.PROCESSING:
             key = (store.path, job.seq, job.rev)
             with _lock:
                 values = _finished.get(key)

@@ -62,6 +62,8 @@ class Detail:
     records: Callable[[], Iterable[Mapping[str, Any]]]
     hints: Callable[[], Sequence[str]] = tuple
     """Returns hints for users, for stderr; programs that read JSON or CSV get none."""
+    notes: Sequence[str] = ()
+    """Parts of the blocks that the value does not have: a notebook shows them above it."""
 
 
 @dataclass(frozen=True)

@@ -24,16 +24,19 @@ def command(context: Context) -> Detail:
     status = status_with(queue.store, eta)
     waiting = waiting_hints(queue.store, program=context.program)
 
+    notes = []
+    if status["paused"]:
+        names = "all queues" if status["paused"] == ["*"] else ", ".join(status["paused"])
+        notes.append(f"Paused: {names} (use '{context.program} resume')")
+    if limits := read_limits(queue.store.db):
+        notes.append(f"Limits: {', '.join(f'{each.queue} {each.limit} ({each.running} running)' for each in limits)}")
+    if str(eta):
+        notes.append(str(eta))
+
     def blocks() -> Iterator[str | Table]:
         yield "Job Status Summary:"
         yield Table(("state", "count"), list(status["counts"].items()))
-        if status["paused"]:
-            names = "all queues" if status["paused"] == ["*"] else ", ".join(status["paused"])
-            yield f"Paused: {names} (use '{context.program} resume')"
-        if limits := read_limits(queue.store.db):
-            yield f"Limits: {', '.join(f'{each.queue} {each.limit} ({each.running} running)' for each in limits)}"
-        if str(eta):
-            yield str(eta)
+        yield from notes
         yield "\nWorkers:"
         if not status["workers"]:
             yield "none" if waiting else f"none; start some with '{context.program} worker start'"  # the hint says it
@@ -52,4 +55,5 @@ def command(context: Context) -> Detail:
             *(waiting or empty_hints(queue.store)),
             *disk_hints(queue.store, context.program),
         ],
+        notes=notes,
     )

@@ -73,6 +73,7 @@ def _show_done(result: results.Done) -> object:
 
 def _show_detail(result: results.Detail) -> object:
     _write_notes(result.hints())
+    _write(result.notes)
     return result.value()
 
 

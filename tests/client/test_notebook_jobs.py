@@ -20,6 +20,7 @@ from queuectl_nb import BadInput, JobCancelled, JobFailed
 from queuectl_nb.child import notebook
 from queuectl_nb.child.notebook import OutputFile, run
 from queuectl_nb.client.batch import Batch
+from queuectl_nb.client.metrics import finished_values
 from queuectl_nb.client.notebook_file import read_notebook
 from queuectl_nb.store.artifacts import artifact_dir, list_artifacts
 from queuectl_nb.testing import temporary_queue
@@ -212,6 +213,7 @@ def test_cells_as_metrics(finished: dict[str, Job]) -> None:
     assert job.metrics == {"cell": 3, "cells": 4}
     assert job.progress == 0.5
     assert finished["values"].metrics == {"cell": 5, "cells": 5}
+    assert finished_values(job._queue.store, [job.record]) == {}  # tables show no line for them
 
 
 def test_rows(finished: dict[str, Job]) -> None:

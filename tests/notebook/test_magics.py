@@ -43,6 +43,19 @@ def test_frames(cell: Cell, line: str) -> None:
     assert isinstance(cell(f"df = %queuectl {line}\ndf"), pd.DataFrame)
 
 
+def test_status_says_more_than_its_frame(cell: Cell, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pauses, limits and the time left are printed above the counts, as on the console."""
+    cell("%queuectl enqueue --id a --command true")
+    cell("%queuectl limit gpu 2")
+    cell("%queuectl pause")
+    capsys.readouterr()
+    assert cell("%queuectl status")["count"]["pending"] == 1
+    paused, limits, left = capsys.readouterr().out.splitlines()[:3]
+    assert paused.startswith("Paused: all queues")
+    assert limits == "Limits: gpu 2 (0 running)"
+    assert left.startswith("Time left is unknown")
+
+
 def test_enqueue_returns_the_job(cell: Cell) -> None:
     """Enqueue returns the job, show the job with its history, verbs the frame of changed jobs."""
     job = cell("%queuectl enqueue --id a --priority 5 --command 'echo $HOME {x}'")
