@@ -142,7 +142,8 @@ def _show_first_rows(result: results.Listing) -> None:
     if rows:
         shown = [_shown_fields(row) for row in rows]
         columns = [each for each in result.columns if each[1] not in OPTIONAL or any(row[each[1]] for row in shown)]
-        _write_table([title for title, _ in columns], [[row[key] for _, key in columns] for row in shown])
+        titles = [f"{title} ({zone_name()})" if key.endswith("_at") else title for title, key in columns]
+        _write_table(titles, [[row[key] for _, key in columns] for row in shown])
     elif not left:
         sys.stdout.write(result.empty_text + "\n")
     if left > 0:
@@ -152,10 +153,7 @@ def _show_first_rows(result: results.Listing) -> None:
 
 def _shown_fields(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row with local times, the start of its command as typed, and ``run_at`` only if it is in the future."""
-    shown = {
-        key: f"{local_time(value)} {zone_name()}" if value and key.endswith("_at") else value
-        for key, value in row.items()
-    }
+    shown = {key: local_time(value) if key.endswith("_at") else value for key, value in row.items()}
     if "command" in row:
         shown["command"] = listed_command(row["command"])
     if shown.get("run_at"):

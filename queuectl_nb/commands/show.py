@@ -39,14 +39,12 @@ def command(context: Context, job_id: str) -> Detail:
 
     def blocks() -> Iterator[str | Table]:
         yield f"Job: {job_id} (times: {zone_name()})"
-        facts = dict(job)
-        if found.record.shell is not None:
-            facts["shell"] = found.record.shell
+        facts = {**job, "shell": found.record.shell}
         facts["after"] = dependency_texts(job["after"], any_end)
         for key in ("timeout", "max_retries"):
             if facts[key] is None:
                 facts[key] = f"{getattr(queue.settings, key):g} (from the setting)"
-        yield Table((), _rows({key: value for key, value in facts.items() if key != "id"}, empty_too=True))
+        yield Table((), _rows({key: value for key, value in facts.items() if key != "id"}))
         for edit in extra.get("edits", ()):
             yield f"\nEdited {local_time(edit['at'])}:"
             yield Table((), [(key, _format_change(key, *change)) for key, change in edit["changes"].items()])
@@ -73,18 +71,16 @@ def _attempt_fields(attempt: Mapping[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _rows(fields: Mapping[str, Any], *, empty_too: bool = False) -> list[tuple[str, Any]]:
-    """Return the fields that have a value, or all of them, with their text."""
-    shown = dict(fields)
+def _rows(fields: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the fields that have a value, with their text."""
+    shown = {key: value for key, value in fields.items() if value is not None}
+    if shown.get("kind") == Kind.COMMAND:
+        del shown["kind"]
     if shown.get("kind") == Kind.FUNCTION:
         shown = {"call" if key == "command" else key: value for key, value in shown.items()}
-    rows = []
-    for key, value in shown.items():
-        if value is None or (value in ("", [], {}) and key != "result"):
-            rows += [(key, "-")] if empty_too else []
-        else:
-            rows.append((key, _format_value(key, value)))
-    return rows
+    return [
+        (key, _format_value(key, value)) for key, value in shown.items() if key == "result" or value not in ("", [])
+    ]
 
 
 def _format_change(key: str, old: Any, new: Any) -> str:
