@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -23,14 +23,27 @@ FIELDS = ("key", "value", "default", "meaning")
 @queuectl_command("list")
 def list_(context: Context) -> Listing:
     """List all settings with value, default and meaning."""
-    now = context.queue().settings
+    now, notes = _settings(context)
     values: Mapping[str, Value] = {key: getattr(now, key) for key in SETTINGS}
     rows = [
         {"key": key, "value": values[key], "default": row.default, "meaning": f"{row.meaning} ({row.bounds})"}
         for key, row in SETTINGS.items()
     ]
     columns = [(field, field) for field in FIELDS]
-    return Listing(FIELDS, columns, lambda limit: rows[:limit], value=lambda: _frame(now), data=lambda: values)
+    return Listing(
+        FIELDS,
+        columns,
+        lambda limit: rows[:limit],
+        value=lambda: _frame(now),
+        data=lambda: values,
+        hints=lambda: notes,
+    )
+
+
+def _settings(context: Context) -> tuple[Settings, Sequence[str]]:
+    """Return the settings and notes about them: of a queue that does not exist, the defaults."""
+    queue = context.queue_or_reason()
+    return (Settings.from_stored({}), [queue]) if isinstance(queue, str) else (queue.settings, [])
 
 
 def _frame(settings: Settings) -> Any:
@@ -44,8 +57,9 @@ def _frame(settings: Settings) -> Any:
 def get(context: Context, key: str) -> Done:
     """Print the value of a setting."""
     name = get_setting(key).key
-    found: Value = getattr(context.queue().settings, name)
-    return Done([str(found)], lambda: found, lambda: found)
+    now, notes = _settings(context)
+    found: Value = getattr(now, name)
+    return Done([str(found)], lambda: found, lambda: found, notes=lambda: notes)
 
 
 @queuectl_command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.errors import BadEnvironment, BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +61,17 @@ class Context:
         if self._queue is None:
             self._queue = self.open_queue(self.db, self.allow_network_fs, create)
         return self._queue
+
+    def queue_or_reason(self) -> Queue | str:
+        """Return the queue, or why there is none if its file does not exist."""
+        from queuectl_nb.store.paths import find_queue, is_missing
+
+        try:
+            return self.queue()
+        except BadEnvironment as error:
+            if not is_missing(find_queue(self.db)):
+                raise
+            return str(error)
 
     def close(self) -> None:
         """Close the queue if it was opened, and stop workers that nobody follows because of an interrupt."""

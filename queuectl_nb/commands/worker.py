@@ -15,9 +15,8 @@ from queuectl_nb.commands.done import Done
 from queuectl_nb.commands.params import QUEUE, Choice, Parsed, TextParam
 from queuectl_nb.commands.results import Listing, StartedPool
 from queuectl_nb.model import validation
-from queuectl_nb.model.errors import BadEnvironment, BadInput
+from queuectl_nb.model.errors import BadInput
 from queuectl_nb.render.json_shapes import WORKER_FIELDS
-from queuectl_nb.store.paths import find_queue, is_missing
 
 __all__ = ["command", "list_", "scale", "start", "stop"]
 
@@ -86,13 +85,9 @@ def stop(context: Context, *, names: Sequence[str], now: bool) -> Done:
 
     Without names, stop all workers of this queue. Waits until they have stopped.
     """
-    try:
-        queue = context.queue()
-    except BadEnvironment as error:
-        if names or not is_missing(find_queue(context.db)):
-            raise
-        reason = str(error)  # nothing runs on a queue that does not exist; it may be a mistyped path
-        return Done(["0 worker(s) stopped."], list, notes=lambda: [reason])
+    queue = context.queue() if names else context.queue_or_reason()
+    if isinstance(queue, str):  # nothing runs on a queue that does not exist; it may be a mistyped path
+        return Done(["0 worker(s) stopped."], list, notes=lambda: [queue])
 
     def on_wait(left: Sequence[str]) -> None:
         if context.notify is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import pytest
 from queuectl_nb.client import Queue
 from queuectl_nb.commands.app import root
 from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.model.settings import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +25,6 @@ READING: tuple[tuple[str, ...], ...] = (
     ("artifacts", "a"),
     ("backup", "copy.db"),
     ("cancel", "a"),
-    ("config", "get", "timeout"),
-    ("config", "list"),
     ("config", "unset", "timeout"),
     ("dashboard",),
     ("delete", "a"),
@@ -49,6 +49,7 @@ READING: tuple[tuple[str, ...], ...] = (
     ("worker", "scale", "1"),
     ("worker", "stop", "worker-1"),
 )
+WITHOUT_FILE: tuple[tuple[str, ...], ...] = (("config", "get", "timeout"), ("config", "list"), ("worker", "stop"))
 CREATING: tuple[tuple[str, ...], ...] = (
     ("config", "set", "timeout", "60"),
     ("enqueue", "--command", "true"),
@@ -62,12 +63,13 @@ WITHOUT_A_QUEUE = {"completion", "demo", "doctor", "help", "init", "version"}
 def test_every_command_is_listed_here() -> None:
     """A new command must be added to one of the lists above."""
     context = click.Context(root)
-    listed = {words[0] for words in (*READING, *CREATING)} | WITHOUT_A_QUEUE
+    all_words = (*READING, *WITHOUT_FILE, *CREATING)
+    listed = {words[0] for words in all_words} | WITHOUT_A_QUEUE
     assert set(root.list_commands(context)) <= listed
     for name in root.list_commands(context):
         command = root.get_command(context, name)
         if isinstance(command, click.Group):
-            assert set(command.commands) <= {words[1] for words in (*READING, *CREATING) if words[0] == name}
+            assert set(command.commands) <= {words[1] for words in all_words if words[0] == name}
 
 
 @pytest.mark.parametrize("words", READING, ids=" ".join)
@@ -82,6 +84,20 @@ def test_reading_creates_nothing(
     assert (ran.exit_code, ran.stdout) == (3, "")
     assert ran.stderr == "queuectl: no queue at typo.db; 'queuectl enqueue' creates one, --db names another\n"
     assert not os.listdir(folder)
+
+
+def test_settings_have_their_defaults(run: Callable[..., Ran], tmp_path: Path) -> None:
+    """They can be read before there is a queue, but a mistyped path is noticed."""
+    path = tmp_path / "typo.db"
+    ran = run("--db", str(path), "config", "get", "max_retries")
+    assert (ran.exit_code, ran.stdout) == (0, "3\n")
+    assert ran.stderr.startswith(f"queuectl: no queue at {path}; ")
+    assert list(json.loads(run("--db", str(path), "config", "list", "--json").stdout)) == list(SETTINGS)
+    ran = run("--db", str(path), "config", "list")
+    assert ran.exit_code == 0
+    assert ran.stderr.startswith(f"queuectl: no queue at {path}; ")
+    assert not path.exists()
+    assert run("--db", str(tmp_path), "config", "list").exit_code == 3  # a folder
 
 
 def test_worker_stop(run: Callable[..., Ran], tmp_path: Path) -> None:
