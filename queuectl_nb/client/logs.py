@@ -24,7 +24,6 @@ CHUNK_BYTES = 256 * 1024
 """Size of a chunk."""
 MAX_TEXT_BYTES = 256 * 1024 * 1024
 """Memory that output may take as one text; more could fill the memory of a notebook."""
-_STR_HEADER_BYTES = sys.getsizeof("é") - 2
 FOLLOW_POLL_S = 0.1
 """Interval at which a followed file is checked."""
 
@@ -256,4 +255,5 @@ class Logs:
 
 def _bytes_per_char(text: str) -> int:
     """Return how many bytes each character takes: a single one above U+FFFF makes it four for all (PEP 393)."""
-    return 1 if text.isascii() else (sys.getsizeof(text) - _STR_HEADER_BYTES) // (len(text) + 1)
+    # the size of the text itself may include its UTF-8 form
+    return 1 if text.isascii() else (sys.getsizeof(text * 3) - sys.getsizeof(text * 2)) // len(text)
