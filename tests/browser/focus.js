@@ -12,6 +12,6 @@
         whole &&= box.left - reach >= outer.left && box.right + reach <= outer.right;
         whole &&= box.top - reach >= outer.top && box.bottom + reach <= outer.bottom;
     }
-    const name = node.getAttribute("aria-label") || node.textContent.trim().slice(0, 30) || node.placeholder || node.type;
+    const name = node.getAttribute("aria-label") || node.labels?.[0]?.textContent || node.textContent.trim().slice(0, 30) || node.placeholder || node.type;
     return [name, outlined, whole];
 };

@@ -36,7 +36,7 @@ def test_keyboard(notebook: Callable[..., Notebook], queue: Queue) -> None:
         assert whole, f"a part of the focus ring of {name} is hidden"
         keyboard.press("Tab")
     order = [next((at for at, each in enumerate(seen) if each.startswith(part)), None) for part in (
-        "all", "blocked", "Start workers", "Search", "Pause", "Jobs;", "ID", "Attempt", "Log of", "python", "Enqueue"
+        "all", "blocked", "Start workers", "Search", "Pause", "Jobs;", "ID", "Attempt", "Log of", "Options", "Enqueue"
     )]  # fmt: skip
     assert None not in order, seen
     assert order == sorted(order), seen  # type: ignore[type-var]
