@@ -14,6 +14,7 @@ from queuectl_nb.commands.done import Done, jobs_data
 from queuectl_nb.commands.notebook import NOTEBOOK_OPTIONS, add_notebook_options, notebook_spec
 from queuectl_nb.commands.params import DIRECTORY, FILE, QUEUE, TAG, TextParam, decode_word, find_ids, job_id_type
 from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.state import FINISHED_STATES, State
 from queuectl_nb.model.validation import quoted
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.commands.context import Context
     from queuectl_nb.model.job import JobSpec
+    from queuectl_nb.store.insert import Inserted
 
 __all__ = ["EnqueueCommand", "command"]
 
@@ -219,7 +221,7 @@ def _enqueue_one(queue: Queue, spec: JobSpec, program: str, modes: Mapping[str, 
     added = enqueue_specs(queue, [spec], **modes)
     (job_id,) = added.ids
     line = f"Job enqueued: {job_id} (priority: {spec.priority})"
-    notes = _notes(queue, [spec], [job_id], program)
+    notes = _notes(queue, [spec], added, program)
     if added.resumed is not None and not added.resumed.enqueued:
         line = f"Job {job_id} {'retried' if added.resumed.retried else 'kept'}: {queue.store.jobs.get(job_id).state}."
     elif modes["if_absent"] and queue.store.jobs.get(job_id).created_at < start:
@@ -231,20 +233,20 @@ def _enqueue_one(queue: Queue, spec: JobSpec, program: str, modes: Mapping[str, 
     return Done([line], lambda: queue.job(job_id).to_dict(), lambda: queue.job(job_id), notes=notes)
 
 
-def _notes(queue: Queue, specs: Sequence[JobSpec], ids: Sequence[str], program: str) -> Callable[[], list[str]]:
-    """Return a function that returns the notes about these new jobs, each once."""
+def _notes(queue: Queue, specs: Sequence[JobSpec], added: Inserted, program: str) -> Callable[[], list[str]]:
+    """Return a function that returns the notes about these jobs, each once."""
 
     def read() -> list[str]:
         from queuectl_nb.client.hints import timeout_hint, waiting_hints
 
-        notes, started = [], specs
-        if dependent := [job_id for spec, job_id in zip(specs, ids, strict=True) if spec.after]:
-            states = queue.store.reader.states_of(dependent)
-            started = [spec for spec, job_id in zip(specs, ids, strict=True) if states.get(job_id) != "cancelled"]
-            if cancelled := [job_id for job_id in dependent if states.get(job_id) == "cancelled"]:
-                job = queue.store.jobs.get(cancelled[0])
-                others = f", and {len(cancelled) - 1} more" if len(cancelled) > 1 else ""
-                notes.append(f"job {job.id} was cancelled: {job.error}{others}; retry that job, then this one")
+        notes, jobs = [], list(zip(specs, added.ids, strict=True))
+        known = [each for spec, each in jobs if spec.after or added.resumed is not None]  # others are new
+        states = queue.store.reader.states_of(known) if known else {}
+        started = [spec for spec, job_id in jobs if states.get(job_id) not in FINISHED_STATES]
+        if cancelled := [each for spec, each in jobs if spec.after and states.get(each) == State.CANCELLED]:
+            job = queue.store.jobs.get(cancelled[0])
+            others = f", and {len(cancelled) - 1} more" if len(cancelled) > 1 else ""
+            notes.append(f"job {job.id} was cancelled: {job.error}{others}; retry that job, then this one")
         if any(spec.timeout is None for spec in started) and (hint := timeout_hint(queue.store)):
             notes.append(hint)
         queues = {spec.queue for spec in started}
@@ -284,11 +286,10 @@ def _enqueue_lines(
             raise BadInput(f"line {number}: {error}; nothing was enqueued") from None
         numbers.append(number)
     with locate_errors(lambda index: f"line {numbers[index]}", "; nothing was enqueued"):
-        ids, resumed = enqueue_specs(queue, specs, **modes)
-    notes = _notes(queue, specs, ids, program)
-    data = partial(jobs_data, queue, ids)
-    text = f"{len(ids)} jobs enqueued" if resumed is None else describe_resumed(resumed)
-    return Done([text], data, lambda: [queue.job(each) for each in ids], notes=notes)
+        added = enqueue_specs(queue, specs, **modes)
+    text = f"{len(added.ids)} jobs enqueued" if added.resumed is None else describe_resumed(added.resumed)
+    data, notes = partial(jobs_data, queue, added.ids), _notes(queue, specs, added, program)
+    return Done([text], data, lambda: [queue.job(each) for each in added.ids], notes=notes)
 
 
 def _merge_options(job: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

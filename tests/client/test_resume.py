@@ -106,12 +106,23 @@ def test_equal_rows_are_one_job(queue: Queue) -> None:
     assert batch.ids[0] == batch.ids[2] != batch.ids[1]
 
 
+def test_kept_job_that_has_finished(manual_worker: ManualWorker, run: Callable[..., Ran]) -> None:
+    """It gets no hints: it does not run again."""
+    words = ("enqueue", "--id", "a", "--key", "model-7", "--command", "true")
+    assert "Times out after 30 s" in run(*words).stderr
+    manual_worker.run("a")
+    ran = run(*words[:1], *words[3:])
+    assert (ran.stdout, ran.stderr) == ("Job a kept: completed.\n", "")
+
+
 def test_given_key(queue: Queue, run: Callable[..., Ran]) -> None:
     """``--key`` implies ``--resume``; with other work it is refused, and nothing is changed."""
     job = json.loads(run("enqueue", "--key", "model-7", "--command", "true", "--json").stdout)
     assert job["key"] == "model-7"
     assert list(job)[-5:] == ["kind", "key", "progress", "metrics", "result_repr"]
-    assert run("enqueue", "--key", "model-7", "--command", "true").stdout == f"Job {job['id']} kept: pending.\n"
+    kept = run("enqueue", "--key", "model-7", "--command", "true")
+    assert kept.stdout == f"Job {job['id']} kept: pending.\n"
+    assert "Times out after 30 s" in kept.stderr
     queue.cancel(job["id"])
     assert run("enqueue", "--key", "model-7", "--command", "true").stdout == f"Job {job['id']} retried: pending.\n"
     ran = run("enqueue", "--key", "model-7", "--command", "false")
