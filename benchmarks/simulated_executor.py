@@ -129,6 +129,10 @@ class SimulatedExecutor:
 class SimulatedControl(WorkerControl):
     """Control inputs of a dispatcher inside a benchmark or test: only :meth:`request_stop` stops it."""
 
+    def receive_notification(self) -> bool:
+        """Return that there was none."""
+        return False
+
     def wait(self, timeout: float, *, idle: bool) -> None:
         """Sleep for a moment."""
         time.sleep(min(timeout, 0.02 if idle else 0.005))

@@ -123,6 +123,11 @@ class WorkerControl:
         if self.stop != "now":
             self.stop = how
 
+    def receive_notification(self) -> bool:
+        """Return True if settings or requests have changed since the last wait; then :meth:`refresh_due` is true."""
+        self.notified = bool(notifier.drain(self._worker_fifo)) or self.notified
+        return self.notified
+
     def refresh_due(self) -> bool:
         """Return True once per notification or poll interval."""
         now = time.monotonic()
@@ -160,8 +165,7 @@ class WorkerControl:
         names = self._poller.wait(timeout, idle=idle)
         self.hop = notifier.drain(self._work_fifo) if "work fifo" in names else 0
         if "worker fifo" in names:
-            notifier.drain(self._worker_fifo)
-            self.notified = True
+            self.receive_notification()
         if "control" in names:
             self._read_control()
         if os.getppid() != self._supervisor:

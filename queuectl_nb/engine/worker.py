@@ -113,7 +113,10 @@ class Worker:
         """Start the next claimed job that was not preempted."""
         self.buffer.release_preempted()
         while self.buffer.claimed and self.monitor is None:
-            self._start(self.buffer.claimed.popleft())
+            if self.control.receive_notification():  # a setting was changed before this job was enqueued
+                self._poll_control()
+            else:
+                self._start(self.buffer.claimed.popleft())
 
     def _start(self, lease: Lease) -> None:
         settings = self.control.settings

@@ -248,6 +248,10 @@ class QuietControl(WorkerControl):
         super().__init__(store, "worker-1", WorkerEvents(Events(os.open(os.devnull, os.O_WRONLY)), "worker-1"))
         self.notified = False
 
+    def receive_notification(self) -> bool:
+        """Return that there was none."""
+        return False
+
     def wait(self, timeout: float, *, idle: bool) -> None:
         """Return at once."""
 

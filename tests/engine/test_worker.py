@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import pytest
 
 from queuectl_nb.engine import notifier, run_monitor
+from queuectl_nb.engine.control import WorkerControl
+from queuectl_nb.engine.events import Events, WorkerEvents
+from queuectl_nb.engine.executor import LeaseLost
 from queuectl_nb.engine.run_monitor import RunMonitor
 from queuectl_nb.engine.work_buffer import LOCK_TIMEOUT_S
 from queuectl_nb.engine.worker import LONG_JOB_LOCK_TIMEOUT_S, Worker
@@ -25,6 +28,7 @@ from tests.engine.test_frozen import QuietControl, Recorder
 
 if TYPE_CHECKING:
     from queuectl_nb.model.errors import QueuectlError
+    from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.store import Store
     from tests.engine.harness import WorkerHarness
 
@@ -58,6 +62,28 @@ def test_drained_queue_is_noticed_without_a_wait(harness: WorkerHarness) -> None
     assert not control.waits
     assert notifier.drain(fifo)
     os.close(fifo)
+
+
+def test_job_starts_with_settings_that_were_changed_before_it_was_enqueued(harness: WorkerHarness) -> None:
+    """Also if the worker claims it without a wait since the change, which it is notified of."""
+    store = harness.queue.store
+    store.workers.register(lambda _name: True, pool=1, host="here", queues=[], now=0.0)
+    control = WorkerControl(store, "worker-1", WorkerEvents(Events(os.open(os.devnull, os.O_WRONLY)), "worker-1"))
+    control.notified = False
+    control._worker_fifo = notifier.open_fifo(notifier.worker_fifo(store.db.spool, "worker-1"))
+    used: list[Settings] = []
+
+    def start(_lease: object, settings: Settings, _owned: object) -> NoReturn:
+        used.append(settings)
+        raise LeaseLost
+
+    worker = Worker(WorkerCore(store, control, host="here"), cast("Any", SimpleNamespace(start=start)))
+    harness.queue.set("kill_grace", 77)
+    harness.add("true")
+    worker._flush()
+    worker._start_next()
+    assert [settings.kill_grace for settings in used] == [77]
+    os.close(control._worker_fifo)
 
 
 def test_a_running_job_is_not_left_alone_for_the_write_lock(

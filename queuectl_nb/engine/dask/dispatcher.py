@@ -124,6 +124,8 @@ class Dispatcher:
     def _start_claimed(self) -> None:
         """Send claimed jobs while there is capacity, and release the rest."""
         claimed = self.buffer.claimed
+        if claimed and self.control.receive_notification():  # a setting was changed before they were enqueued
+            self._poll_control()
         while claimed and self.executor.capacity():
             self._start(claimed.popleft())
         if claimed:
