@@ -41,7 +41,7 @@ __all__ = ["LocalExecutor"]
 _NO_PROGRAM = frozenset({errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR})
 _TEMPORARY_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 _IGNORED_BY_PYTHON = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
-"""Children would inherit that."""
+"""Signals that Python ignores; jobs would inherit that, so they are always reset."""
 
 
 class LocalExecutor:

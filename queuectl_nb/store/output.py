@@ -229,7 +229,7 @@ def _parse_finite(digits: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-# json.loads() and json.dumps() would make these anew each time, which takes most of the time of a short result
+# with such options, json.loads() and json.dumps() create these in each call: most of the work for a short result
 _DECODER = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_parse_finite)
 _ENCODER = json.JSONEncoder(allow_nan=False)
 
