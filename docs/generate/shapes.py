@@ -221,7 +221,7 @@ EVENTS = {
         "a worker died and will be replaced",
         (
             _WORKER,
-            Field("why", TEXT, "exit code or signal"),
+            Field("why", TEXT, "exit code, signal or what stopped it"),
             Field("restart_in", SECONDS, "seconds until the restart"),
         ),
     ),

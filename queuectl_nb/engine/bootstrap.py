@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import heartbeat
-from queuectl_nb.engine.control import STOP_SIGNALS, WorkerControl
+from queuectl_nb.engine.control import REPLACE_EXIT_CODE, STOP_SIGNALS, WorkerControl
 from queuectl_nb.engine.events import Events, WorkerEvents
 from queuectl_nb.engine.forked_process import can_fork
 from queuectl_nb.engine.poller import block_signals
@@ -132,7 +132,7 @@ def _count_startable_threads(wanted: int) -> int:
 def run_worker(config: WorkerConfig, store: Store | None = None) -> int:
     """Run a worker, or with dask a dispatcher, until it is stopped; ``store`` is the one that a fork has inherited.
 
-    Return 0, or the exit code of the error that ended it.
+    Return 0, :data:`REPLACE_EXIT_CODE`, or the exit code of the error that ended it.
     """
     if config.dask is None:
         become_subreaper()
@@ -145,7 +145,7 @@ def run_worker(config: WorkerConfig, store: Store | None = None) -> int:
     try:
         heartbeat.Heartbeat(config.lock).start()
         with ExitStack() as resources:
-            _run_worker(config, store or config.open_store(), events, resources)
+            replace_it = _run_worker(config, store or config.open_store(), events, resources)
     except BaseException as error:
         if config.dask is None:
             kill_descendants()  # no job may run unsupervised
@@ -155,7 +155,7 @@ def run_worker(config: WorkerConfig, store: Store | None = None) -> int:
         events.emit(kind, worker=config.name, text=str(error), exit_code=error.exit_code)
         events.flush()
         return error.exit_code
-    return 0
+    return REPLACE_EXIT_CODE if replace_it else 0
 
 
 def _block_signals(*numbers: int) -> None:
@@ -165,7 +165,8 @@ def _block_signals(*numbers: int) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _run_worker(config: WorkerConfig, store: Store, events: Events, resources: ExitStack) -> None:
+def _run_worker(config: WorkerConfig, store: Store, events: Events, resources: ExitStack) -> bool:
+    """Run the worker; return True if a job may have stopped it."""
     store.db.set_lock_timeout(LOCK_TIMEOUT_S)
     control = WorkerControl(store, config.name, WorkerEvents(events, config.name))
     control.open(config.parent, config.starter)
@@ -184,6 +185,7 @@ def _run_worker(config: WorkerConfig, store: Store, events: Events, resources: E
         events.flush()
     worker.work()
     store.db.close()
+    return control.sender_ended
 
 
 def _make_worker(config: WorkerConfig, core: WorkerCore) -> Worker:

@@ -22,13 +22,23 @@ if TYPE_CHECKING:
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.store import Store
 
-__all__ = ["CONTROL_PIPE", "ORPHAN_GRACE_S", "POLL_INTERVAL_S", "STOP_SIGNALS", "WorkerControl", "remote_lease_s"]
+__all__ = [
+    "CONTROL_PIPE",
+    "ORPHAN_GRACE_S",
+    "POLL_INTERVAL_S",
+    "REPLACE_EXIT_CODE",
+    "STOP_SIGNALS",
+    "WorkerControl",
+    "remote_lease_s",
+]
 
 ORPHAN_GRACE_S = 2.0
 """Seconds between SIGTERM and SIGKILL after the parent has died: everything must end within five seconds."""
 CONTROL_PIPE = 0
 """Descriptor of the pipe through which a starter controls its supervisor, and a supervisor its workers."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+REPLACE_EXIT_CODE = os.EX_TEMPFAIL
+"""Exit code of a worker that has stopped because of a signal that a job may have sent."""
 POLL_INTERVAL_S = 1.0
 """Interval of the fallback poll, in case a notification was lost."""
 EXPIRY_MARGIN_S = 1.0
@@ -54,6 +64,9 @@ class WorkerControl:
         Whether the supervisor has died, or the process that started the pool.
     supervisor_died
         Whether the supervisor has died before it has asked this worker to stop now.
+    sender_ended
+        Whether a stop signal to the worker or its supervisor came from a process that ended before its ancestors were
+        read: a job may have started it.
     settings
         The last valid settings.
     workers
@@ -74,7 +87,7 @@ class WorkerControl:
         self.name = name
         self.events = events
         self.stop: str | None = None
-        self.orphaned = self.supervisor_died = False
+        self.orphaned = self.supervisor_died = self.sender_ended = False
         self.notified = True
         self.settings: Settings = store.settings.read()
         self.workers = 1
@@ -180,35 +193,41 @@ class WorkerControl:
             if number == signal.SIGCHLD:
                 continue
             name = signal.Signals(number).name
-            if self._is_of_job(sender):
+            chain = ancestors(sender)
+            if self._is_of_job(sender, chain):
                 self.events.warn(f"ignored {name} from process {sender} of its own job")
                 self.job_signal = SignalledWorker(number)
-            elif self._is_of_other_job(sender):
+            elif self._is_of_other_job(sender, chain):
                 self.events.warn(f"ignored {name} from process {sender} of a job of another worker")
             else:
+                self.sender_ended = self.sender_ended or bool(sender and not chain)
                 self.request_stop("now" if number == signal.SIGTERM or self.stop else "drain")
         self._poller.signals.clear()
 
-    def _is_of_job(self, pid: int) -> bool:
-        """Return True if ``pid`` is a process of the job that was started last; it may have ended."""
-        chain = ancestors(pid)
+    def _is_of_job(self, pid: int, chain: list[int]) -> bool:
+        """Return True if ``pid``, with these ancestors, is a process of the job that was started last, or was one."""
         return os.getpid() in chain[1:] or (bool(pid) and not chain and pid == self.job_pid)
 
-    def _is_of_other_job(self, pid: int) -> bool:
+    def _is_of_other_job(self, pid: int, chain: list[int]) -> bool:
         """Return True if ``pid`` is a process of another worker's job; if it has ended, only its first one is known."""
-        if chain := ancestors(pid):
+        if chain:
             return self._supervisor in chain[1:]
         return bool(pid) and pid in started_processes(self.store.worker_dir)
 
     def _read_control(self) -> None:
-        """Read stop words, and ``signal:NUMBER:PID`` for a signal that a job has sent to the supervisor."""
+        """Read stop words and the supervisor's findings about the sender of a signal.
+
+        ``signal:NUMBER:PID`` is a signal from a job, ``sender-ended`` one from a process that has ended.
+        """
         words = os.read(CONTROL_PIPE, 4096).decode("ascii").split()
         for word in words:
             match word.split(":"):
                 case ["drain" | "now"]:
                     self.request_stop(word)
-                case ["signal", number, pid] if self._is_of_job(int(pid)):
+                case ["signal", number, pid] if self._is_of_job(int(pid), ancestors(int(pid))):
                     self.job_signal = SignalledWorker(int(number), "supervisor")
+                case ["sender-ended"]:
+                    self.sender_ended = True
         if not words:
             self._on_supervisor_died()
         if "orphaned" in words:

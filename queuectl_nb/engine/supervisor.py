@@ -110,13 +110,21 @@ class Supervisor:
         if orphaned:
             self._on_orphaned()
         for number, sender in self.poller.signals.items():
-            if number != signal.SIGCHLD and not self._is_of_job(number, sender):
+            if number == signal.SIGCHLD:
+                continue
+            chain = ancestors(sender)
+            if not self._is_of_job(number, sender, chain):
+                if sender and not chain:
+                    for worker in self.workers:
+                        worker.send("sender-ended")
                 self._broadcast_stop("drain" if number == signal.SIGINT and self.stop is None else "now")
         self.poller.signals.clear()
 
-    def _is_of_job(self, number: int, sender: int) -> bool:
-        """Return True if a job of this pool has sent a signal, and let its worker end the job."""
-        chain = ancestors(sender)
+    def _is_of_job(self, number: int, sender: int, chain: list[int]) -> bool:
+        """Return True if a job of this pool has sent a signal, and let its worker end the job.
+
+        ``chain`` are the sender and its ancestors.
+        """
         if chain and os.getpid() not in chain[1:]:
             return False
         for worker in self.workers:

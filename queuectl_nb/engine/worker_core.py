@@ -15,7 +15,7 @@ from queuectl_nb.engine.python.request import with_call
 from queuectl_nb.engine.work_buffer import WorkBuffer
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.errors import BadEnvironment, Busy
-from queuectl_nb.model.outcome import SUPERVISOR_DIED, Lost, NotStarted, Returned
+from queuectl_nb.model.outcome import SENDER_ENDED, SUPERVISOR_DIED, Lost, NotStarted, Returned
 from queuectl_nb.store.claims import Claims
 
 if TYPE_CHECKING:
@@ -107,15 +107,19 @@ class WorkerCore:
     def stop_outcome(self, lease: Lease) -> Outcome:
         """Return the outcome of an attempt that is ended because the worker has to stop now.
 
-        The job may have killed the supervisor itself. If that never counted, it would start again with all later
-        workers; so it does not count once.
+        The job may have killed the supervisor itself, or have sent the stop signal. If that never counted, it would
+        start again with all later workers; so it does not count once.
         """
-        if not self.control.supervisor_died:
+        if self.control.supervisor_died:
+            outcome = SUPERVISOR_DIED
+        elif self.control.sender_ended:
+            outcome = SENDER_ENDED
+        else:
             return Returned()
         with contextlib.suppress(Busy, BadEnvironment):
-            if self.claims.has_ended_as(lease, SUPERVISOR_DIED):
-                return Lost(self.control.name, "stopped because its supervisor died, as in an earlier attempt")
-        return SUPERVISOR_DIED
+            if self.claims.has_ended_as(lease, outcome):
+                return Lost(self.control.name, f"stopped because {outcome.why}, as in an earlier attempt")
+        return outcome
 
     def capture(self, token: str, paths: Mapping[str, str], ending: Ending) -> tuple[Ending, frozenset[str], bool]:
         """Return ``ending`` with result and output, the streams that stay spooled, and whether files must be kept."""

@@ -13,9 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import heartbeat
-from queuectl_nb.engine.control import ORPHAN_GRACE_S
+from queuectl_nb.engine.control import ORPHAN_GRACE_S, REPLACE_EXIT_CODE
 from queuectl_nb.engine.forked_process import ForkedProcess, can_fork
 from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.model.outcome import SENDER_ENDED
 from queuectl_nb.store.boot_time import read_boot_time
 from queuectl_nb.store.os_errors import os_reason
 
@@ -194,6 +195,8 @@ class WorkerProcess:
         if self.process is None or self.process.returncode is None:
             raise RuntimeError(f"{self.name} is still running")
         code: int = self.process.returncode
+        if code == REPLACE_EXIT_CODE and self.stop is not None:  # it had to stop anyway
+            code = 0
         if self.process.stdin is not None:
             self.process.stdin.close()
         self.process = None
@@ -208,6 +211,8 @@ class WorkerProcess:
             self.leave_at = max(self.leave_at, now + LEAVE_MARGIN_S - KILL_MARGIN_S)
         if not self.retiring:
             why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            if code == REPLACE_EXIT_CODE:
+                why = SENDER_ENDED.why
             self._schedule_restart(why, events)
         return code
 

@@ -13,6 +13,7 @@ from typing import ClassVar, get_args
 __all__ = [
     "OUTCOME_CLASSES",
     "OUTCOME_NAMES",
+    "SENDER_ENDED",
     "SUPERVISOR_DIED",
     "Cancelled",
     "Copied",
@@ -165,6 +166,7 @@ class Lost:
 
 
 SUPERVISOR_DIED = Returned("its supervisor died")
+SENDER_ENDED = Returned("a stop signal came from a process that has ended")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.model.outcome import SUPERVISOR_DIED, Returned
+from queuectl_nb.model.outcome import SENDER_ENDED, SUPERVISOR_DIED, Returned
 from queuectl_nb.model.state import State
 from tests.engine.harness import until
 
@@ -165,6 +165,62 @@ def test_job_that_signals_another_worker_and_exits(harness: WorkerHarness) -> No
     os.kill(frozen, signal.SIGCONT)
     until(lambda: [each for each in harness.events("warning") if "of a job of another worker" in each["text"]])
     assert [harness.worker_pid(name) for name in ("worker-1", "worker-2")] == pids
+
+
+class SignalProgram:
+    """A job that lets a program of its own send a signal, which the frozen target handles after the program's end."""
+
+    def __init__(self, harness: WorkerHarness, folder: Path, target: str) -> None:
+        self.harness = harness
+        self.started, self.go, self.sent = folder / "started", folder / "go", folder / "sent"
+        self.job = harness.add(
+            f"echo >> {self.started}; until rm {self.go}; do sleep 0.05; done; "
+            f"/bin/kill {target}; touch {self.sent}; exec sleep 60",
+            max_retries=2,
+            timeout=0,
+        )
+
+    def send(self, frozen: int, attempts: int) -> None:
+        """Let the ``frozen`` process handle the signal, and wait until that many attempts have been settled."""
+        self.go.touch()
+        until(self.sent.exists)
+        self.sent.unlink()
+        os.kill(frozen, signal.SIGCONT)
+        until(lambda: sum(each is not None for each in self.harness.outcomes(self.job.refresh())) == attempts)
+
+    def wait_for_start(self, number: int) -> None:
+        """Wait until the job has been started ``number`` times."""
+        until(lambda: self.started.exists() and self.started.read_text().count("\n") == number)
+
+
+def test_program_that_signals_the_worker_and_ends(harness: WorkerHarness, tmp_path: Path) -> None:
+    """Nobody can tell that a job has started it: the first time does not count, and the worker is replaced."""
+    harness.queue.set("backoff_max", 0)
+    program = SignalProgram(harness, tmp_path, "$PPID")
+    pool = harness.start()
+    for attempt in (1, 2, 3):
+        program.wait_for_start(attempt)
+        program.send(harness.freeze(), attempt)
+    assert program.job.refresh().state is State.DEAD
+    assert harness.outcomes(program.job) == ["returned", "lost", "lost"]
+    assert program.job.history[0].error == SENDER_ENDED.error
+    assert program.job.error == f"lost: worker-1 stopped because {SENDER_ENDED.why}, as in an earlier attempt"
+    assert harness.add("true").wait(timeout=60).state is State.COMPLETED
+    assert pool.alive
+
+
+def test_program_that_signals_the_supervisor_and_ends(harness: WorkerHarness, tmp_path: Path) -> None:
+    """It stops the pool, as the program of a person would; the first time does not count."""
+    harness.queue.set("backoff_max", 0)
+    program = SignalProgram(harness, tmp_path, SUPERVISOR)
+    for attempt in (1, 2, 3):
+        pool = harness.start()
+        program.wait_for_start(attempt)
+        os.kill(pool.pid, signal.SIGSTOP)
+        program.send(pool.pid, attempt)
+        assert pool.wait(60) == 0
+    assert program.job.refresh().state is State.DEAD
+    assert harness.outcomes(program.job) == ["returned", "lost", "lost"]
 
 
 def test_signal_from_outside_stops_the_worker(harness: WorkerHarness, tmp_path: Path) -> None:
