@@ -13,7 +13,6 @@ from queuectl_nb.commands.params import find_ids, job_id_type
 from queuectl_nb.commands.results import Detail, Table
 from queuectl_nb.model.call import Kind
 from queuectl_nb.model.displayed_command import displayed_command
-from queuectl_nb.model.times import format_time
 from queuectl_nb.render.json_shapes import attempt_json, dependency_texts, extra_json, job_json, json_number
 from queuectl_nb.render.progress import format_size
 from queuectl_nb.render.text_table import local_time, zone_name
@@ -85,8 +84,7 @@ def _rows(fields: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 def _format_change(key: str, old: Any, new: Any) -> str:
     """Return the old and the new value of an edited field."""
-    values = [format_time(value) if key == "run_at" else value for value in (old, new)]
-    shown = ["-" if value in (None, "", []) else str(_format_value(key, value)) for value in values]
+    shown = ["-" if value in (None, "", []) else str(_format_value(key, value)) for value in (old, new)]
     return " -> ".join(shown)
 
 

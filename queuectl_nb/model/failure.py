@@ -31,7 +31,14 @@ _CRASHES = frozenset({"SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV"})
 _TRACEBACK = "Traceback (most recent call last):\n"
 _IGNORED = "Exception ignored in"
 _FATAL = "Fatal Python error: "
-_WARNING = re.compile(r"^\S.*:\d+: \w*Warning: .*\n?(?:[ \t].*\n?)?", re.MULTILINE)
+_LAUNCHER_ERROR = "torch.distributed.elastic."
+"""What torchrun raises when a process has failed, after the traceback of that process."""
+_SYNTAX_ERROR = re.compile(r"(?:Syntax|Indentation|Tab)Error: ")
+_WARNING = re.compile(
+    r"^\S.*:\d+: \w*Warning: .*\n?(?:[ \t].*\n?)?"
+    r"|^In addition: Warning messages?:\n(?:.*\n)*?(?=Execution halted)",  # R
+    re.MULTILINE,
+)
 _SKIPPED = re.compile(
     r"[\W\d_]*\Z"  # no letters
     r"|.*\d%\s*\||.*[━█╸]{3}|.*\[[=#>.\- ]{5,}\]"  # progress bars
@@ -42,7 +49,9 @@ _SKIPPED = re.compile(
     r"|with errorcode \d+\.\Z|NOTE: invoking MPI_ABORT|You may or may not see output|exactly when Open MPI kills"
     r"|Primary job +terminated|a non-zero exit code\. Per user|(mpirun|mpiexec|prterun) detected that"
     r"|the job to be terminated\. The|\s+Process name: \[\[|\s+Exit code: "  # Open MPI
-    r"|=   [A-Z]|srun: (error: \S+: tasks? |Terminating |Force Term)|slurmstepd: error: \*\*\*"  # MPICH, Slurm
+    r"|=   [A-Z]|This typically refers to a problem with|Please see the FAQ page"  # MPICH
+    r"|srun: (error: \S+: tasks? |Terminating |Force Term)|slurmstepd: error: \*\*\*"  # Slurm
+    r"|\[notice\] |See 'docker |==\d+==ABORTING"
     r"|\S+: (cannot set terminal process group|no job control in this shell)"
 )
 """Lines that do not say why a program failed."""
@@ -85,6 +94,8 @@ def read_message(outcome: Outcome, ending: Ending) -> Message:
     tail = _plain((ending.stderr_tail or ending.stderr)[-TAIL_CHARS:])
     exception = _exception(tail)
     text = exception or _last_message(tail)
+    if _SYNTAX_ERROR.match(text):
+        exception = text  # has no traceback
     if not text and ending.stdout:
         summary = _PYTEST.search(_plain((ending.stdout_tail or ending.stdout)[-TAIL_CHARS:]))
         text = _one_line(summary[0]) if summary else ""
@@ -138,29 +149,39 @@ def _plain(part: str | bytes) -> str:
 def _exception(text: str) -> str:
     """Return the exception of the last Python traceback: the line after its frames; empty if there is none.
 
-    If that line ends in a colon, the first line of the message follows it.
+    If that line ends in a colon, the first line of the message follows it. What precedes the header on its line is the
+    margin of an exception group, a prefix of all lines as ``[rank0]:``, or other output such as a progress display.
     """
-    end = len(text)
+    end, launcher_error = len(text), ""
     while (found := text.rfind(_TRACEBACK, 0, end)) >= 0:
         end = text.rfind("\n", 0, found) + 1
         before = text.rfind("\n", 0, max(0, end - 1)) + 1
-        margin = len(text[end:found].removesuffix("Exception Group "))
-        if text.startswith(_IGNORED, before) or text[end : end + margin].strip(" |+"):
+        if text.startswith(_IGNORED, before):
             continue
-        lines = iter(text[found + len(_TRACEBACK) :].split("\n"))
+        first = found + len(_TRACEBACK)
+        shown = text[first:].split("\n")
+        if prefix := text[end:found].removesuffix("Exception Group "):
+            if not prefix.strip(" |+"):
+                shown = [line[len(prefix) :] for line in shown]
+            elif text.startswith(prefix, first):
+                shown = [line.removeprefix(prefix) for line in shown if line.startswith(prefix)]
+        lines = iter(shown)
         for line in lines:
-            shown = line[margin:]
-            if shown and not shown[0].isspace():
+            if line and not line[0].isspace():
                 rest = (each for each in lines if not _SKIPPED.match(each))
-                return _one_line(f"{shown} {next(rest, '')}" if shown.endswith((":", ": ")) else shown)
-    return ""
+                error = _one_line(f"{line} {next(rest, '')}" if line.endswith((":", ": ")) else line)
+                if not error.startswith(_LAUNCHER_ERROR):
+                    return error
+                launcher_error = error
+                break
+    return launcher_error
 
 
 def _last_message(text: str) -> str:
     """Return the last meaningful line."""
     if (start := text.find(_FATAL)) >= 0:
         return _one_line(text[start:].partition("\n")[0])
-    if "Warning: " in text:
+    if "Warning" in text:
         text = _WARNING.sub("", text)
     for line in reversed(text.split("\n")):
         drawn = [part for part in line.split("\r") if part.strip()]

@@ -79,7 +79,13 @@ def dependency_texts(after: Sequence[str], any_end: Sequence[str]) -> list[str]:
 def extra_json(any_end: Sequence[str], edits: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the fields that a job with its history has besides, if it waits for any end of others or was edited."""
     after_any = {"after_any": any_end} if any_end else {}
-    return after_any | ({"edits": [{**edit, "at": format_time(edit["at"])} for edit in edits]} if edits else {})
+    return after_any | ({"edits": [_edit_json(edit["at"], edit["changes"]) for edit in edits]} if edits else {})
+
+
+def _edit_json(at: float, changes: dict[str, list[Any]]) -> dict[str, Any]:
+    if "run_at" in changes:
+        changes = changes | {"run_at": [format_time(value) for value in changes["run_at"]]}
+    return {"at": format_time(at), "changes": changes}
 
 
 def error_group_json(group: FailedJobs) -> dict[str, Any]:

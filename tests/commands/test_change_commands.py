@@ -238,6 +238,10 @@ def test_edit(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     ]
     assert run("edit", "b", "--after", "").exit_code == 0
     assert states(manual_worker.queue)["b"] == "pending"
+    due = json.loads(run("edit", "b", "--delay", "100", "--json").stdout)[0]["run_at"]
+    old, new = json.loads(run("show", "b", "--json").stdout)["edits"][-1]["changes"]["run_at"]
+    assert new == due
+    assert re.fullmatch(r"[\d-]+T[\d:.]+Z", old)
 
 
 def test_edit_selection(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:

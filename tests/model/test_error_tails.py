@@ -77,6 +77,32 @@ ERROR tests/test_model.py
 =============================== 1 error in 0.08s ===============================
 """,
     ),
+    "torchrun, out of memory": Tail(
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
+        """\
+[rank1]: Traceback (most recent call last):
+[rank1]:   File "/home/ann/train.py", line 9, in step
+[rank1]:     loss.backward()
+[rank1]: torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB
+[rank0]:[W1128 08:00:00.000 ProcessGroupNCCL.cpp:1250] Warning: process group has NOT been destroyed
+Traceback (most recent call last):
+  File "/opt/venv/lib/python3.11/site-packages/torch/distributed/launcher/api.py", line 264, in launch_agent
+    raise ChildFailedError(
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+============================================================
+train.py FAILED
+""",
+        frame="step",
+    ),
+    "pip": Tail(
+        "ERROR: No matching distribution found for torhc",
+        """\
+ERROR: No matching distribution found for torhc
+
+[notice] A new release of pip is available: 23.2.1 -> 24.3.1
+[notice] To update, run: pip install --upgrade pip
+""",
+    ),
     "R": Tail(
         "Error in fit(x, rate = 0.1) : object 'alpha' not found",
         """\

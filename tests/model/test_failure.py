@@ -52,6 +52,8 @@ def run(source: str) -> bytes:
         ("\x1b[31merror\x1b[0m: \x1b]8;;http://x\x07bad\x1b]8;;\x07 value\x1b[K\r\n", "error: bad value"),
         ("  a \u2028 b\tc \n", "a b c"),
         ("Error: x\n======\n+---+\n130\n", "Error: x"),
+        ("Error in f(x) :\n  no rows\nIn addition: Warning message:\nNAs introduced\nExecution halted\n", "no rows"),
+        ("EXIT STRING: Killed (signal 9)\nPlease see the FAQ page for suggestions\n", "EXIT STRING: Killed (signal 9)"),
         # progress displays
         ("Error: x\n\r 10%|#   | 1/9 [00:01<00:08]\r 20%|##  | 2/9 [00:02<00:07]", "Error: x"),
         ("Error: x\n100%|██████████| 9/9 [00:00<00:00, 9.1it/s]\n", "Error: x"),
@@ -114,6 +116,27 @@ def test_lines_after_a_traceback() -> None:
     ignored = "Exception ignored in: <function f>\n" + run("1 / 0").decode()
     assert message(raised + "srun: error: node1: task 0: Exited with exit code 1\n") == "ValueError: bad"
     assert message(raised + ignored) == "ValueError: bad"
+
+
+@pytest.mark.parametrize("before", ["step 5... ", "\r4/10\r5/10", "[rank0]: "])
+def test_text_before_a_traceback(before: str) -> None:
+    """A line that was not ended, or a prefix of all lines, does not hide that there is a traceback."""
+    raised = run("raise ValueError('bad')").decode()
+    if before.startswith("["):
+        raised = "".join(before + line for line in raised.splitlines(keepends=True)) + "[rank1]: done\n"
+        before = ""
+    assert read_message(Exited(1), Ending(0.0, stderr=before + raised)).exception == "ValueError: bad"
+
+
+def test_errors_without_a_traceback() -> None:
+    """Errors of syntax count as exceptions; the error of a launcher counts if no other is known."""
+    error = read_message(Exited(1), Ending(0.0, stderr=run("def f(:"))).exception
+    assert error.startswith("SyntaxError: ")
+    launcher = "torch.distributed.elastic.multiprocessing.errors.ChildFailedError"
+    stderr = (
+        f'started\nTraceback (most recent call last):\n  File "a.py", line 1, in run\n{launcher}:\n====\nb.py FAILED\n'
+    )
+    assert message(stderr) == f"{launcher}: b.py FAILED"
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash"])
