@@ -12,7 +12,7 @@ from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.enqueue import enqueue_specs, locate_errors, make_spec, make_specs
 from queuectl_nb.client.job import Job
 from queuectl_nb.client.queue_control import QueueControl
-from queuectl_nb.client.selection import Selection, choose_jobs, filter_of, selected_ids
+from queuectl_nb.client.selection import Selection, find_filter
 from queuectl_nb.client.wait import Wait
 
 if TYPE_CHECKING:
@@ -295,4 +295,4 @@ class Queue(QueueControl):
 
     def batch(self, **selection: Unpack[Selection]) -> Batch:
         """Return the jobs of a selection in enqueue order, such as those of a sweep: ``q.batch(tag="sweep")``."""
-        return Batch(self, selected_ids(self.store, filter_of(choose_jobs((), selection))))
+        return Batch(self, self.store.reader.ids(find_filter(self.store, (), selection)))

@@ -20,7 +20,6 @@ __all__ = [
     "Selection",
     "choose_dead_jobs",
     "choose_jobs",
-    "filter_of",
     "find_filter",
     "known_ids",
     "make_filter",
@@ -68,13 +67,6 @@ def choose_dead_jobs(jobs: Iterable[Jobs], selection: Selection, *, all_dead: bo
     if bool(chosen) == all_dead:
         raise BadInput("give the ids of dead jobs, a selection, or all=True (--all)")
     return chosen or Filter()
-
-
-def filter_of(chosen: list[str] | Filter) -> Filter:
-    """Return the filter, or that of the given ids, or one of all jobs if there are none."""
-    from queuectl_nb.store.job_filter import Filter
-
-    return chosen if isinstance(chosen, Filter) else Filter(ids=tuple(chosen) or None)
 
 
 def find_filter(store: Store, jobs: Sequence[Jobs], selection: Selection) -> Filter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.client.selection import choose_jobs, filter_of, known_ids
+from queuectl_nb.client.selection import find_filter
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.results import Listing
 from queuectl_nb.commands.selection import NO_MATCH, choose, selection_options
@@ -32,8 +32,7 @@ def command(context: Context, ids: Sequence[str], **selection: Any) -> Listing:
     """
     queue = context.queue()
     chosen = choose(queue, ids, selection)
-    known_ids(queue.store, chosen.ids, {})  # raise NotFound
-    groups = read_error_groups(queue.store.db, filter_of(choose_jobs(chosen.ids, chosen.selection)))
+    groups = read_error_groups(queue.store.db, find_filter(queue.store, *chosen))
 
     def frame() -> pd.DataFrame:
         from queuectl_nb.render.frames import frames

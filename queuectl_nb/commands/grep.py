@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuectl_nb.client.grep import FoundLine, Search
-from queuectl_nb.client.selection import choose_jobs, filter_of, known_ids
+from queuectl_nb.client.selection import find_filter
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import Parsed, TextParam
 from queuectl_nb.commands.results import Listing, Stream
@@ -64,9 +64,9 @@ def command(
     """
     queue = context.queue()
     chosen = choose(queue, ids, selection)
-    known_ids(queue.store, chosen.ids, {})  # raise NotFound
+    job_filter = find_filter(queue.store, *chosen)
     search = Search(queue.store, pattern, ignore_case=ignore_case, context=0 if count else around)
-    found = search.run(filter_of(choose_jobs(chosen.ids, chosen.selection)), all_attempts=all_attempts)
+    found = search.run(job_filter, all_attempts=all_attempts)
     if context.format == "table" and not context.wants_value:
         if count:
             return Stream(lambda write: _write_counts(_count(found), write))

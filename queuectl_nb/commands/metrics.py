@@ -34,7 +34,7 @@ def command(context: Context, ids: Sequence[str], **selection: Any) -> Detail:
     """
     queue = context.queue()
     chosen = choose(queue, ids, selection, required=True)
-    found = list(attempt_metrics(queue.store.db, known_ids(queue.store, chosen.ids, chosen.selection)))
+    found = list(attempt_metrics(queue.store.db, known_ids(queue.store, *chosen)))
 
     def blocks() -> Iterator[str | Table]:
         rows = [row for each in found for row in _summary(each)]

@@ -38,6 +38,6 @@ def command(context: Context, ids: Sequence[str], *, timeout: float | None, **se
     """
     queue = context.queue()
     chosen = choose(queue, ids, selection)
-    names = selected_ids(queue.store, choose_jobs(chosen.ids, chosen.selection)) if any(chosen) else None
+    names = selected_ids(queue.store, choose_jobs(*chosen)) if any(chosen) else None
     waiting = Wait(queue, names, timeout)
     return PendingWait(waiting, waiting.hints(context.program) or empty_hints(queue.store))
