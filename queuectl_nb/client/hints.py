@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.engine.enclosing_job import enclosing_job
 from queuectl_nb.model.errors import InvalidSetting
-from queuectl_nb.model.state import State
+from queuectl_nb.model.state import WAITING_STATES, State
 from queuectl_nb.store.paths import PROJECT_DIR, find_queue
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = [
     "CONSOLE",
     "MAGIC",
-    "WAITING_STATES",
     "db_option",
     "empty_hints",
     "job_hints",
@@ -33,7 +32,6 @@ CONSOLE, MAGIC = "queuectl", "%queuectl"
 """How commands begin in a terminal, and in a notebook."""
 WARNING_SHARE = 0.8
 """Share of an inherited timeout after which the card of a running job warns."""
-WAITING_STATES = (State.PENDING, State.FAILED)
 
 
 def timeout_hint(store: Store) -> str | None:

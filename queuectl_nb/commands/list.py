@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.client.hints import WAITING_STATES, empty_hints, waiting_hints
+from queuectl_nb.client.hints import empty_hints, waiting_hints
 from queuectl_nb.client.selection import make_filter
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import Choice, TextParam
 from queuectl_nb.commands.results import Listing
 from queuectl_nb.commands.selection import choose, selection_options
 from queuectl_nb.model.job import JOB_FIELDS
+from queuectl_nb.model.state import WAITING_STATES
 from queuectl_nb.render.json_shapes import job_json
 from queuectl_nb.store.job_lists import iter_jobs
 
@@ -65,7 +66,7 @@ def command(context: Context, ids: Sequence[str], **options: Any) -> Listing:
     store = queue.store
 
     def hints() -> list[str]:
-        if wanted.state and not set(WAITING_STATES).intersection(wanted.state):
+        if wanted.state and WAITING_STATES.isdisjoint(wanted.state):
             return empty_hints(store)
         queues = None if wanted.queue is None else [wanted.queue]
         return waiting_hints(store, queues, program=context.program) or empty_hints(store)

@@ -17,6 +17,7 @@ __all__ = [
     "JOB_FIELDS",
     "RUNNING_EDIT_FIELDS",
     "SPEC_FIELDS",
+    "TIME_FIELDS",
     "JobRecord",
     "JobSpec",
     "natural_key",
@@ -202,3 +203,4 @@ class JobRecord(NamedTuple):
 
 JOB_FIELDS = JobRecord._fields[1:-2]
 """The JSON fields of a job, in their order; also the columns of ``job_view`` and of the frames."""
+TIME_FIELDS = tuple(name for name in JOB_FIELDS if name.endswith("_at"))

@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.attempt import ATTEMPT_FIELDS
-from queuectl_nb.model.job import JOB_FIELDS
+from queuectl_nb.model.job import JOB_FIELDS, TIME_FIELDS
 from queuectl_nb.model.times import format_time
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ERROR_GROUP_FIELDS",
-    "TIME_FIELDS",
     "WORKER_FIELDS",
     "WORKER_STATES",
     "attempt_json",
@@ -36,7 +35,6 @@ __all__ = [
 ERROR_GROUP_FIELDS = ("key", "count", "reason", "message", "first_at", "last_at", "example")
 WORKER_FIELDS = ("name", "pid", "host", "state", "job_id", "started_at", "jobs_done")
 WORKER_STATES = ("idle", "busy", "stopping", "lost")
-TIME_FIELDS = ("run_at", "created_at", "updated_at", "started_at", "finished_at")
 
 
 def decode_stream(stream: str | bytes | None) -> str | None:

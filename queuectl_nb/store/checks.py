@@ -6,8 +6,8 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from queuectl_nb.model.job import TIME_FIELDS
 from queuectl_nb.model.times import MAX_TIME
-from queuectl_nb.store.job_columns import TIME_FIELDS
 from queuectl_nb.store.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:

@@ -18,12 +18,10 @@ if TYPE_CHECKING:
     from queuectl_nb.store.job_filter import Filter
     from queuectl_nb.store.reader import Reader
 
-__all__ = ["TIME_FIELDS", "ColumnChunk", "JobColumns", "SharedFields"]
+__all__ = ["ColumnChunk", "JobColumns", "SharedFields"]
 
 CHUNK_ROWS = 1_000
 """Few enough to stay in the processor cache while they are turned into columns."""
-
-TIME_FIELDS = ("run_at", "created_at", "updated_at", "started_at", "finished_at")
 
 
 class SharedFields(NamedTuple):

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queuectl_nb.model.job import JOB_FIELDS
+from queuectl_nb.model.job import JOB_FIELDS, TIME_FIELDS
 from queuectl_nb.model.times import MAX_TIME
 from queuectl_nb.store import rows
-from queuectl_nb.store.job_columns import TIME_FIELDS
 from queuectl_nb.store.job_lists import iter_row_chunks, read_rows
 from queuectl_nb.store.metrics import add_live
 

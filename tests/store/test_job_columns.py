@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from queuectl_nb.model.job import TIME_FIELDS
 from queuectl_nb.store import job_columns
-from queuectl_nb.store.job_columns import TIME_FIELDS, JobColumns, SharedFields
+from queuectl_nb.store.job_columns import JobColumns, SharedFields
 from queuectl_nb.store.job_filter import Filter
 
 
@@ -37,11 +38,6 @@ def test_columns_are_those_of_the_jobs(
         for name in SharedFields._fields:
             value = getattr(record, name)
             assert getattr(shared, name) == (list(value) if isinstance(value, tuple) else value), name
-
-
-def test_time_fields() -> None:
-    """They are the fields of a job that hold a time."""
-    assert TIME_FIELDS == ("run_at", "created_at", "updated_at", "started_at", "finished_at")
 
 
 def test_due_times(harness: Any) -> None:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from queuectl_nb.model.job import JOB_FIELDS
+from queuectl_nb.model.job import JOB_FIELDS, TIME_FIELDS
 from queuectl_nb.model.state import State
 from queuectl_nb.render.frames import arrays
 from queuectl_nb.render.frames.display import mark
 from queuectl_nb.store.attempt_history import Codes
-from queuectl_nb.store.job_columns import TIME_FIELDS, JobColumns
+from queuectl_nb.store.job_columns import JobColumns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
