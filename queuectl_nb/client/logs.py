@@ -87,15 +87,13 @@ class Logs:
         return text
 
     def start_offset(self, attempt: AttemptRecord, stream: str, tail: int | None) -> int:
-        """Return the offset of the last ``tail`` lines; without ``tail`` 0."""
-        return 0 if tail is None else self.tail_offset(attempt, stream, tail)
-
-    def tail_offset(self, attempt: AttemptRecord, stream: str, count: int) -> int:
-        """Return the offset of the last ``count`` lines of a stream, however long they are.
+        """Return the offset of the last ``tail`` lines of a stream, however long they are; None: 0.
 
         Text overwritten with CR (a progress bar) counts as one line.
         """
-        end = self.size(attempt, stream)
+        if tail is None:
+            return 0
+        end, count = self.size(attempt, stream), tail
         if not count:
             return end
         last = end - 1  # a newline there ends the last line

@@ -199,7 +199,7 @@ def test_memory_for_a_long_line(run: Callable[..., Ran], manual_worker: ManualWo
     attempt = queue.job("a").history[0]
     tracemalloc.start()
     try:
-        assert logs.tail_offset(attempt, "stdout", 1) == 6
+        assert logs.start_offset(attempt, "stdout", 1) == 6
         assert sum(map(len, logs.iter_chunks(attempt, "stdout", 6))) == 40_000_000
         assert tracemalloc.get_traced_memory()[1] < 4_000_000
     finally:
