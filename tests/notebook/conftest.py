@@ -35,7 +35,6 @@ def shell(queue_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     found.run_line_magic("load_ext", "queuectl_nb")
     yield found
     found.run_line_magic("unload_ext", "queuectl_nb")
-    atexit.unregister(found.atexit_operations)  # the folder of its history will be gone
     InteractiveShell.clear_instance()
     # run its exit handler now, while its folder exists
     atexit.unregister(found.atexit_operations)
