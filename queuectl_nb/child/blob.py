@@ -7,11 +7,10 @@ import itertools
 import os
 import stat
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
     from typing import BinaryIO
 
 __all__ = [
@@ -116,7 +115,7 @@ def _publish(file: BinaryIO, temporary: str, path: str) -> None:
         os.close(directory)
 
 
-class BlobWriter:
+class BlobWriter(contextlib.ExitStack):
     """A file object for a pickle: a small one stays in memory, a large one becomes a blob while it is written.
 
     Attributes
@@ -128,20 +127,12 @@ class BlobWriter:
     """
 
     def __init__(self, folder: str) -> None:
+        super().__init__()
         self._folder = folder
         self._parts: list[bytes] = []
         self._file: tuple[BinaryIO, str] | None = None
-        self._exit = contextlib.ExitStack()
         self.size = 0
         self.error: OSError | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._exit.__exit__(kind, error, trace)
 
     def write(self, data: Any) -> int:
         """Append bytes, or another buffer."""
@@ -155,7 +146,7 @@ class BlobWriter:
         try:
             if self._file is None:
                 self._hash = hashlib.sha256()
-                self._file = self._exit.enter_context(_create(self._folder))
+                self._file = self.enter_context(_create(self._folder))
                 for part in self._parts:
                     self._append(part)
             self._append(data)

@@ -27,7 +27,6 @@ from queuectl_nb.store.paths import real_path, spool_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
 
     from queuectl_nb.client.queue_data import QueueData
     from queuectl_nb.client.supervisor_process import Event
@@ -260,9 +259,7 @@ class WorkerPool(CardDisplay):
         """Return the pool; it is stopped at the end of the block."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         """Stop the workers; with ``now`` if the block raised."""
         self.stop(now=kind is not None)
 

@@ -15,8 +15,6 @@ from queuectl_nb.store.connection_pool import in_use
 from queuectl_nb.store.interrupts import DelayedInterrupts, uninterrupted
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from queuectl_nb.store.connection import Database
     from queuectl_nb.store.connection_pool import ThreadState
     from queuectl_nb.store.write_lock import LockRequest
@@ -72,9 +70,7 @@ class Transaction:
             raise
 
     @uninterrupted
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Commit, or roll back if there was an error."""
         if self.opened is None:
             return
