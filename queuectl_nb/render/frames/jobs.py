@@ -41,6 +41,11 @@ _SHARED_COLUMNS: dict[str, Callable[[Any], Any]] = {
     "kind": arrays.strings,
 }
 """Columns of which equal values are read once, and their types."""
+_OWN_COLUMNS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("command", "error", "key", "result_repr"), arrays.strings),
+    **dict.fromkeys(("result", "metrics"), arrays.parse_json),
+}
+"""Columns of texts that each row has for itself, and their types."""
 
 
 def jobs(reader: Reader, job_filter: Filter) -> pd.DataFrame:
@@ -64,12 +69,7 @@ class _Rows:
 
     def __init__(self) -> None:
         self.ids: list[str] = []
-        self.commands: list[str] = []
-        self.errors: list[str | None] = []
-        self.results: list[str | None] = []
-        self.metrics: list[str | None] = []
-        self.reprs: list[str | None] = []
-        self.keys: list[str | None] = []
+        self._texts: dict[str, list[str | None]] = {name: [] for name in _OWN_COLUMNS}
         self._indices = Codes()
         self._parts: dict[str, list[NDArray[Any]]] = {name: [np.empty(0)] for name in (*TIME_FIELDS, *_FLOAT_FIELDS)}
         self._parts |= {name: [np.empty(0, "int64")] for name in ("shared", "rev")}
@@ -77,12 +77,8 @@ class _Rows:
     def read(self, source: JobColumns) -> None:
         for chunk in source.chunks():
             self.ids += chunk.id
-            self.commands += chunk.command
-            self.errors += chunk.error
-            self.results += chunk.result
-            self.metrics += chunk.metrics
-            self.reprs += chunk.result_repr
-            self.keys += chunk.key
+            for name in _OWN_COLUMNS:
+                self._texts[name] += getattr(chunk, name)
             for name in TIME_FIELDS:
                 self._parts[name].append(arrays.epoch_seconds(getattr(chunk, name)))
             for name in _FLOAT_FIELDS:
@@ -101,15 +97,10 @@ class _Rows:
         columns: dict[str, Any] = {name: arrays.timestamps(each) for name, each in seconds.items()}
         for name, make_array in _SHARED_COLUMNS.items():
             columns[name] = make_array([getattr(each, name) for each in shared]).take(indices)
-        columns["command"] = arrays.strings(self.commands)
-        columns["error"] = arrays.strings(self.errors)
+        columns |= {name: make_array(self._texts[name]) for name, make_array in _OWN_COLUMNS.items()}
         columns |= {name: arrays.nullable_floats(self.column(name)) for name in _FLOAT_FIELDS}
-        columns["tags"] = _copied_lists([each.tags for each in shared], indices)
-        columns["after"] = _copied_lists([each.after for each in shared], indices)
-        columns["result"] = arrays.parse_json(self.results)
-        columns["metrics"] = arrays.parse_json(self.metrics)
-        columns["key"] = arrays.strings(self.keys)
-        columns["result_repr"] = arrays.strings(self.reprs)
+        for name in ("tags", "after"):
+            columns[name] = _copied_lists([getattr(each, name) for each in shared], indices)
         states = np.array([_STATE_CODES[each.state] for each in shared], dtype="int8")[indices]
         columns["state"] = arrays.categories(states, STATES)
         running = np.flatnonzero(states == _STATE_CODES["processing"])
