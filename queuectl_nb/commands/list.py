@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from queuectl_nb.commands.results import Listing
 from queuectl_nb.commands.selection import choose, selection_options
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import WAITING_STATES
+from queuectl_nb.render.formats import csv_line, json_text
 from queuectl_nb.render.json_shapes import job_json
 from queuectl_nb.store.job_lists import iter_jobs
 
@@ -26,9 +29,11 @@ if TYPE_CHECKING:
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.commands.context import Context
     from queuectl_nb.store.job_filter import Filter
+    from queuectl_nb.store.store import Store
 
-__all__ = ["command", "list_jobs"]
+__all__ = ["command", "job_texts", "list_jobs"]
 
+_unprintable = re.compile(r"[^ -~]")
 DEFAULT_ROWS = 50
 """Rows of a table without ``--limit``."""
 COLUMNS = (
@@ -93,19 +98,27 @@ def list_jobs(
         chosen = wanted if limit is None else replace(wanted, limit=limit)
         return map(job_json, iter_jobs(queue.store.db, queue.store.reader, chosen))
 
-    def texts(output_format: str) -> Iterator[str]:
-        from queuectl_nb.render import job_lines
-
-        lines = job_lines.csv_lines if output_format == "csv" else job_lines.json_texts
-        return lines(queue.store.db, queue.store.reader, wanted)
-
     return Listing(
         JOB_FIELDS,
         columns,
         rows,
-        texts=texts,
+        texts=lambda output_format: job_texts(queue.store, wanted, output_format),
         value=frame,
         count=lambda: queue.store.reader.count(wanted),
         default_limit=default_limit,
         empty_text=empty_text,
     )
+
+
+def job_texts(store: Store, wanted: Filter, output_format: str) -> Iterator[str]:
+    """Yield each job as JSON or a line of CSV: the same text as one by one, but of a million jobs in seconds."""
+    from queuectl_nb.store.job_texts import CSV_TEXT, JSON_TEXT, iter_job_texts
+
+    is_csv = output_format == "csv"
+    for found in iter_job_texts(store.db, store.reader, wanted, CSV_TEXT if is_csv else JSON_TEXT):
+        if not isinstance(found, str):
+            yield csv_line(job_json(found).values()) if is_csv else json_text(job_json(found))
+        elif is_csv or (found.isascii() and "\x7f" not in found):
+            yield found
+        else:
+            yield _unprintable.sub(lambda match: json.dumps(match[0])[1:-1], found)

@@ -7,8 +7,9 @@ import io
 import json
 from typing import TYPE_CHECKING
 
+from queuectl_nb.commands.list import job_texts
 from queuectl_nb.model.job import JOB_FIELDS
-from queuectl_nb.render import formats, job_lines
+from queuectl_nb.render import formats
 from queuectl_nb.render.json_shapes import job_json
 from queuectl_nb.store.job_filter import Filter
 from queuectl_nb.store.job_lists import iter_jobs
@@ -56,13 +57,13 @@ def _fill(queue: Queue) -> None:
 def test_many_at_a_time_equal_one_by_one(queue: Queue) -> None:
     """For every kind of value, in JSON and in CSV, whether SQLite or Python makes the text."""
     _fill(queue)
-    db, reader, every = queue.store.db, queue.store.reader, Filter()
-    jobs = [job_json(job) for job in iter_jobs(db, reader, every)]
+    store, every = queue.store, Filter()
+    jobs = [job_json(job) for job in iter_jobs(store.db, store.reader, every)]
     assert len(jobs) == len(RESULTS) + 1
-    assert list(job_lines.json_texts(db, reader, every)) == [*map(formats.json_text, jobs)]
+    assert list(job_texts(store, every, "json")) == [*map(formats.json_text, jobs)]
     whole, lines = io.StringIO(newline=""), io.StringIO(newline="")
     formats.write_csv(whole, JOB_FIELDS, jobs)
-    formats.write_texts(lines, JOB_FIELDS, job_lines.csv_lines(db, reader, every), "csv")
+    formats.write_texts(lines, JOB_FIELDS, job_texts(store, every, "csv"), "csv")
     assert lines.getvalue() == whole.getvalue()
     whole.seek(0)
     rows = list(csv.DictReader(whole))
