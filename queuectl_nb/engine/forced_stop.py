@@ -30,7 +30,7 @@ __all__ = [
     "signal_workers",
 ]
 
-FORCE_MARGIN_S = 3.0
+FORCE_MARGIN_S = 2.5
 """Time beyond the kill grace after which workers that have to stop now, and their supervisor, are killed."""
 LOCK_TIMEOUT_S = 0.5
 SETTLE_TIMEOUT_S = 1.0
