@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,8 +32,21 @@ STYLES = {
     "wrong": "bold red",
     "ok": "green",
 }
-UNWRAPPED = frozenset(("state", "attempts", "updated at", "due at", "started", "jobs done", "count", "key", "pid"))
-"""Columns that are never wrapped; ids and commands share the remaining width."""
+UNWRAPPED = frozenset(
+    (
+        "state",
+        "attempts",
+        "updated at",
+        "due at",
+        "started",
+        "jobs done",
+        "count",
+        "key",
+        "pid",
+        *text_table.LONG_COLUMNS,
+    )
+)
+"""Columns that are never wrapped."""
 MIN_WRAPPED_WIDTH = 8
 
 
@@ -169,15 +183,20 @@ def _write_table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     """
     if sys.stdout.isatty():
         titles = [text_table.heading(title) for title in titles]
-        rows = text_table.shorten_texts(titles, rows, shutil.get_terminal_size().columns)
-        if not os.environ.get("NO_COLOR"):
+        if not os.environ.get("NO_COLOR") and _has_lines():
             _print_rich_table(titles, rows)
             return
+        titles, rows = text_table.fit_terminal(titles, rows, shutil.get_terminal_size().columns, fold_times=False)
     for line in text_table.table_lines(titles, rows):
         sys.stdout.write(line + "\n")
 
 
-def _print_rich_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def _has_lines() -> bool:
+    """Return whether the encoding of the terminal has the characters of lines."""
+    return (sys.stdout.encoding or "ascii").lower().startswith("utf")
+
+
+def _print_rich_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table; cells are never parsed as markup. A terminal that is too narrow gets plain text."""
     from rich import box
     from rich.console import Console
@@ -185,11 +204,12 @@ def _print_rich_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -
     from rich.text import Text
 
     console = Console(file=sys.stdout, highlight=False)
-    cells = [[text_table.format_cell(value) for value in row] for row in rows]
+    titles, cells = text_table.fit_terminal(headings, rows, console.width, fold_times=True)
     if _min_width(titles, cells) > console.width:
+        titles, cells = text_table.fit_terminal(headings, rows, console.width, fold_times=False)
         sys.stdout.write("".join(f"{line}\n" for line in text_table.table_lines(titles, cells)))
         return
-    table = Table(box=box.SIMPLE_HEAD, show_header=bool(titles), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_header=bool(titles), pad_edge=False, padding=(0, 1, 0, 0))
     for title in titles or [""] * max(map(len, cells), default=0):
         table.add_column(title, no_wrap=_is_unwrapped(title), overflow="fold")
     for row in cells:
@@ -198,14 +218,15 @@ def _print_rich_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -
 
 
 def _is_unwrapped(title: str) -> bool:
-    return title.lower().partition(" (")[0] in UNWRAPPED  # without the zone of times
+    return re.split(r"\s\(", title.lower())[0] in UNWRAPPED  # without the zone of times
 
 
 def _min_width(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
     """Return the width below which rich would truncate cells."""
     total = 0
     for index, title in enumerate(titles):
-        widest = max(text_table.width(text) for text in (title, *(row[index] for row in cells)))
+        texts = (title, *(row[index] for row in cells))
+        widest = max(text_table.width(line) for text in texts for line in text.split("\n"))
         total += text_table.COLUMN_GAP + (widest if _is_unwrapped(title) else min(widest, MIN_WRAPPED_WIDTH))
     return total
 

@@ -42,6 +42,8 @@ MAX_LIVE_FILES = 64
 """Maximum number of running jobs whose progress is read."""
 MAX_BLOCKED = 300
 """More blocked jobs are simulated as if they could start: only the time between a job and its dependents is missing."""
+MAX_IN_UNIT = 100
+"""An end of the range that is not below this number of units of the middle has a unit of its own."""
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 HELD_PRIORITY = 1_000_000
 """Priority of jobs that a worker has claimed: they start before all others."""
@@ -69,9 +71,13 @@ class Eta(NamedTuple):
             return f"Time left is unknown: {self.reason}" if self.reason else ""
         size, unit = _unit(self.mid)
         low, mid, high = (_round(value / size) for value in (self.low, self.mid, self.high))
+        end = f"{high} {unit}"
+        if self.high / size >= MAX_IN_UNIT:
+            low, larger = f"{low} {unit}", _unit(self.high)
+            end = f"{_round(self.high / larger[0])} {larger[1]}"
         if unit == "s" and mid == "0":
-            return "Less than 1 s left" if high in "01" else f"Less than 1 s left (up to {high} s)"
-        return f"About {mid} {unit} left" + (f" ({low} to {high} {unit})" if low != high else "")
+            return "Less than 1 s left" if high in "01" else f"Less than 1 s left (up to {end})"
+        return f"About {mid} {unit} left" + (f" ({low} to {end})" if low != high else "")
 
     def to_json(self) -> dict[str, float] | None:
         """Return ``low``, ``mid`` and ``high`` in seconds, or None if they are not known."""

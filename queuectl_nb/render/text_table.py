@@ -10,13 +10,14 @@ from datetime import datetime
 __all__ = [
     "COLUMN_GAP",
     "EMPTY",
+    "LONG_COLUMNS",
     "RULE",
+    "fit_terminal",
     "format_cell",
     "header_lines",
     "heading",
     "local_time",
     "one_line",
-    "shorten_texts",
     "status_lines",
     "stream_heading",
     "table_lines",
@@ -28,12 +29,14 @@ __all__ = [
 RULE = "---------------------------------"
 EMPTY = "(empty)"
 """Shown for a stream without output."""
-COLUMN_GAP = 3
-"""Terminal columns between two columns of a table, at most."""
+COLUMN_GAP = 2
+"""Terminal columns between two columns of a table."""
 LONG_COLUMNS = ("command", "error")
 """Columns that are cut to one line on a terminal; ``show`` has the whole text."""
-MIN_TEXT_WIDTH = 30
-"""The room that they share at least, however long ids are."""
+MIN_TEXT_WIDTHS = {1: 30, 2: 8}
+"""The room that each of this number of such columns has at least, however long ids are, which wrap then."""
+MIN_OTHER_WIDTH = 30
+"""Room that other columns have, if they need it, before times are shown on two lines."""
 
 _EXIT_CODE = re.compile(r"\Aexit code \d+: ")
 """The uninformative beginning of a long error."""
@@ -101,22 +104,53 @@ def heading(title: str) -> str:
     return title if title[:1].isupper() else known.get(name, name.title()) + bracket + zone
 
 
-def shorten_texts(titles: Sequence[str], rows: Iterable[Sequence[object]], columns: int) -> list[list[str]]:
-    """Return the cells of a list of jobs for a terminal: commands and errors share the room that the others leave."""
-    cells = [[format_cell(value) for value in row] for row in rows]
-    places = [index for index, title in enumerate(titles) if title.lower() in LONG_COLUMNS]
-    if cells and "command" in map(str.lower, titles):
-        widest = [max(width(text) for text in column) for column in zip(titles, *cells, strict=True)]
-        others = sum(each for index, each in enumerate(widest) if index not in places)
-        room, limit = columns - others - COLUMN_GAP * len(titles), max(widest[place] for place in places)
-        while limit > MIN_TEXT_WIDTH // len(places) and sum(min(limit, widest[place]) for place in places) > room:
-            limit -= 1
-        for row in cells:
-            for place in places:
-                if width(row[place]) > limit:
-                    row[place] = _EXIT_CODE.sub("", row[place])
-                row[place] = row[place] if width(row[place]) <= limit else row[place][: limit - 3] + "..."
-    return cells
+def fit_terminal(
+    titles: Sequence[str], rows: Iterable[Sequence[object]], columns: int, *, fold_times: bool
+) -> tuple[list[str], list[list[str]]]:
+    """Return the titles and cells of a table for a terminal with this number of columns.
+
+    In a list of jobs, commands and errors share the room that the other columns leave. With ``fold_times``, times have
+    two lines where the table would be too wide otherwise.
+    """
+    names, cells = list(titles), [[format_cell(value) for value in row] for row in rows]
+    if not (names and cells):
+        return names, cells
+    listed = "command" in map(str.lower, names)
+    places = [index for index, title in enumerate(names) if listed and title.lower() in LONG_COLUMNS]
+    least = MIN_TEXT_WIDTHS.get(len(places), 0)
+    needed = [least if index in places else MIN_OTHER_WIDTH for index in range(len(names))]
+    gaps = COLUMN_GAP * len(names)
+    if fold_times and gaps + sum(map(min, _widths(names, cells), needed)) > columns:
+        for index in [index for index, title in enumerate(names) if title.endswith(f" ({zone_name()})")]:
+            names[index] = names[index].replace(" (", "\n(")
+            for row in cells:
+                row[index] = row[index].replace(" ", "\n")
+    widest = _widths(names, cells)
+    room = columns - gaps - sum(each for index, each in enumerate(widest) if index not in places)
+    limit = max([widest[place] for place in places], default=0)
+    while limit > least and sum(min(limit, widest[place]) for place in places) > room:
+        limit -= 1
+    for row in cells:
+        for place in places:
+            if width(row[place]) > limit:
+                row[place] = _cut(_EXIT_CODE.sub("", row[place]), limit)
+    return names, cells
+
+
+def _widths(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]:
+    """Return the width of the widest line of each column."""
+    columns = zip(titles, *cells, strict=True)
+    return [max(width(line) for text in column for line in text.split("\n")) for column in columns]
+
+
+def _cut(text: str, limit: int) -> str:
+    """Return ``text`` in at most ``limit`` terminal columns."""
+    if width(text) <= limit:
+        return text
+    kept = text[: limit - 3]
+    while width(kept) > limit - 3:
+        kept = kept[:-1]
+    return kept + "..."
 
 
 def table_lines(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:

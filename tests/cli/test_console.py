@@ -16,6 +16,7 @@ from queuectl_nb.cli import main as console
 from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.outcome import Exited
+from queuectl_nb.render import text_table
 from tests.commands.manual_worker import ManualWorker
 from tests.engine.harness import until
 from tests.journeys.terminals import CONSOLE, environment
@@ -216,7 +217,8 @@ def test_narrow_terminal(columns: int, run: Callable[..., Ran], queue: Queue, mo
     enqueue_specs(queue, [JobSpec.from_fields({"id": job_id, "command": command})])
     shown = re.sub(r"\x1b\[[0-9;]*m", "", run("list", terminal=True).stdout)
     assert " pending " in shown
-    assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", shown)
+    assert re.search(r"\b\d{4}-\d\d-\d\d\b", shown)
+    assert re.search(r"\b\d\d:\d\d:\d\d\b", shown)
     letters = sorted(shown)
     assert all(letters.count(letter) >= (job_id + command).count(letter) for letter in set(job_id + command) - {" "})
     assert re.search(r"\bpython\b", shown)
@@ -257,6 +259,43 @@ def test_commands_and_errors_share_a_line(
     line = re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip()
     assert len(line) <= 110
     assert re.search(r" python train.py [^.]*\.\.\. .* FileNotFoundError: .*\.\.\.$", line)
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+def test_lists_fit_the_terminal(
+    columns: int, run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With errors and due times, times have two lines at most, and other cells one; wide characters are counted."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    queue.set("backoff_base", 1000)
+    worker = ManualWorker(queue)
+    worker.add("a", command="python train.py --data missing.csv --epochs 30")
+    error = "FileNotFoundError: [Errno 2] No such file or directory: 'missing.csv'\n"
+    worker.run("a", Exited(1), stderr=error, stderr_size=len(error))
+    worker.add("b", command="echo " + "日本" * 30)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", run("list", terminal=True).stdout)
+    table = [line.rstrip() for line in shown.splitlines() if line.strip()]
+    assert max(map(text_table.width, table)) <= columns
+    assert len(table) == (4 if columns == 100 else 7)
+    assert len([line for line in table if "..." in line]) == 2
+
+
+def test_terminal_without_lines(terminals: Terminals, queue: Queue) -> None:
+    """Where the encoding has no characters for lines, a terminal gets plain tables."""
+    enqueue(queue, "true")
+    spawn = "import pty, sys; pty.spawn(sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", spawn, *CONSOLE, "list"],
+        env={**environment(terminals.queue), "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    heading, row = done.stdout.splitlines()[:2]
+    assert heading.startswith(b"ID     State")
+    assert row.startswith(b"job-1  pending")
 
 
 @pytest.mark.parametrize("no_color", ["", "1"])

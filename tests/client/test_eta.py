@@ -88,6 +88,8 @@ def test_text() -> None:
     """The unit suits the middle; equal ends are left out."""
     assert str(Eta(660, 840, 1140)) == "About 14 min left (11 to 19 min)"
     assert str(Eta(39, 40, 81)) == "About 40 s left (39 to 81 s)"
+    assert str(Eta(0.4, 2, 52_100)) == "About 2 s left (0 s to 14 h)"
+    assert str(Eta(0, 0.2, 2200)) == "Less than 1 s left (up to 37 min)"
     assert str(Eta(7000, 7300, 10_000)) == "About 2 h left (2 to 3 h)"
     assert str(Eta(0.1, 0.2, 0.3)) == "Less than 1 s left"
     assert str(Eta()) == ""
