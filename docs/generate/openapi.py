@@ -103,6 +103,7 @@ OWN_FIELDS: Mapping[str, dict[str, Any]] = {
     },
     "overview": {
         "version": {**COUNTS, "minItems": 2, "maxItems": 2, "description": "changes with every write"},
+        "path": {**TEXT, "description": "the file of the queue"},
         "at": {**SECONDS, "description": "time of the overview, in epoch seconds"},
         "counts": reference("status", "counts"),
         "paused": reference("status", "paused"),

@@ -118,7 +118,7 @@ class ChangeWatcher:
     def overview(self) -> dict[str, Any]:
         """Return the overview of the queue in JSON types. The object is shared: do not change it.
 
-        ``version`` (a list) · ``at`` (epoch seconds) ·
+        ``version`` (a list) · ``path`` of the file · ``at`` (epoch seconds) ·
         ``counts``, ``paused``, ``workers`` and ``eta_s`` as in ``status --json`` ·
         ``eta``: the time left as one line, empty if nothing is left ·
         ``limits``: ``queue``, ``limit`` and ``running`` of limited queues ·
@@ -139,6 +139,7 @@ class ChangeWatcher:
         eta = read_eta(self.queue.store)
         return {
             "version": list(version),
+            "path": str(self.queue.path),
             "at": now,
             **status_with(self.queue.store, eta),
             "eta": str(eta),

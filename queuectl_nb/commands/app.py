@@ -34,6 +34,7 @@ __all__ = [
     "queuectl_command",
     "root",
     "run_command_line",
+    "with_underscores",
 ]
 
 PROGRAM = "queuectl"
@@ -139,10 +140,28 @@ class RootGroup(CommandGroup):
             formatter.write_dl([*ALIASES.items()])
 
 
+def with_underscores(option: str) -> str:
+    """Return the other spelling of a long option.
+
+    >>> with_underscores("--max-retries")
+    '--max_retries'
+    """
+    return f"--{option.removeprefix('--').replace('-', '_')}"
+
+
 class ExampleCommand(click.Command):
     """A command whose help text ends with examples."""
 
     examples: Sequence[str] = ()
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete options typed with underscores in the same way."""
+        if not incomplete.startswith("--") or "_" not in incomplete:
+            return super().shell_complete(ctx, incomplete)
+        found = super().shell_complete(ctx, incomplete.replace("_", "-"))
+        for item in found:
+            item.value = with_underscores(item.value)
+        return found
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples, without wrapping them."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from click.shell_completion import ShellComplete, split_arg_string
 from IPython.core.completer import SimpleCompletion
 
-from queuectl_nb.commands.app import PROGRAM, root
+from queuectl_nb.commands.app import PROGRAM, root, with_underscores
 from queuectl_nb.model.errors import QueuectlError
 from queuectl_nb.notebook.magic_line import CELL_VERBS, parse_line, verb_of
 
@@ -63,7 +63,8 @@ class Matcher:
             yield from (name for name in names if name.startswith(incomplete) and not name.startswith("_"))
             return
         if verb_of(words) in CELL_VERBS and "--" not in words and incomplete.startswith("-"):
-            yield from (option for option in NOTEBOOK_OPTIONS if option.startswith(incomplete))
+            options = [*NOTEBOOK_OPTIONS, *(map(with_underscores, NOTEBOOK_OPTIONS) if "_" in incomplete else ())]
+            yield from (option for option in options if option.startswith(incomplete))
         before, _, _ = incomplete.partition("=") if incomplete.startswith("--") else ("", "", incomplete)
         prefix = f"{before}=" if "=" in incomplete and before else ""
         for item in self._complete_with_click(words, incomplete):

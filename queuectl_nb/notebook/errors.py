@@ -8,22 +8,32 @@ from typing import TypeVar
 
 import click
 
+from queuectl_nb.client.hints import CONSOLE, MAGIC
 from queuectl_nb.commands.app import describe_usage_error
 from queuectl_nb.model.errors import BadEnvironment, BadInput, QueuectlError
 from queuectl_nb.render import text_table
 from queuectl_nb.store.os_errors import OPEN_FILES_ERRNOS, describe_os_error
 
-__all__ = ["one_line", "one_line_errors"]
+__all__ = ["as_magic", "one_line", "one_line_errors"]
 
 E = TypeVar("E", bound=BaseException)
 
 
 def one_line(error: E, text: str | None = None) -> E:
     """Make IPython show ``error`` as one line, with ``text`` instead of its message; return it."""
-    line = f"{type(error).__name__}: {text_table.one_line(text or str(error))}"
+    line = f"{type(error).__name__}: {text_table.one_line(as_magic(text or str(error)))}"
     # IPython reads this from the instance; the class stays the one that `except` clauses name
     error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]
     return error
+
+
+def as_magic(message: str) -> str:
+    """Return a message with the commands that it quotes as a notebook takes them.
+
+    >>> as_magic("no job x; see 'queuectl list'")
+    "no job x; see '%queuectl list'"
+    """
+    return message.replace(f"'{CONSOLE} ", f"'{MAGIC} ")
 
 
 @contextmanager

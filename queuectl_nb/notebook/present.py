@@ -12,7 +12,7 @@ from queuectl_nb.client.job import Job
 from queuectl_nb.client.wait_display import INTERRUPTED_TEXT, progress_bar, run_with_progress
 from queuectl_nb.commands import results
 from queuectl_nb.model.errors import BadEnvironment, BadInput, JobFailed
-from queuectl_nb.notebook.errors import one_line
+from queuectl_nb.notebook.errors import as_magic, one_line
 from queuectl_nb.render import formats
 from queuectl_nb.render.ansi import AnsiFilter, fold_returns
 from queuectl_nb.render.cards import log_html
@@ -111,7 +111,7 @@ def _show_log(output: results.Output) -> None:
     texts = {stream: fold_returns(bytes(data)) for stream, data in streams.items()}
     notes = []
     if omitted_bytes:
-        notes = [f"{omitted_bytes} earlier bytes are not shown; 'queuectl log {output.job_id}' shows all"]
+        notes = [f"{omitted_bytes} earlier bytes are not shown; '%queuectl log {output.job_id}' shows all"]
     facts = [f"attempt {output.number}"] if output.number is not None else []
     facts += [output.error] if output.error is not None else []
     html = log_html(output.job_id, output.state, [*facts, *notes], texts)
@@ -213,7 +213,7 @@ def _write(lines: Iterable[str]) -> None:
 
 
 def _write_notes(notes: Iterable[str]) -> None:
-    sys.stderr.write("".join(f"queuectl: {note}\n" for note in notes))
+    sys.stderr.write("".join(f"queuectl: {as_magic(note)}\n" for note in notes))
 
 
 _PRESENTERS: dict[type, Callable[[Any], object]] = {

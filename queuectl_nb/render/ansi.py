@@ -19,8 +19,9 @@ _UNFINISHED = re.compile(f"(?:\x1b|(?:\x1b\\[|\x9b)[0-?]*[ -/]*|\x1b[ -/]+|\r|{S
 _SGR = re.compile("\x1b\\[([0-9;:]*)m")
 _ATTRIBUTES = {1: "bold", 2: "dim", 3: "italic", 4: "under", 7: "inverse", 9: "struck"}
 _ATTRIBUTE_RESETS = {22: (1, 2), 23: (3,), 24: (4,), 27: (7,), 29: (9,)}
-_EXTENDED_PARAMETERS = {5: 2, 2: 4}
-"""Parameters that follow 38 and 48: a palette index, or a true colour."""
+_COLOUR_VALUES = {5: 1, 2: 3}
+"""Numbers that follow 38 and 48 and one of these keys: a palette index, or red, green and blue."""
+_CSS = {"fg": "color", "bg": "background-color"}
 _MAX_DIGITS = 4
 
 
@@ -85,7 +86,7 @@ class _Style:
 
     def reset(self) -> None:
         self.attributes: set[int] = set()
-        self.colours: dict[str, int | None] = {"fg": None, "bg": None}
+        self.colours: dict[str, int | str | None] = {"fg": None, "bg": None}
 
     def apply(self, codes: list[int]) -> None:
         """Apply the parameters of one SGR sequence."""
@@ -93,10 +94,10 @@ class _Style:
         while position < len(codes):
             code = codes[position]
             if code in (38, 48):
-                kind, index = (*codes[position + 1 : position + 3], -1, -1)[:2]
-                # only the 16 basic colours have a class
-                self.colours["fg" if code == 38 else "bg"] = index if kind == 5 and 0 <= index < 16 else None
-                position += _EXTENDED_PARAMETERS.get(kind, 0)
+                kind = codes[position + 1] if position + 1 < len(codes) else 0
+                end = position + 2 + _COLOUR_VALUES.get(kind, -1)
+                self.colours["fg" if code == 38 else "bg"] = _colour(kind, codes[position + 2 : end])
+                position = end - 1
             else:
                 self._apply_code(code)
             position += 1
@@ -117,16 +118,38 @@ class _Style:
     @property
     def classes(self) -> str:
         names = [f"qc-{_ATTRIBUTES[code]}" for code in sorted(self.attributes)]
-        names += [f"qc-{ground}{colour}" for ground, colour in self.colours.items() if colour is not None]
+        names += [f"qc-{ground}{colour}" for ground, colour in self.colours.items() if isinstance(colour, int)]
         return " ".join(names)
+
+    @property
+    def css(self) -> str:
+        """Colours that have no class."""
+        return "; ".join(
+            f"{_CSS[ground]}: {colour}" for ground, colour in self.colours.items() if isinstance(colour, str)
+        )
+
+
+def _colour(kind: int, values: list[int]) -> int | str | None:
+    """Return a colour as CSS, or the index of one of the 16 that have a class.
+
+    >>> _colour(5, [9]), _colour(5, [208]), _colour(5, [250]), _colour(2, [1, 2, 3]), _colour(5, [256])
+    (9, 'rgb(255, 135, 0)', 'rgb(188, 188, 188)', 'rgb(1, 2, 3)', None)
+    """
+    if len(values) != _COLOUR_VALUES.get(kind) or max(values) > 255:
+        return None
+    if kind == 5:
+        (index,) = values
+        if index < 16:
+            return index
+        cube = (index - 16) // 36, (index - 16) // 6 % 6, (index - 16) % 6
+        values = [8 + (index - 232) * 10] * 3 if index >= 232 else [each and 55 + each * 40 for each in cube]
+    return f"rgb({', '.join(map(str, values))})"
 
 
 def _codes(parameter: str) -> list[int]:
-    """Return the numbers of one SGR parameter: empty means 0; with colons, only a palette colour is understood."""
-    first, *rest = parameter.split(":")
-    if rest and first in ("38", "48"):
-        return [int(first), 5, int(rest[1][:_MAX_DIGITS] or 0)] if len(rest) > 1 and rest[0] == "5" else []
-    return [int(first[:_MAX_DIGITS] or 0)]
+    """Return the numbers of one SGR parameter: empty means 0; colons separate those of a colour."""
+    first, *rest = (int(each[:_MAX_DIGITS] or 0) for each in parameter.split(":"))
+    return [first, rest[0], *rest[1:][-3:]] if rest and first in (38, 48) else [first]
 
 
 def strip_colours(text: str) -> str:
@@ -135,10 +158,10 @@ def strip_colours(text: str) -> str:
 
 
 def to_html(text: str) -> str:
-    r"""Return filtered text as HTML, with classes for colours.
+    r"""Return filtered text as HTML, with classes for attributes and the 16 basic colours, and styles for others.
 
-    >>> to_html("\x1b[31m<b>\x1b[0m")
-    '<span class="qc-fg1">&lt;b&gt;</span>'
+    >>> to_html("\x1b[31m<b>\x1b[38;5;208mx\x1b[0m")
+    '<span class="qc-fg1">&lt;b&gt;</span><span style="color: rgb(255, 135, 0)">x</span>'
     """
     style = _Style()
     parts: list[str] = []
@@ -146,8 +169,9 @@ def to_html(text: str) -> str:
     for match in [*_SGR.finditer(text), None]:
         piece = text[end : match.start() if match else None]
         if piece:
-            classes = style.classes
-            parts.append(f'<span class="{classes}">{escape(piece)}</span>' if classes else escape(piece))
+            given = {"class": style.classes, "style": style.css}
+            attributes = "".join(f' {name}="{value}"' for name, value in given.items() if value)
+            parts.append(f"<span{attributes}>{escape(piece)}</span>" if attributes else escape(piece))
         if match:
             end = match.end()
             style.apply([code for parameter in match[1].split(";") for code in _codes(parameter)])

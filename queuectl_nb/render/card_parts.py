@@ -46,6 +46,8 @@ _TOKEN_CLASSES = (
 """Classes by kind of token, as Pygments names it."""
 MAX_COLOURED_CHARS = 20_000
 """Longer source, which takes more than 100 ms, is not coloured."""
+MAX_UNWRAPPED_CHARS = 32
+"""Ids and times of a table are on one line."""
 CACHED_SOURCES = 64
 """A live card is rendered again and again with the same source."""
 
@@ -136,14 +138,14 @@ def block(kind: str, text: str, *, python: bool = False) -> Rendering:
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[object]], state_column: int) -> Rendering:
-    """Return a table; cells of ``state_column`` have the colour of their state."""
+    """Return a table; cells of ``state_column`` have the colour of their state, and only long cells are wrapped."""
     lines = []
     for row in rows:
-        texts = [escape(format_cell(value)) for value in row]
-        cells = [
-            f'<td class="qc-is-{text}">{text}</td>' if column == state_column else f"<td>{text}</td>"
-            for column, text in enumerate(texts)
-        ]
+        cells = []
+        for column, value in enumerate(row):
+            text = format_cell(value)
+            name = f"qc-is-{text}" if column == state_column else "qc-long" if len(text) > MAX_UNWRAPPED_CHARS else ""
+            cells.append(f'<td class="{escape(name)}">{escape(text)}</td>' if name else f"<td>{escape(text)}</td>")
         lines.append(f"<tr>{''.join(cells)}</tr>")
     head = Html("".join(f"<th>{escape(title)}</th>" for title in titles))
     html = fill("table", titles=head, rows=Html("\n".join(lines)))

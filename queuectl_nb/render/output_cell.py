@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
@@ -27,7 +28,7 @@ MAX_CARRIERS = 3
 """Outputs that carry the style sheet at any time."""
 
 
-_FRAME = '<div class="queuectl">'
+_FRAME = re.compile('<div class="queuectl[^">]*"')
 
 
 def mark_live(card: Rendering, *, live: bool) -> Rendering:
@@ -39,7 +40,7 @@ def mark_live(card: Rendering, *, live: bool) -> Rendering:
     if not live:
         return card
     marks = f'data-qc-live="{uuid.uuid4().hex}" data-qc-time="as of {time.strftime("%Y-%m-%d %H:%M:%S")}"'
-    return card._replace(html=Html(card.html.replace(_FRAME, f"{_FRAME[:-1]} {marks}>", 1)))
+    return card._replace(html=Html(_FRAME.sub(lambda match: f"{match[0]} {marks}", card.html, count=1)))
 
 
 class SharedStyle:

@@ -27,6 +27,8 @@ HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title=
 def test_live_updates(reader: Reader, queue: Queue) -> None:
     """Jobs and counts appear without a reload; the title shows running and dead jobs."""
     reader.open()
+    reader.wait_for("#queue-path", queue.path.name)
+    assert reader.page.locator("#queue-path").get_attribute("title") == f"Queue {queue.path}"
     reader.wait_for(".qc-table-empty", "No jobs yet.")
     queue.enqueue("echo hello", id="first")
     reader.wait_for_count("pending", 1)

@@ -26,6 +26,8 @@ def complete(shell: Any, line: str) -> list[str]:
         ("%%queuectl enq", "%%queuectl enqueue"),
         ("df = %queuectl dlq re", "df = %queuectl dlq retry"),
         ("%queuectl list --sta", "%queuectl list --state"),
+        ("%queuectl enqueue --max_r", "%queuectl enqueue --max_retries"),
+        ("%queuectl enqueue --max_retries 2 --auto_in", "%queuectl enqueue --max_retries 2 --auto_inputs"),
         ("%queuectl list --state de", "%queuectl list --state dead"),
         ("%queuectl list --state=de", "%queuectl list --state=dead"),
         ("%queuectl config get max", "%queuectl config get max_retries"),

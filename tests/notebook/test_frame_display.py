@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 
 from queuectl_nb.model.errors import BadInput
+from queuectl_nb.render.cell_outputs import render_displays
 from queuectl_nb.render.frames.display import frame_html
 from queuectl_nb.testing import run_pending
 
@@ -18,12 +20,30 @@ def test_commands_in_frames(queue: Queue) -> None:
     """MathJax ignores them, ids are not broken; the values and other frames are unchanged."""
     queue.enqueue("echo $A and $B", id="a")
     frame = queue.jobs()
-    for each in (frame, frame.head(5), queue.results(), queue.attempts()):
+    frames = (frame, frame.head(5), queue.results(), queue.attempts(), queue.errors(), queue.grep("x"), queue.status())
+    for each in frames:
         assert "mathjax_ignore" in str(frame_html(each))
     assert '<th style="white-space: nowrap">a</th>' in str(frame_html(frame))
     plain = frame.reset_index(drop=True)
     plain.attrs.clear()
     assert "mathjax_ignore" not in str(frame_html(plain))
+
+
+def test_cards_are_no_formulas(queue: Queue) -> None:
+    """MathJax ignores tables and texts of cards, but not what a cell displays in one."""
+    assert 'class="queuectl tex2jax_ignore mathjax_ignore"' in str(queue.enqueue("echo $A and $B")._repr_html_())
+    assert "mathjax_process" in render_displays([{"data": {"text/html": "<p>$x$</p>"}}])[0].html
+
+
+def test_errors_are_not_cut(queue: Queue) -> None:
+    """Reasons of failures and lines of logs are shown in full, unless the user wants fewer characters."""
+    reason = f"ValueError: {'long ' * 17}reason"
+    queue.enqueue(f"echo '{reason}' >&2; exit 1", max_retries=1)
+    run_pending(queue)
+    for frame in (queue.errors(), queue.grep("ValueError")):
+        assert reason in str(frame_html(frame))
+    with pd.option_context("display.max_colwidth", 20):
+        assert reason not in str(frame_html(queue.errors()))
 
 
 def test_stats_are_a_card(queue: Queue) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.model.errors import NotFound
-from queuectl_nb.notebook.dashboard.log_feed import INITIAL_BYTES, MAX_BYTES, LogTail, NewOutput
+from queuectl_nb.notebook.dashboard.log_feed import INITIAL_BYTES, MAX_BYTES, LogFeed, LogTail, NewOutput
+from queuectl_nb.testing import run_pending
 from tests.engine.harness import WorkerHarness, until
 
 if TYPE_CHECKING:
@@ -75,6 +76,15 @@ def test_large_output(harness: WorkerHarness) -> None:
     assert text(seen).endswith("the end\n")
     assert sum(fresh.skipped for fresh in seen) > 800_000
     assert all(len(piece) <= max(INITIAL_BYTES, MAX_BYTES) for fresh in seen for _, piece in fresh.chunks)
+
+
+def test_note_says_why_an_attempt_failed(queue: Queue) -> None:
+    """The error of the attempt is above its output, since a command may have written nothing."""
+    queue.enqueue("exit 3", id="a", max_retries=1)
+    run_pending(queue)
+    feed = LogFeed(queue)
+    feed.select("a")
+    assert (feed.message() or {})["note"] == "Attempt 1: exit code 3"
 
 
 def test_deleted_job(queue: Queue) -> None:

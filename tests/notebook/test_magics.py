@@ -246,6 +246,15 @@ def test_errors_are_one_line(shell: Any, source: str, part: str, capsys: pytest.
     assert shell.run_cell("x = %queuectl list\nlen(x)").result == 0
 
 
+def test_messages_quote_magics(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """The commands that a message names can be copied into a cell."""
+    shell.run_cell("%queuectl worker scale 2")
+    shell.run_cell("%queuectl log nope")
+    shown = capsys.readouterr().out
+    assert "start some with '%queuectl worker start'" in shown
+    assert "see '%queuectl list'" in shown
+
+
 def test_wait_after_a_fast_failure(cell: Cell, manual_worker: ManualWorker) -> None:
     """A job that failed before the cell with the wait started fails the wait, once."""
     cell("%queuectl enqueue --id a --max-retries 1 --command false")

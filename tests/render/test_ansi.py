@@ -37,8 +37,11 @@ def test_output_is_escaped(text: str) -> None:
         ("\x1b[91;102mbright", '<span class="qc-fg9 qc-bg10">bright</span>'),
         ("\x1b[38;5;3mx", '<span class="qc-fg3">x</span>'),
         ("\x1b[48:5:3mx", '<span class="qc-bg3">x</span>'),
-        ("\x1b[38;5;200mx\x1b[38;2;1;31;3my", "xy"),
-        ("\x1b[38:2::1:31:3mx", "x"),
+        ("\x1b[38;5;208;1mx", '<span class="qc-bold" style="color: rgb(255, 135, 0)">x</span>'),
+        ("\x1b[48;2;1;31;3mx\x1b[49my", '<span style="background-color: rgb(1, 31, 3)">x</span>y'),
+        ("\x1b[38:2::1:31:3mx", '<span style="color: rgb(1, 31, 3)">x</span>'),
+        ("\x1b[38:2:1:31:3;4mx", '<span class="qc-under" style="color: rgb(1, 31, 3)">x</span>'),
+        ("\x1b[38;5;256mx\x1b[38;2;1;2;300mx\x1b[38;2;1mx", "xxx"),
         ("\x1b[31m\x1b[mx", "x"),
         ("\x1b[31;;1mx", '<span class="qc-bold">x</span>'),
         ("\x1b[4:3mx", '<span class="qc-under">x</span>'),
@@ -51,7 +54,7 @@ def test_output_is_escaped(text: str) -> None:
     ],
 )
 def test_colours_become_classes(text: str, html: str) -> None:
-    """The 16 basic colours and the attributes have classes, other colours do not; numbers of any length are handled."""
+    """Attributes and the 16 basic colours have classes, other colours a style; numbers of any length are handled."""
     assert to_html(text) == html
 
 
@@ -60,7 +63,7 @@ def test_html_is_balanced(raw: bytes) -> None:
     """Any bytes, after the filter, become text in balanced spans."""
     ansi = AnsiFilter()
     html = to_html(ansi.feed(raw) + ansi.close())
-    rest = re.sub(r'<span class="(qc-[a-z0-9]+ ?)+">|</span>', "", html)
+    rest = re.sub(r'<span( class="(qc-[a-z0-9]+ ?)+")?( style="[-a-z0-9(),:; ]+")?>|</span>', "", html)
     assert not re.search("[<>\x1b]", rest)
     assert html.count("<span") == html.count("</span>")
 

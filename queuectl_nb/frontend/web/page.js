@@ -7,7 +7,7 @@ import { EventStream } from "./event_stream.js";
 import { currentLocation, onNavigate } from "./location.js";
 import { ThroughputChart } from "./shared/chart.js";
 import { setAttributes, setText } from "./shared/dom.js";
-import { count } from "./shared/format.js";
+import { count, visible } from "./shared/format.js";
 import { Stats } from "./stats.js";
 import { setUpTheme } from "./theme.js";
 
@@ -25,6 +25,7 @@ const ADVICE = {
   stopped: "JupyterHub has stopped the Jupyter server. Start it from the hub's home page, then reload this page.",
 };
 
+const LEADING_FOLDERS = /^(?=.{40}).*?\/(?=.{0,38}$)/; // of a long path; the last names say which queue it is
 const WIDE = matchMedia("(min-width: 1180px)"); // as in page.css: the panel is beside the list
 
 setUpTheme(part("theme"), part("theme-symbol"));
@@ -107,6 +108,8 @@ new EventStream({
     workers.update(overview.workers, overview.paused, overview.hints, overview.limits);
     chart.update(overview.throughput);
     setText(part("eta"), overview.eta);
+    setText(part("queue-path"), visible(overview.path).replace(LEADING_FOLDERS, "…/"));
+    part("queue-path").title = `Queue ${visible(overview.path)}`;
     const { dead } = overview.counts;
     list.failures = dead + overview.counts.failed;
     if (processing && !overview.counts.processing) list.table.showLive({});

@@ -13,6 +13,7 @@ from queuectl_nb.model.call import Kind
 from queuectl_nb.model.displayed_command import listed_command
 from queuectl_nb.model.errors import NotFound
 from queuectl_nb.model.state import FINISHED_STATES
+from queuectl_nb.render.text_table import visible
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _note(new: NewOutput, state: str) -> str:
         return f"Attempt {new.number} is running." if state == "processing" else f"Attempt {new.number}."
     if new.outcome == "returned":
         return f"Attempt {new.number} was returned to the queue; it does not count."
-    return f"Attempt {new.number}: {new.outcome.replace('_', ' ')}."
+    return f"Attempt {new.number}: {visible(new.error) if new.error else new.outcome.replace('_', ' ') + '.'}"
 
 
 @dataclass
@@ -125,6 +126,7 @@ class NewOutput:
     attempts: int = 0
     """Number of attempts."""
     outcome: str | None = None
+    error: str | None = None
     new_attempt: bool = False
     """It is another attempt than at the previous read."""
     chunks: list[tuple[str, str]] = field(default_factory=list)
@@ -154,7 +156,7 @@ class LogTail:
         attempt = newest if self.number is None else self._logs.attempt(self.job_id, self.number)
         if attempt is None or newest is None:
             return NewOutput()
-        fresh = NewOutput(attempt.number, newest.number, attempt.outcome)
+        fresh = NewOutput(attempt.number, newest.number, attempt.outcome, attempt.error)
         if attempt.token != self._token:
             self._start_attempt(attempt)
             fresh.new_attempt = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 
 import pandas as pd
@@ -16,6 +17,10 @@ __all__ = ["frame_html", "mark"]
 
 MAX_SHOWN_ROWS = 1000
 """Rows at each end of a frame whose commands are converted; by default pandas shows 60."""
+PANDAS_CELL_CHARS = 50
+"""Characters of a value that pandas shows by default."""
+TEXT_CHARS = 160
+"""Characters of errors, lines of logs and explanations that are shown, unless the user has set another number."""
 KIND = "queuectl"
 """Attribute of our frames; those that are derived from them keep it."""
 TITLES = {
@@ -31,7 +36,7 @@ TITLES = {
 
 
 def mark(frame: pd.DataFrame, kind: str = "rows") -> pd.DataFrame:
-    """Return a frame that a notebook shows by :func:`frame_html`; ``kind`` is ``rows`` or ``stats``."""
+    """Return a frame that a notebook shows by :func:`frame_html`; ``kind`` is ``rows``, ``texts`` or ``stats``."""
     frame.attrs[KIND] = kind
     if shell := kernel_shell():
         shell.display_formatter.formatters["text/html"].for_type(pd.DataFrame, frame_html)
@@ -52,13 +57,16 @@ def frame_html(frame: pd.DataFrame) -> str | None:
         for rows in (slice(MAX_SHOWN_ROWS), slice(-MAX_SHOWN_ROWS, None)):
             commands[rows] = [displayed_command(x) if isinstance(x, str) else x for x in commands[rows]]
         frame = frame.assign(command=commands)
+    chars = pd.get_option("display.max_colwidth")
+    chars = TEXT_CHARS if kind == "texts" and chars == PANDAS_CELL_CHARS else chars
     # MathJax would read "$A and $B" as a formula
-    with pd.option_context("display.html.use_mathjax", False):
+    with pd.option_context("display.html.use_mathjax", False, "display.max_colwidth", chars):
         shown: str | None = frame._repr_html_()  # type: ignore[operator]
     if shown:
         # pandas 2 has the class of MathJax 2 only
         shown = shown.replace('tex2jax_ignore"', 'tex2jax_ignore mathjax_ignore"', 1)
         shown = shown.replace("<th>", '<th style="white-space: nowrap">')  # an id has hyphens
+        shown = re.sub(r"(?<=\w),(?=\w)", ",<wbr>", shown)  # a long list of names may be broken
     return shown
 
 

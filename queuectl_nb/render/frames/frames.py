@@ -122,7 +122,7 @@ def attempts(reader: Reader) -> pd.DataFrame:
 def status(counts: Mapping[State, int]) -> pd.DataFrame:
     """Return the number of jobs by state: index ``state``, column ``count``."""
     index = pd.CategoricalIndex(arrays.categories(range(len(STATES)), STATES), name="state")
-    return pd.DataFrame({"count": arrays.integers([counts[state] for state in State])}, index=index)
+    return mark(pd.DataFrame({"count": arrays.integers([counts[state] for state in State])}, index=index))
 
 
 def stats(groups: Iterable[tuple[str, Stats]], by: str | None) -> pd.DataFrame:
@@ -144,20 +144,20 @@ def stats(groups: Iterable[tuple[str, Stats]], by: str | None) -> pd.DataFrame:
 def workers(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return workers: index ``name``, the JSON fields."""
     raw = {name: [row[name] for row in rows] for name in WORKER_FIELDS}
-    return _typed_frame(raw, _WORKER_TYPES).set_index("name")
+    return mark(_typed_frame(raw, _WORKER_TYPES).set_index("name"))
 
 
 def error_groups(groups: Sequence[FailedJobs]) -> pd.DataFrame:
     """Return groups of failed jobs: index ``key``, then their other fields; times are UTC datetimes."""
     rows: dict[str, list[Any]] = {name: [getattr(each, name) for each in groups] for name in ERROR_GROUP_FIELDS}
-    return _typed_frame(rows, _ERROR_GROUP_TYPES).set_index("key")
+    return mark(_typed_frame(rows, _ERROR_GROUP_TYPES).set_index("key"), "texts")
 
 
 def found_lines(rows: Iterable[Mapping[str, Any]], fields: Sequence[str]) -> pd.DataFrame:
     """Return lines of output, or numbers of lines by job: a column for each of ``fields``."""
     found = list(rows)
     types = dict.fromkeys(("attempt", "line", "count"), arrays.integers)
-    return _typed_frame({name: [row[name] for row in found] for name in fields}, types)
+    return mark(_typed_frame({name: [row[name] for row in found] for name in fields}, types), "texts")
 
 
 def _typed_frame(values: Mapping[str, list[Any]], types: Mapping[str, Callable[[Any], Any]]) -> pd.DataFrame:
@@ -187,7 +187,7 @@ def grid(values: Mapping[str, Iterable[Any]]) -> pd.DataFrame:
 def limits(rows: Sequence[Limit]) -> pd.DataFrame:
     """Return limits: index ``queue``, columns ``limit`` and ``running``."""
     columns = {name: arrays.integers([getattr(row, name) for row in rows]) for name in ("limit", "running")}
-    return pd.DataFrame(columns, index=pd.Index(arrays.strings([row.queue for row in rows]), name="queue"))
+    return mark(pd.DataFrame(columns, index=pd.Index(arrays.strings([row.queue for row in rows]), name="queue")))
 
 
 def settings(values: Settings) -> pd.DataFrame:
@@ -197,7 +197,7 @@ def settings(values: Settings) -> pd.DataFrame:
         "default": arrays.objects([row.default for row in SETTINGS.values()]),
         "meaning": arrays.strings([row.meaning for row in SETTINGS.values()]),
     }
-    return pd.DataFrame(columns, index=pd.Index(arrays.strings(list(SETTINGS)), name="key"))
+    return mark(pd.DataFrame(columns, index=pd.Index(arrays.strings(list(SETTINGS)), name="key")), "texts")
 
 
 def metrics(attempts: Iterable[AttemptMetrics]) -> pd.DataFrame:

@@ -122,7 +122,7 @@
         for (const { outputs } of content.model?.cells ?? []) {
           for (let at = 0; at < (outputs?.length ?? 0); at += 1) {
             const html = String(outputs.get(at).data["text/html"] ?? "");
-            const mark = /<div class="queuectl" data-qc-live="(\w+)"/.exec(html)?.[1];
+            const mark = /<div class="queuectl[^"]*" data-qc-live="(\w+)"/.exec(html)?.[1];
             if (mark) frozen.add(mark);
           }
         }
