@@ -159,12 +159,8 @@ def _running(
     queues = {row.name: frozenset(row.queues) for row in workers}
     for job in rows.claimed:
         if job.worker in slot_of and job.worker not in parallel:
-            attempts = job.attempts - 1
-            later.append(
-                QueuedJob(
-                    0, *job[:4], HELD_PRIORITY, attempts, job.max_retries, job.before_s, 0, False, (), job.selected, 1
-                )
-            )
+            work, used = (job.id, job.kind, job.command, job.queue), job.attempts - 1
+            later.append(QueuedJob(0, *work, HELD_PRIORITY, used, job.max_retries, job.before_s, selected=job.selected))
             continue
         slot = None
         if job.worker in queues:
@@ -178,15 +174,15 @@ def _running(
                 known.find(job.kind, job.command),
                 max(0.0, rows.read_at - job.started_at),
                 slot,
-                job.queue,
-                progress,
-                settings.timeout_for(job.timeout),
-                settings.retry_policy(job.max_retries).max_retries - job.attempts,
-                bool(job.first),
-                job.before_s,
-                job.selected,
-                job.id,
-                find_numbers(job.command),
+                queue=job.queue,
+                progress=progress,
+                timeout_s=settings.timeout_for(job.timeout),
+                attempts_left=settings.retry_policy(job.max_retries).max_retries - job.attempts,
+                first=bool(job.first),
+                before=job.before_s,
+                selected=job.selected,
+                id=job.id,
+                numbers=find_numbers(job.command),
             )
         )
     slots += [queues[name] for name in queues if name not in slot_of]
@@ -213,15 +209,15 @@ def _waiting(
             WaitingJob(
                 known.find(job.kind, job.command),
                 _order(job),
-                job.queue,
-                job.weight,
-                job.due_s,
-                max(1, budgets[job.max_retries] - job.attempts),
-                job.before_s,
-                job.selected,
-                job.id,
-                job.after if chained else (),
-                find_numbers(job.command),
+                queue=job.queue,
+                weight=job.weight,
+                due_s=job.due_s,
+                attempts_left=max(1, budgets[job.max_retries] - job.attempts),
+                before=job.before_s,
+                selected=job.selected,
+                id=job.id,
+                after=job.after if chained else (),
+                numbers=find_numbers(job.command),
             )
         )
     return found

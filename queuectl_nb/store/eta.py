@@ -80,11 +80,11 @@ class QueuedJob(NamedTuple):
     attempts: int
     max_retries: int | None
     before_s: float | None
-    due_s: float
-    blocked: bool
-    after: tuple[str, ...]
-    selected: bool
-    weight: float
+    due_s: float = 0
+    blocked: bool = False
+    after: tuple[str, ...] = ()
+    selected: bool = True
+    weight: float = 1
 
 
 class EtaRows(NamedTuple):

@@ -25,6 +25,8 @@ JOB_COLUMNS = ", ".join(JobRecord._fields)
 """The columns of a row for :func:`job_from_row`."""
 SHORT_JOB_COLUMNS = ", ".join({"after": "'[]'", "result": "NULL"}.get(name, name) for name in JobRecord._fields)
 """The columns without long values that lists do not show."""
+_STATE, _TAGS, _AFTER, _RESULT, _METRICS = map(JobRecord._fields.index, ("state", "tags", "after", "result", "metrics"))
+"""Positions of the columns that are converted."""
 
 
 def _parse_names(text: str) -> tuple[str, ...]:
@@ -44,13 +46,13 @@ def _parse_environment(text: str) -> Mapping[str, str]:
 def job_from_row(row: tuple[Any, ...]) -> JobRecord:
     """Return the record of a row of :data:`JOB_COLUMNS`."""
     values = list(row)
-    values[3] = State(values[3])
-    values[9] = _parse_names(values[9])
-    values[10] = _parse_names(values[10])
-    if values[20] is not None:
-        values[20] = json.loads(values[20])
-    if values[24] is not None:
-        values[24] = json.loads(values[24])
+    values[_STATE] = State(values[_STATE])
+    values[_TAGS] = _parse_names(values[_TAGS])
+    values[_AFTER] = _parse_names(values[_AFTER])
+    if values[_RESULT] is not None:
+        values[_RESULT] = json.loads(values[_RESULT])
+    if values[_METRICS] is not None:
+        values[_METRICS] = json.loads(values[_METRICS])
     return JobRecord(*values)
 
 
