@@ -144,9 +144,9 @@ def _open(path: str | None, allow_network_fs: bool, create: bool) -> Queue:
     return Queue(path, allow_network_fs=allow_network_fs, interpreter_first=False, create=create)
 
 
-def _show(result: Result, shape: str, serve: Serve | None) -> int:
+def _show(result: Result, output_format: str, serve: Serve | None) -> int:
     """Show a result; the lines of an enqueue are written here, without importing the presentation code."""
-    if isinstance(result, Done) and shape == "table":
+    if isinstance(result, Done) and output_format == "table":
         sys.stdout.write("".join(f"{_visible(line)}\n" for line in result.lines))
         if notes := result.notes():
             sys.stdout.flush()
@@ -154,7 +154,7 @@ def _show(result: Result, shape: str, serve: Serve | None) -> int:
         return 0
     from queuectl_nb.cli.present import show
 
-    return show(result, shape, serve)
+    return show(result, output_format, serve)
 
 
 def _visible(text: str) -> str:

@@ -50,8 +50,8 @@ UNWRAPPED = frozenset(
 MIN_WRAPPED_WIDTH = 8
 
 
-def show(result: results.Result, shape: str, serve: results.Serve | None = None) -> int:
-    """Write a result to stdout in the format ``shape`` and return the exit code; ``serve`` runs the web page."""
+def show(result: results.Result, output_format: str, serve: results.Serve | None = None) -> int:
+    """Write a result to stdout and return the exit code; ``serve`` runs the web page."""
     match result:
         case results.StartedPool():
             from queuectl_nb.cli.worker_events import follow_pool
@@ -66,16 +66,17 @@ def show(result: results.Result, shape: str, serve: results.Serve | None = None)
         case results.Dashboard():
             _show_dashboard(result, serve)
         case results.PendingWait():
-            _show_wait(result, shape)
+            _show_wait(result, output_format)
         case results.Plotted():
-            return _show_plot(result, shape)
-        case _ if shape == "table":
+            return _show_plot(result, output_format)
+        case _ if output_format == "table":
             _show_text(result)
-        case results.Listing() if result.texts and not (shape == "csv" and sys.stdout.isatty()):  # it gets escapes
-            formats.write_texts(sys.stdout, result.fields, result.texts(shape), shape)
+        case results.Listing() if result.texts and not (output_format == "csv" and sys.stdout.isatty()):
+            # CSV on a terminal is escaped, cell by cell (below)
+            formats.write_texts(sys.stdout, result.fields, result.texts(output_format), output_format)
         case _ if isinstance(result, results.Data):
-            data, fields = results.as_data(result, shape)
-            formats.write_data(sys.stdout, data, shape, fields)
+            data, fields = results.as_data(result, output_format)
+            formats.write_data(sys.stdout, data, output_format, fields)
             _write_notes(result.notes() if isinstance(result, results.Done) else ())
     return result.exit_code if isinstance(result, results.Listing) else 0
 
@@ -135,7 +136,7 @@ def _write_line(line: str) -> None:
     sys.stdout.flush()
 
 
-def _show_plot(result: results.Plotted, shape: str) -> int:
+def _show_plot(result: results.Plotted, output_format: str) -> int:
     """Save the plot and show the data that it is made of."""
     if not result.path:
         msg = "--plot needs a file name on the console, such as --plot stats.png; a notebook shows the plot itself"
@@ -143,7 +144,7 @@ def _show_plot(result: results.Plotted, shape: str) -> int:
     from queuectl_nb.render.plots.overview import write_figure
 
     write_figure(result.figure, result.path)
-    code = show(result.answer, shape)
+    code = show(result.answer, output_format)
     sys.stdout.flush()
     sys.stderr.write(f"queuectl: saved the plot to {text_table.visible(result.path)}\n")
     return code
@@ -231,7 +232,7 @@ def _min_width(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
     return total
 
 
-def _show_wait(result: results.PendingWait, shape: str) -> None:
+def _show_wait(result: results.PendingWait, output_format: str) -> None:
     """Wait with a progress bar, print a summary, and raise if a job did not complete.
 
     Notes come first on a terminal and for a wait without a timeout. Otherwise they are part of the timeout error, so
@@ -251,9 +252,9 @@ def _show_wait(result: results.PendingWait, shape: str) -> None:
             if notes_first or not result.notes:
                 raise
             raise WaitTimeout(f"{error} ({'; '.join(result.notes)})") from None
-    if shape == "table":
+    if output_format == "table":
         sys.stdout.write("".join(f"{line}\n" for line in result.lines(progress)))
     else:
-        formats.write_data(sys.stdout, result.data(progress), shape)
+        formats.write_data(sys.stdout, result.data(progress), output_format)
     sys.stdout.flush()
     result.wait.check(progress)

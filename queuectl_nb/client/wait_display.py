@@ -33,10 +33,10 @@ def run_with_progress(wait: Wait, *, keep: bool = True) -> Progress:
 
     Only waits of the main thread are shown. An interrupt ends the wait and does not affect the jobs.
     """
-    spot = new_output_cell() if threading.current_thread() is threading.main_thread() else None
-    if spot is None:
+    cell = new_output_cell() if threading.current_thread() is threading.main_thread() else None
+    if cell is None:
         return wait.run()
-    return _WaitDisplay(wait, spot, keep=keep).run()
+    return _WaitDisplay(wait, cell, keep=keep).run()
 
 
 class _WaitDisplay:

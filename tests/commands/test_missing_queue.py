@@ -1,4 +1,4 @@
-"""Commands on a queue that does not exist: those that read say so and create nothing."""
+"""Commands on a queue that does not exist: most refuse and create nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Ran
 
-READING: tuple[tuple[str, ...], ...] = (
+NEED_A_QUEUE: tuple[tuple[str, ...], ...] = (
     ("artifacts", "a"),
     ("backup", "copy.db"),
     ("cancel", "a"),
@@ -49,7 +49,7 @@ READING: tuple[tuple[str, ...], ...] = (
     ("worker", "scale", "1"),
     ("worker", "stop", "worker-1"),
 )
-WITHOUT_FILE: tuple[tuple[str, ...], ...] = (("config", "get", "timeout"), ("config", "list"), ("worker", "stop"))
+WORK_WITHOUT_FILE: tuple[tuple[str, ...], ...] = (("config", "get", "timeout"), ("config", "list"), ("worker", "stop"))
 CREATING: tuple[tuple[str, ...], ...] = (
     ("config", "set", "timeout", "60"),
     ("enqueue", "--command", "true"),
@@ -63,7 +63,7 @@ WITHOUT_A_QUEUE = {"completion", "demo", "doctor", "help", "init", "version"}
 def test_every_command_is_listed_here() -> None:
     """A new command must be added to one of the lists above."""
     context = click.Context(root)
-    all_words = (*READING, *WITHOUT_FILE, *CREATING)
+    all_words = (*NEED_A_QUEUE, *WORK_WITHOUT_FILE, *CREATING)
     listed = {words[0] for words in all_words} | WITHOUT_A_QUEUE
     assert set(root.list_commands(context)) <= listed
     for name in root.list_commands(context):
@@ -72,8 +72,8 @@ def test_every_command_is_listed_here() -> None:
             assert set(command.commands) <= {words[1] for words in all_words if words[0] == name}
 
 
-@pytest.mark.parametrize("words", READING, ids=" ".join)
-def test_reading_creates_nothing(
+@pytest.mark.parametrize("words", NEED_A_QUEUE, ids=" ".join)
+def test_commands_that_need_a_queue(
     words: tuple[str, ...], run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line names the path as it was given, and how a queue is created; the exit code is 3."""

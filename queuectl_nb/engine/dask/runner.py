@@ -207,9 +207,18 @@ class Runner:
             if not run.has_own_files:
                 run.clear_files()
             self.spool.remove(token)
-        duration_s = time.monotonic() - run.started
         return Ended(
-            *(token, monitor.outcome, run.usage, run.pid, duration_s, result, note, sizes, output, reply, blobs),
+            token,
+            monitor.outcome,
+            run.usage,
+            run.pid,
+            time.monotonic() - run.started,
+            result=result,
+            note=note,
+            sizes=sizes,
+            output=output,
+            reply=reply,
+            blobs=blobs,
             artifact_note=artifacts.note if artifacts else None,
         )
 
