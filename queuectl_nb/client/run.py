@@ -14,7 +14,7 @@ from queuectl_nb.model.errors import BadEnvironment, QueuectlError
 from queuectl_nb.model.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from queuectl_nb.client.pool import WorkerPool
     from queuectl_nb.client.queue import Queue
@@ -48,6 +48,7 @@ class ForegroundJob:
         """Called with each message for the user."""
         self._pool: WorkerPool | None = None
         self._check_at = 0.0
+        self._reported_wait = False
         self._attempt = 0
 
     def chunks(self) -> Iterator[tuple[str, bytes]]:
@@ -63,11 +64,16 @@ class ForegroundJob:
 
     def serve_now(self) -> None:
         """Start a worker if the job needs one."""
-        self._check_at = time.monotonic() + CHECK_INTERVAL_S
+        first, self._check_at = not self._check_at, time.monotonic() + CHECK_INTERVAL_S
         job = self.queue.store.jobs.get(self.job_id)
-        if job.is_finished or self._is_served(job):
+        if job.is_finished:
             return
-        if job.state is not State.PROCESSING and {"*", job.queue}.intersection(self.queue.store.reader.paused_queues()):
+        paused = {"*", job.queue}.intersection(self.queue.store.reader.paused_queues())
+        if workers := self._serving(job):
+            if not first and not paused:  # at first, an idle worker may not have seen the job
+                self._report_wait(job, workers)
+            return
+        if job.state is not State.PROCESSING and paused:
             return
         try:
             self._pool = self.queue.start_workers(queues=[job.queue], drain=True, detach=True)
@@ -75,18 +81,28 @@ class ForegroundJob:
             raise BadEnvironment(f"{error}; job {job.id} stays {job.state}") from error
         self.on_note(f"started {', '.join(self._pool.names)} for queue {job.queue}")
 
-    def _is_served(self, job: JobRecord) -> bool:
-        """Return whether a live worker runs the job or takes jobs of its queue."""
+    def _report_wait(self, job: JobRecord, workers: Mapping[str, str | None]) -> None:
+        """Say once that the job could start, but that all ``workers`` run others."""
+        due = job.state is State.PENDING and (job.run_at or 0) <= time.time()
+        if due and all(workers.values()) and not self._reported_wait:
+            self._reported_wait = True
+            name, current = next(iter(workers.items()))
+            doing = f"{name} runs {current}" if len(workers) == 1 else f"all {len(workers)} are busy"
+            self.on_note(f"waiting for a free worker; {doing}")
+
+    def _serving(self, job: JobRecord) -> Mapping[str, str | None]:
+        """Return the live workers that run the job or take jobs of its queue, with their current jobs."""
         store = self.queue.store
         outer = enclosing_job(store.path)  # its worker is busy until this process ends
         current = store.workers.current_jobs()
+        found = {}
         for row in store.workers.list_all():
             takes = not row.stop and (not row.queues or job.queue in row.queues)
             runs = job.state is State.PROCESSING and row.name == job.worker
             busy = outer is not None and current.get(row.name) == outer
             if (takes or runs) and not busy and not heartbeat.is_dead(store.worker_dir, row):
-                return True
-        return False
+                found[row.name] = current.get(row.name)
+        return found
 
     def _begin_attempt(self, number: int) -> None:
         """Report why there is another attempt."""

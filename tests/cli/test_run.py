@@ -162,9 +162,29 @@ def test_a_worker_that_goes_away_is_replaced(queue: Queue) -> None:
     pool.stop(now=True)
     queue.delete(busy.id)
     assert list(chunks) == [("stdout", b"done\n")]
-    assert [note.partition(" for ")[0] for note in notes] == ["started worker-1"]
+    assert [note.partition(" for ")[0] for note in notes if "waiting" not in note] == ["started worker-1"]
     job.stop_worker()
     wait_until_stopped(queue)
+
+
+@pytest.mark.parametrize(
+    ("count", "doing"), [(1, "worker-1 runs other-0"), (2, "all 2 are busy")], ids=["a worker", "workers"]
+)
+def test_busy_workers_are_named(count: int, doing: str, queue: Queue) -> None:
+    """A job that waits for others to finish says so, once."""
+    queue.start_workers(count)
+    others = [queue.enqueue("sleep 60", id=f"other-{number}") for number in range(count)]
+    until(lambda: {other.refresh().state for other in others} == {"processing"})
+    job = ForegroundJob(queue, queue.enqueue("echo done").id)
+    notes: list[str] = []
+    job.on_note = notes.append
+    chunks = job.chunks()
+    assert notes == []
+    job.serve_now()
+    job.serve_now()
+    assert notes == [f"waiting for a free worker; {doing}"]
+    queue.cancel(*(other.id for other in others))
+    assert list(chunks) == [("stdout", b"done\n")]
 
 
 def test_paused_queue(queue: Queue) -> None:

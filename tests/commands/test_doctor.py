@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -120,7 +121,7 @@ def test_other_files(find_problems: Callable[..., Any], tmp_path: Path) -> None:
     assert "not a queue" in find_problems("--db", str(junk))["opens"]["finding"]
     assert junk.read_bytes() == before
     other = tmp_path / "other.db"
-    with sqlite3.connect(other) as connection:
+    with closing(sqlite3.connect(other)) as connection:
         connection.execute("CREATE TABLE mine (x)")
     assert "not a queue" in find_problems("--db", str(other))["opens"]["finding"]
 
