@@ -52,17 +52,10 @@ def run(request: Mapping[str, Any], error: str | None) -> int:
         reply.add({"modules": new})
     reply.flush()
     if _thread._count():  # noqa: SLF001 - threading may not be loaded
-        _join_threads()
+        import threading
+
+        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - as Python: ends idle pools, joins threads
     return code
-
-
-def _join_threads() -> None:
-    """Wait for the threads that the job has left, apart from daemons."""
-    import threading
-
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
 
 
 def exit_process(code: int) -> NoReturn:

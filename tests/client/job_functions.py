@@ -140,6 +140,14 @@ def leave_thread() -> str:
     return "returned"
 
 
+def leave_pool() -> int:
+    """Leave a pool whose idle thread ends with the interpreter, as pools that a library keeps for later calls."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    leave_pool.kept = ThreadPoolExecutor(1)  # type: ignore[attr-defined]
+    return leave_pool.kept.submit(add, 1, 2).result()  # type: ignore[attr-defined,no-any-return]
+
+
 def leave_daemon() -> int:
     """Leave a thread that never ends, and a process in a session of its own."""
     threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()

@@ -39,6 +39,7 @@ from tests.client.job_functions import (
     fail_without_stderr,
     fork_and_return,
     leave_daemon,
+    leave_pool,
     leave_thread,
     recurse,
     remove_streams,
@@ -225,10 +226,11 @@ def test_process_dies_after_its_value(served: Queue, chunksize: int) -> None:
 
 
 def test_values_of_odd_functions(served: Queue) -> None:
-    """Threads are waited for, daemons and processes are killed; descriptors, forks and directories harm nobody."""
+    """Threads are waited for, idle pools and daemons end; descriptors, forks and directories harm nobody."""
     job = served.submit(leave_thread)
     assert job.result(TIMEOUT_S) == "returned"
     assert job.log("stdout") == "end of the thread\n"
+    assert run(served, leave_pool) == 3
     pid = run(served, leave_daemon)
     until(lambda: not os.path.exists(f"/proc/{pid}"))
     assert run(served, close_everything) == "closed"
