@@ -9,6 +9,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.child.displays import Displays
+from queuectl_nb.child.main_module import JobArguments
 from queuectl_nb.child.payload import Arguments
 from queuectl_nb.child.reply import Reply, Unpicklable, short_repr
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.child.cell_shell import CellShell
 
-__all__ = ["CELL_NAME", "CellArguments", "run", "run_again"]
+__all__ = ["CELL_NAME", "run", "run_again"]
 
 CELL_NAME = "<cell>"
 """File name of the cell in tracebacks."""
@@ -25,25 +26,14 @@ MAIN_MODULE = "queuectl_nb.child.cell_main"
 """Module that multiprocessing imports as the main module of the cell."""
 
 
-class CellArguments(list[str]):
-    """``sys.argv`` of a cell, with what is needed to run the cell again.
-
-    multiprocessing passes ``sys.argv`` to the processes that it starts by spawn or forkserver. They import the main
-    module, to find the functions that it defines.
-    """
-
-    def __init__(self, request: Mapping[str, Any]) -> None:
-        """Contain only :data:`CELL_NAME`."""
-        super().__init__([CELL_NAME])
-        self.request = {key: request[key] for key in ("name", "inputs", "blobs", "jobs")}
-
-
 def run(request: Mapping[str, Any], reply: Reply) -> int:
     """Run the cell of ``request``; return the exit code."""
     reply.by_value = True
     module = sys.modules["__main__"]
+    del module.__getattr__
     module.__spec__ = ModuleSpec(MAIN_MODULE, None)
-    sys.argv = CellArguments(request)
+    sys.argv = JobArguments(request, ("inputs",))
+    sys.argv[0] = CELL_NAME
     displays = Displays(request["displays"], request["display_limit"])
     try:
         shell = _prepare(request, module, displays)
@@ -61,7 +51,7 @@ def run(request: Mapping[str, Any], reply: Reply) -> int:
     return _finish(reply, failure, value)
 
 
-def run_again(arguments: CellArguments, space: dict[str, Any]) -> None:
+def run_again(arguments: JobArguments, space: dict[str, Any]) -> None:
     """Run the cell again in the namespace ``space``, in a process that multiprocessing has started.
 
     It ends where the cell itself starts processes, which is an error here; what it defines before is enough.

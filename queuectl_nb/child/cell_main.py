@@ -5,7 +5,8 @@ Importing it runs the cell again, as multiprocessing imports the file of a progr
 
 import sys
 
-from queuectl_nb.child.cell import CellArguments, run_again
+from queuectl_nb.child.cell import run_again
+from queuectl_nb.child.main_module import JobArguments
 
-if isinstance(sys.argv, CellArguments):  # not if the cell has replaced it
+if isinstance(sys.argv, JobArguments):  # not if the cell has replaced it
     run_again(sys.argv, globals())

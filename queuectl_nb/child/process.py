@@ -11,10 +11,10 @@ import atexit
 import importlib
 import os
 import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from queuectl_nb.child.channel import PRELOADABLE
+from queuectl_nb.child.main_module import make_main
 from queuectl_nb.child.reply import Reply
 from queuectl_nb.child.start import version_error
 
@@ -30,7 +30,7 @@ def prepare(runtime: Mapping[str, Any]) -> str | None:
     A fork server calls this, so that jobs need not.
     """
     sys.path[:] = runtime["sys_path"]
-    sys.modules["__main__"] = ModuleType("__main__")  # nothing is found there that the enqueuer does not have
+    sys.modules["__main__"] = make_main()
     return version_error(runtime)
 
 

@@ -16,6 +16,7 @@ from itertools import islice
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from queuectl_nb.child import main_module
 from queuectl_nb.child.blob import MAX_INLINE_BYTES, BlobWriter, write_new_blob
 from queuectl_nb.child.control import GiveUp, Retry
 from queuectl_nb.child.payload import ValueMissing
@@ -150,18 +151,23 @@ class Reply:
     def _dump(self, value: object) -> bytes:
         """Pickle a value; what the module ``__main__`` defines by value, with cloudpickle."""
         if not self.by_value:
-            with contextlib.suppress(BaseException):  # any class can raise anything
+            main_module.hidden = True
+            try:
                 return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+            except BaseException:  # noqa: BLE001, S110 - any class can raise anything
+                pass
+            finally:
+                main_module.hidden = False
         file = io.BytesIO()
         _dump_by_value(value, file)
         return file.getvalue()
 
 
 def _dump_by_value(value: object, file: BinaryIO | BlobWriter) -> None:
-    import cloudpickle
+    from queuectl_nb.child.pickler import Pickler
 
     try:
-        cloudpickle.dump(value, file)
+        Pickler(file).dump(value)
     except BaseException as error:
         if getattr(file, "error", None) is error:
             raise

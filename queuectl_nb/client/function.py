@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import re
 import reprlib
@@ -49,6 +50,8 @@ class FunctionPickler:
         self._signature: inspect.Signature | None = None
         self._fitting: set[tuple[int, tuple[str, ...]]] = set()
         """Numbers of positional arguments, and names of keywords, that fit the signature."""
+        self._bound = Call()
+        """Arguments that a partial function adds to each call."""
         self._body: dict[str, Any]
         if isinstance(function, str):
             if not _REFERENCE.match(function):
@@ -58,7 +61,11 @@ class FunctionPickler:
             return
         if not callable(function):
             raise BadInput(f"a function or another callable is needed, not {type(function).__name__}")
-        self.name = getattr(function, "__name__", None) or type(function).__name__
+        called = function
+        while isinstance(called, functools.partial):
+            self._bound = Call((*called.args, *self._bound.arguments), {**called.keywords, **self._bound.keywords})
+            called = called.func
+        self.name = getattr(called, "__name__", None) or type(called).__name__
         self._signature = _call_signature(function)
         sha256 = self._writer.share(self._writer.dump(f"function {self.name}", function))
         self._body = {
@@ -66,6 +73,12 @@ class FunctionPickler:
             "preload": sorted(_imported_names(function)),
             "parameters": _positional_parameters(function),
         }
+
+    def text(self, calls: Sequence[Call]) -> str:
+        """Return how a job that makes ``calls`` is displayed."""
+        bound, first = self._bound, calls[0]
+        call = Call((*bound.arguments, *first.arguments), {**bound.keywords, **first.keywords})
+        return call_text(self.name, [call, *calls[1:]])
 
     def payload(self, calls: Sequence[Call], *, chunk: bool) -> tuple[Payload, list[str]]:
         """Return the payload of a job that makes ``calls``, and the ids of the jobs whose values they need.

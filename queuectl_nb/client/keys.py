@@ -9,9 +9,10 @@ import inspect
 import linecache
 import sys
 from operator import attrgetter
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.child.pickler import is_sent_by_value
 from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.job import Job
 from queuectl_nb.model.errors import BadInput
@@ -19,7 +20,6 @@ from queuectl_nb.model.keys import NotCanonical, WorkHash, canonical, digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from types import CodeType
 
     from queuectl_nb.client.function import Call
     from queuectl_nb.model.job import JobSpec
@@ -159,8 +159,26 @@ def _version(function: Any) -> str:
     except TypeError:  # a built-in function, for example
         return _code_version(function)
     linecache.checkcache(file)
-    line = getattr(getattr(function, "__code__", None), "co_firstlineno", sys.maxsize)
-    return _source_version("".join(linecache.getlines(file)), function.__qualname__, line) or _code_version(function)
+    text, code = "".join(linecache.getlines(file)), getattr(function, "__code__", None)
+    if code is not None and is_sent_by_value(function) and _code_text(code) not in _code_texts(text, file):
+        return _code_version(function)  # the file was edited since, and the job gets what was imported
+    line = getattr(code, "co_firstlineno", sys.maxsize)
+    return _source_version(text, function.__qualname__, line) or _code_version(function)
+
+
+@functools.lru_cache(maxsize=16)
+def _code_texts(text: str, file: str) -> frozenset[str]:
+    """Return the code of all functions that the text of a file defines."""
+    found: set[str] = set()
+    try:
+        todo = [compile(text, file, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)]
+    except (SyntaxError, ValueError):
+        return frozenset()
+    while todo:
+        parts = [each for each in todo.pop().co_consts if isinstance(each, CodeType)]
+        found.update(map(_code_text, parts))
+        todo += parts
+    return frozenset(found)
 
 
 @functools.lru_cache(maxsize=16)

@@ -16,6 +16,7 @@ import cloudpickle
 
 from queuectl_nb.child.blob import MAX_INLINE_BYTES, MIN_PARALLEL_BYTES, in_parallel
 from queuectl_nb.child.payload import NAMESPACE
+from queuectl_nb.child.pickler import Pickler
 from queuectl_nb.client.arguments import to_python
 from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.enqueue import make_spec
@@ -79,7 +80,7 @@ class Content(io.BytesIO):
         return Blob(self._hash.hexdigest(), self.getvalue())
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # not typed
+class _Pickler(Pickler):
     def __init__(self, file: io.BytesIO, namespace: Mapping[str, Any] | None) -> None:
         super().__init__(file)
         self._globals: dict[str, Any] = {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.bulk_rows import frame_rows, is_frame
 from queuectl_nb.client.enqueue import enqueue_specs
-from queuectl_nb.client.function import Call, FunctionPickler, call_text
+from queuectl_nb.client.function import Call, FunctionPickler
 from queuectl_nb.client.job import Job
 from queuectl_nb.client.payload import make_python_spec
 from queuectl_nb.model.call import Kind
@@ -117,7 +117,7 @@ def make_call_spec(
     pickler: FunctionPickler, calls: Sequence[Call], options: Mapping[str, Any], *, chunk: bool, resume: bool = False
 ) -> JobSpec:
     """Return the spec of a job that makes ``calls``."""
-    text, payload = call_text(pickler.name, calls), pickler.payload(calls, chunk=chunk)
+    text, payload = pickler.text(calls), pickler.payload(calls, chunk=chunk)
     spec = make_python_spec(Kind.FUNCTION, text, payload, options)
     if not resume and spec.key is None:
         return spec

@@ -83,6 +83,80 @@ def test_short_repr(value: object) -> None:
     assert short_repr(value) == repr(value)[:1000]
 
 
+def test_partial_functions_are_shown_with_their_arguments(queue: Queue) -> None:
+    """Like a call of the function itself."""
+    partial = functools.partial(functools.partial(add, 2), y=3)
+    assert queue.submit(partial).command == "add(2, y=3)"
+    assert queue.submit(partial, y=4).command == "add(2, y=4)"
+
+
+MAIN = """
+import functools, multiprocessing, pickle
+
+class Net:
+    def __init__(self, size):
+        self.size = size
+
+    @functools.cached_property
+    def half(self):
+        return self.size / 2
+
+@functools.lru_cache(maxsize=9)
+def fibonacci(n):
+    return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
+
+def decorate(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return function(*args)
+    return wrapper
+
+@decorate
+def double(net):
+    return Net(2 * net.size)
+
+def grow(method, net, function):
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        return pool.map(function, [net])[0]
+
+def copy(net):
+    return pickle.loads(pickle.dumps([double, net, fibonacci]))
+"""
+
+
+@pytest.fixture
+def main_module() -> dict[str, Any]:
+    """Return what is defined by a module that is called ``__main__``."""
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec(MAIN, space)  # noqa: S102
+    return space
+
+
+def test_cached_functions_go_by_value(served: Queue, main_module: dict[str, Any]) -> None:
+    """A function or property of the main module that is cached runs in a job, without what it has cached."""
+    fibonacci = main_module["fibonacci"]
+    assert run(served, fibonacci, 20) == fibonacci(20) == 6765
+    assert run(served, lambda function: function.cache_info(), fibonacci) == (0, 0, 9, 0)
+    net = run(served, lambda net: (net.half, net)[1], main_module["Net"](5))
+    assert (type(net), net.half) == (main_module["Net"], 2.5)
+
+
+def test_pickle_finds_what_the_main_module_defines(served: Queue, main_module: dict[str, Any]) -> None:
+    """The standard pickle works in a job; a value that it could pickle there still goes by value."""
+    net = main_module["Net"](5)
+    assert run(served, main_module["copy"], net)[1].size == 5
+    assert type(run(served, main_module["double"], net)) is main_module["Net"]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_multiprocessing_finds_what_the_main_module_defines(
+    served: Queue, main_module: dict[str, Any], method: str
+) -> None:
+    """Also among the arguments, by every start method."""
+    found = run(served, main_module["grow"], method, main_module["Net"](5), main_module["double"])
+    assert (type(found), found.size) == (main_module["Net"], 10)
+
+
 def test_no_text_is_made_of_large_values(served: Queue) -> None:
     """Neither the JSON nor the whole repr of a large value is made, and not the repr of a large argument."""
     shown = []

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
+import cloudpickle
 import numpy as np
 import pandas as pd
 import pytest
@@ -219,6 +220,25 @@ def test_moved_source(queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert str(queue.map(module.f, [1], resume=True)) == "1 kept"
     file.write_text("import os\n" + source.replace("x + 1", "x + 2"))
     assert str(queue.map(module.f, [1], resume=True)).startswith("1 enqueued; the source has changed")
+
+
+def test_edited_source_that_jobs_do_not_get(queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ``by_value``, a file that was edited counts as other work once it is loaded again, and not before."""
+    file = tmp_path / "edited_source.py"
+    file.write_text("def f(x):\n    return x + 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("edited_source")
+    queue.by_value(module)
+    try:
+        assert str(queue.map(module.f, [1], resume=True)) == "1 enqueued"
+        file.write_text("def f(x):\n    return x * 1000\n")
+        stale = queue.map(module.f, [1], resume=True)
+        importlib.reload(module)
+        new = queue.map(module.f, [1], resume=True)
+        assert new.ids != stale.ids
+        assert str(queue.map(module.f, [1], resume=True)) == "1 kept"
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
 
 
 def test_lambda_in_every_process(queue: Queue) -> None:

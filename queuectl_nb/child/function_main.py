@@ -1,0 +1,6 @@
+"""The main module of a function job in processes that multiprocessing starts by spawn or forkserver.
+
+It must contain no other names.
+"""
+
+from queuectl_nb.child.main_module import find_again as __getattr__  # noqa: F401
