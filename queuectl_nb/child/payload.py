@@ -75,7 +75,7 @@ class Arguments:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Unpickles an argument, with the values of jobs in the place of these jobs."""
+    """Unpickles an argument, with the values of jobs in place of these jobs."""
 
     def __init__(self, file: BinaryIO, arguments: Arguments) -> None:
         super().__init__(file)

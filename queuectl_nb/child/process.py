@@ -62,7 +62,7 @@ def exit_process(code: int) -> NoReturn:
     """End the process like an interpreter that has run a program, without tearing down the modules."""
     atexit._run_exitfuncs()  # noqa: SLF001 - as multiprocessing does
     for stream in (sys.stdout, sys.stderr):
-        if stream is None or getattr(stream, "closed", False):  # the job has replaced or closed it, which is no error
+        if stream is None or getattr(stream, "closed", False):  # the job may replace or close it
             continue
         try:
             stream.flush()

@@ -84,7 +84,7 @@ class _Pickler(Pickler):
     def __init__(self, file: io.BytesIO, namespace: Mapping[str, Any] | None) -> None:
         super().__init__(file)
         self._globals: dict[str, Any] = {}
-        """What this pickler uses in the place of ``namespace`` as the globals of functions."""
+        """What this pickler uses in place of ``namespace`` as the globals of functions."""
         if namespace is not None:
             self.globals_ref[id(namespace)] = self._globals
         self.sources = SourceCollector()
@@ -177,7 +177,7 @@ class PayloadWriter:
         return file
 
     def _replace_jobs(self, value: object, depth: int = 1) -> object:
-        """Return a value with markers in the place of jobs, also of those directly in a list, tuple or dict."""
+        """Return a value with markers in place of jobs, also of those directly in a list, tuple or dict."""
         match value:
             case Job():
                 return _ValueOf((self._add_job(value),), single=True)

@@ -107,7 +107,7 @@ class WorkerPool(CardDisplay):
         """End a pool that did not start: nobody would stop it later."""
         if self.process.stdin is None:
             self.process.terminate()
-        self._close_pipe()  # the supervisor takes that for the death of its starter
+        self._close_pipe()  # the supervisor treats that as the death of its starter
         try:
             self.process.wait(ABORT_TIMEOUT_S)
         except subprocess.TimeoutExpired:

@@ -146,7 +146,7 @@ def _failure(job: Job, store: Store) -> JobFailed:
 
 
 class _ShownArguments(Arguments):
-    """Loads arguments with the ids of jobs in the place of their values."""
+    """Loads arguments with the ids of jobs in place of their values."""
 
     def value_of(self, ids: Sequence[str], *, single: bool) -> Any:
         return ids[0] if single else list(ids)

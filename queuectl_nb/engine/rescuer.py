@@ -175,7 +175,7 @@ class Rescuer:
 
         def find() -> list[psutil.Process]:
             found = process_tree.holders(tokens, paths, session, worker)
-            # read again: a worker that thaws may have started another attempt
+            # read again: a worker that resumes may have started another attempt
             if found and (token := read_record(lock).token) in tokens:
                 note_kill(lock, token)
             return found

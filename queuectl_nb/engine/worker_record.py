@@ -1,7 +1,8 @@
 """The record in a worker's lock file: what the worker runs, and where.
 
 It is written in place, one system call at a time, and survives the death of the worker. A rescuer needs it to find the
-processes of the last attempt, to tell whether pids mean the same to it, and to leave a note for a worker that thaws.
+processes of the last attempt, to check that it shares their pid namespace, and to leave a note for a frozen worker that
+resumes.
 """
 
 from __future__ import annotations
@@ -98,14 +99,14 @@ class RecordWriter:
         os.pwrite(self._handle, _PROCESS.pack(pid, boot_clock_ns()), _PROCESS_AT)
 
     def outcome_if_killed(self, token: str) -> Lost | None:
-        """Return the outcome if a rescuer has killed the attempt; it may have started when the worker thawed."""
+        """Return the outcome if a rescuer has killed the attempt; it may have started when the worker resumed."""
         if os.pread(self._handle, _TOKEN.size, _KILLED_AT) != token.encode("ascii"):
             return None
         return Lost(self.name, FROZE)
 
 
 def note_kill(path: Path, token: str) -> None:
-    """Note in the lock file ``path`` that a rescuer kills the processes of an attempt, for a worker that thaws."""
+    """Note in the lock file ``path`` that a rescuer kills the processes of an attempt, for a worker that resumes."""
     with contextlib.suppress(FileNotFoundError), open_regular(path, os.O_WRONLY) as handle:
         os.pwrite(handle, _TOKEN.pack(token.encode("ascii")), _KILLED_AT)
 

@@ -35,7 +35,7 @@ class EmptyCellTransformer:
     """Adds an empty line to a ``%%queuectl`` cell without a body, so that the magic is called and can raise.
 
     IPython answers such a cell itself, with an exception that it shows but does not publish: "Run All", nbclient and
-    nbval would take the cell for a success.
+    nbval would treat the cell as successful.
     """
 
     has_side_effects = True

@@ -84,7 +84,7 @@ def _check_target(db: Database, target: Path, *, force: bool) -> None:
         if not force:
             raise BadInput(f"{target} exists; choose another file, or replace it with force=True (--force)")
     for suffix in SIDECAR_SUFFIXES:
-        if os.path.lexists(f"{target}{suffix}"):  # SQLite would take it for a part of the backup
+        if os.path.lexists(f"{target}{suffix}"):  # SQLite would treat it as part of the backup
             msg = f"{target}{suffix} exists, so a program may be using that queue; choose another file for the backup"
             raise BadEnvironment(msg)
 

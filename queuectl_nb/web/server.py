@@ -130,7 +130,7 @@ class TokenAuth(BaseHandler):
 def application(reader: QueueReader, auth: Auth) -> Application:
     """Return the tornado application: all routes below the path of the cookie, and as they are for programs."""
     paths = [*routes(reader, TokenAuth, re.escape(auth.cookie_path)), *routes(reader, TokenAuth)]
-    not_found = paths[-1][1]  # also for targets that are no path, such as those of a proxy
+    not_found = paths[-1][1]  # also for targets that are not paths, such as those of a proxy
     return Application(
         paths,
         default_handler_class=not_found,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def test_job_arguments(queue: Queue) -> None:
-    """Every verb accepts ids, jobs, batches and lists of them; an empty batch is no job, not all jobs."""
+    """Every verb accepts ids, jobs, batches and lists of them; an empty batch means no jobs, not all jobs."""
     first, batch = queue.enqueue("true", id="a"), queue.enqueue_many([{"command": "true"}] * 3)
     queue.cancel(first, batch[:2], [batch.ids[2]])
     assert {job.state for job in (first, *batch)} == {"cancelled"}
@@ -64,7 +64,7 @@ def test_invalid_jobs(queue: Queue, verb: str) -> None:
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, "soon", [1], True])
 def test_invalid_timeouts(queue: Queue, wrong: Any) -> None:
-    """What is no number of seconds is refused at once: a wait for NaN seconds would never end."""
+    """What is not a number of seconds is refused at once: a wait for NaN seconds would never end."""
     job = queue.enqueue("true")
     with pytest.raises(BadInput, match="timeout must be"):
         queue.wait(timeout=wrong)
@@ -142,7 +142,7 @@ def test_invalid_since(queue: Queue, wrong: Any) -> None:
 
 @pytest.mark.parametrize("odd", [3, None, 1.5, True, b"a", ["a"], {}, object(), math.nan, 10**400])
 def test_values_that_are_no_text(queue: Queue, odd: Any) -> None:
-    """States, fields, settings, groups, streams and ids that are no text are refused like unknown ones."""
+    """States, fields, settings, groups, streams and ids that are not text are refused like unknown ones."""
     job = queue.enqueue("true", id="a")
     with pytest.raises(NotFound, match="no job"):
         queue.job(odd)

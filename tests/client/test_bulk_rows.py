@@ -257,7 +257,7 @@ def test_invalid_calls(queue: Queue, rows: Any, frame: Any, common: dict[str, An
 
 
 def test_no_rows(queue: Queue) -> None:
-    """An empty list or frame adds nothing and is no error."""
+    """An empty list or frame adds nothing and is not an error."""
     assert len(queue.enqueue_many([])) == 0
     assert queue.enqueue_many("run {n}", pd.DataFrame({"n": []})) == []
     assert queue.results(pd.DataFrame({"n": []})).empty

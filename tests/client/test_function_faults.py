@@ -316,12 +316,12 @@ def test_damaged_payload(tmp_path: Path, damage: str, size: int) -> None:
     job = queue.task(len, max_retries=1).submit(b"x" * size)
     (value,) = queue.map(lambda n: os.urandom(size * n), [0, 1], chunksize=2)
     (blob,) = (tmp_path / "queue.db-spool").rglob("blobs/*")
-    spoil(blob, damage)
+    corrupt(blob, damage)
     run_pending(queue)
     assert job.state == "dead"
     assert blob.name in job.error
     row = next(queue.db["blobs"].rows_where("body IS NULL AND sha256 <> ?", [blob.name]))
-    spoil(blob.with_name(row["sha256"]), damage)
+    corrupt(blob.with_name(row["sha256"]), damage)
     found = Batch(queue, [value.id]).results(return_exceptions=True)
     assert found[0] == b""
     assert re.fullmatch(f"the value of job {value.id} cannot be read: .*{row['sha256']}: .+", str(found[1]))
@@ -330,7 +330,7 @@ def test_damaged_payload(tmp_path: Path, damage: str, size: int) -> None:
     assert row["sha256"] in dependent.error
 
 
-def spoil(path: Path, damage: str) -> None:
+def corrupt(path: Path, damage: str) -> None:
     """Damage a file."""
     content = path.read_bytes()
     if damage == "changed":
@@ -435,7 +435,7 @@ def test_process_that_waits_is_killed(served: Queue, tmp_path: Path) -> None:
     def wait_for(path: str) -> str:
         while not os.path.exists(path):
             time.sleep(0.01)
-        return "went"
+        return "done"
 
     job = served.submit(wait_for, str(go))
     script = "import sys; from queuectl_nb import Queue; Queue(sys.argv[1]).job(sys.argv[2]).result()"
@@ -445,7 +445,7 @@ def test_process_that_waits_is_killed(served: Queue, tmp_path: Path) -> None:
         until(lambda: job.state == "processing")
         kernel.kill()
     go.touch()
-    assert job.result(TIMEOUT_S) == "went"
+    assert job.result(TIMEOUT_S) == "done"
     assert [each.outcome for each in job.history] == ["succeeded"]
     os.utime(next(waiters.glob(f"{kernel.pid}-*.fifo")), (0, 0))
     run(served, abs, 1)

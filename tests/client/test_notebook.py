@@ -68,7 +68,7 @@ def test_what_is_read(tmp_path: Path) -> None:
 
 
 def test_syntax_error_in_parameters(tmp_path: Path) -> None:
-    """The names in a cell that is no valid Python are found by line."""
+    """The names in a cell that is not valid Python are found by line."""
     path = write(tmp_path / "x.ipynb", "region = 'EU'\nn: int = 3\nsum(\nx == 1")
     assert read_notebook(path).parameters == frozenset({"region", "n"})
 

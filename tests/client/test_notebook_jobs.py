@@ -122,7 +122,7 @@ def test_executed_notebook(finished: dict[str, Job]) -> None:
     assert job.kind == "notebook"
     assert job.timeout == 0
     assert job.command.startswith("values.ipynb(text=")
-    content = json.loads(path.read_text(), parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    content = json.loads(path.read_text(), parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
     assert content["metadata"]["papermill"]["parameters"]["nan"] == "NaN"
     assert content["metadata"]["papermill"]["input_path"] == "values.ipynb"
     shown = shown_by(job)

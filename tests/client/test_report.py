@@ -40,7 +40,7 @@ def test_lines(metrics_file: Path) -> None:
 
 @pytest.mark.parametrize("value", ["0.5", b"1", [1], object()])
 def test_no_number(value: object) -> None:
-    """What is no number is refused by name, outside of a job as well."""
+    """What is not a number is refused by name, outside of a job as well."""
     with pytest.raises(TypeError, match="loss must be a number, not"):
         report(loss=value)  # type: ignore[arg-type]
 

@@ -126,7 +126,7 @@ def test_the_fifo_of_a_killed_process_is_removed(queue: Queue, waiters: Path) ->
 
 
 def test_a_planted_link_is_not_followed(queue: Queue, waiters: Path, tmp_path: Path) -> None:
-    """A job may put a link in the place of the directory: no FIFO elsewhere is touched, and a wait polls."""
+    """A job may put a link in place of the directory: no FIFO elsewhere is touched, and a wait polls."""
     victim = tmp_path / "victim"
     victim.mkdir()
     os.mkfifo(victim / "fifo")

@@ -82,7 +82,7 @@ def test_refused(run: Callable[..., Ran], left: Queue, words: list[str], code: i
 
 
 def test_metrics(run: Callable[..., Ran], left: Queue) -> None:
-    """The table sums up, JSON and CSV have all points; lines that are no JSON objects are counted."""
+    """The table sums up, JSON and CSV have all points; lines that are not JSON objects are counted."""
     ran = run("metrics", "a")
     assert ran.stdout.splitlines()[1].split()[:8] == ["a", "1", "loss", "4", "4", "nan", "1", "4"]
     assert ran.stderr == "queuectl: job a, attempt 1: 1 line in $QUEUECTL_METRICS was not a JSON object\n"

@@ -182,7 +182,7 @@ def test_orphaned_output(find_problems: Callable[..., Any], queue: Queue) -> Non
 
 
 def test_free_pages(run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Free pages are counted, with the command that gives them back; they are no problem."""
+    """Free pages are counted, with the command that gives them back; they are not a problem."""
     monkeypatch.setattr(doctor, "KEPT_BYTES", 100_000)
     queue.enqueue_many([{"command": "x" * 50_000}] * 10)
     assert "; 'queuectl" not in run("doctor").stdout

@@ -210,7 +210,7 @@ def test_json_output(run: Callable[..., Ran]) -> None:
 
 
 def test_if_absent(run: Callable[..., Ran], queue: Queue) -> None:
-    """The same id with the same command is no error and adds no job."""
+    """The same id with the same command is not an error and adds no job."""
     words = ("enqueue", "--id", "a", "--command", "true", "--if-absent")
     assert run(*words).stdout == "Job enqueued: a (priority: 0)\n"
     ran = run(*words)

@@ -105,7 +105,7 @@ def test_a_beginning_does_not_cut_a_number(
 
 
 def test_a_beginning_may_cut_a_hash(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """Digits among letters are no number."""
+    """Digits among letters are not a number."""
     manual_worker.add("3f29ab", "x12y")
     assert run("delete", "3f2", "x1").exit_code == 0
 

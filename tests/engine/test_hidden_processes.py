@@ -131,7 +131,7 @@ def test_hidden_job_of_a_frozen_worker_is_killed(harness: WorkerHarness, tmp_pat
 
 
 def test_thawed_worker_records_lost_for_what_a_rescuer_killed(harness: WorkerHarness) -> None:
-    """If the worker thaws before the rescuer has settled, the outcome is ``lost``, not a death by SIGKILL."""
+    """If the worker resumes before the rescuer has settled, the outcome is ``lost``, not a death by SIGKILL."""
     job = harness.add("sleep 60", max_retries=1)
     harness.start()
     shell = started_pid(job)
@@ -158,7 +158,7 @@ def test_rescuer_notes_what_it_kills(harness: WorkerHarness) -> None:
 
 
 def test_rescuer_notes_an_attempt_that_began_meanwhile(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that thaws while it is rescued starts the next job: the note names what is killed, not what was read."""
+    """A worker that resumes during its rescue starts the next job: the note names what is killed, not what was read."""
     path = heartbeat.lock_path(harness.queue.store.worker_dir, "worker-1")
     harness.start()
     harness.add("true").wait(timeout=60)

@@ -223,7 +223,7 @@ def slow_rescuer(harness: WorkerHarness) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_rescuers_do_not_kill_each_other(harness: WorkerHarness, slow_rescuer: subprocess.Popen[str]) -> None:
-    """A second rescuer of the same worker waits and does not take the first one for a process of the job."""
+    """A second rescuer of the same worker waits and does not mistake the first one for a process of the job."""
     assert Rescuer(harness.queue.store).rescue_frozen([LOST]) == []
     assert alive(slow_rescuer.pid)
     found, _ = slow_rescuer.communicate("\n", timeout=20)

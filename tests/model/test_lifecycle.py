@@ -52,12 +52,12 @@ def test_settlements_are_legal(
     outcome: Outcome, policy: RetryPolicy, attempts: int, cancel: object, now: float, rand: float
 ) -> None:
     """Each settlement is a legal transition, and only returned attempts are not counted."""
-    went = settle(outcome, attempts=attempts, policy=policy, cancel_requested=bool(cancel), now=now, rand=rand)
-    check_transition("a", State.PROCESSING, went.state)
-    given_back = isinstance(outcome, Returned) and not cancel
-    assert went.attempts == attempts - given_back
-    assert (went.run_at is None) == (went.state in FINISHED_STATES)
-    assert went.run_at is None or now <= went.run_at <= now + policy.cap
+    transition = settle(outcome, attempts=attempts, policy=policy, cancel_requested=bool(cancel), now=now, rand=rand)
+    check_transition("a", State.PROCESSING, transition.state)
+    is_returned = isinstance(outcome, Returned) and not cancel
+    assert transition.attempts == attempts - is_returned
+    assert (transition.run_at is None) == (transition.state in FINISHED_STATES)
+    assert transition.run_at is None or now <= transition.run_at <= now + policy.cap
 
 
 @given(st.sampled_from(FAILURES), _policies, _moments, _rand)
@@ -66,12 +66,12 @@ def test_max_retries(outcome: Outcome, policy: RetryPolicy, now: float, rand: fl
     attempts, state, starts = 0, State.PENDING, 0
     while state not in FINISHED_STATES:
         attempts, starts = attempts + 1, starts + 1
-        went = settle(outcome, attempts=attempts, policy=policy, cancel_requested=False, now=now, rand=rand)
-        attempts, state, now = went.attempts, went.state, went.run_at or now
+        transition = settle(outcome, attempts=attempts, policy=policy, cancel_requested=False, now=now, rand=rand)
+        attempts, state, now = transition.attempts, transition.state, transition.run_at or now
         assert starts <= policy.max_retries
     assert (state, starts) == (State.DEAD, policy.max_retries)
-    assert went.reason == "Max retries reached"
-    assert went.error == outcome.error
+    assert transition.reason == "Max retries reached"
+    assert transition.error == outcome.error
 
 
 @given(st.lists(st.sampled_from([Returned(), Exited(1)]), max_size=30), st.integers(1, 12))
@@ -82,22 +82,22 @@ def test_returned_attempts_cost_nothing(endings: list[Outcome], max_retries: int
         if failures == max_retries:
             break
         attempts += 1
-        went = settle(
+        transition = settle(
             outcome, attempts=attempts, policy=RetryPolicy(max_retries), cancel_requested=False, now=1e9, rand=0
         )
-        attempts, failures = went.attempts, failures + isinstance(outcome, Exited)
-        assert (went.state is State.DEAD) == (failures == max_retries)
+        attempts, failures = transition.attempts, failures + isinstance(outcome, Exited)
+        assert (transition.state is State.DEAD) == (failures == max_retries)
         assert attempts == failures
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_cancel(outcome: Outcome) -> None:
     """A job with a cancel request is ``cancelled`` after any outcome but success."""
-    went = settle(outcome, attempts=1, policy=RetryPolicy(), cancel_requested=True, now=1e9, rand=0)
+    transition = settle(outcome, attempts=1, policy=RetryPolicy(), cancel_requested=True, now=1e9, rand=0)
     if outcome == Exited(0):
-        assert went == Transition(State.COMPLETED, 1)
+        assert transition == Transition(State.COMPLETED, 1)
     else:
-        assert went == Transition(State.CANCELLED, 1, error="cancelled by a person")
+        assert transition == Transition(State.CANCELLED, 1, error="cancelled by a person")
 
 
 def test_backoff() -> None:
@@ -112,8 +112,8 @@ def test_backoff() -> None:
 @pytest.mark.parametrize(("outcome", "used"), [(Raised("bad", final=True), 2), (NotStarted("bad", final=True), 1)])
 def test_final_outcomes(outcome: Outcome, used: int) -> None:
     """A job that cannot succeed is dead with attempts left; an attempt that could not start is not counted."""
-    went = settle(outcome, attempts=2, policy=RetryPolicy(5), cancel_requested=False, now=1e9, rand=0)
-    assert went == Transition(State.DEAD, used, None, outcome.error, "It cannot succeed")
+    transition = settle(outcome, attempts=2, policy=RetryPolicy(5), cancel_requested=False, now=1e9, rand=0)
+    assert transition == Transition(State.DEAD, used, None, outcome.error, "It cannot succeed")
 
 
 @pytest.mark.parametrize("delay", [0.0, 90.0])

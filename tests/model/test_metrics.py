@@ -31,7 +31,7 @@ def test_a_line() -> None:
     "line", ["nonsense", "[1]", "3", "null", '{"a":', "[" * 9999, "\0", '{"a": ' + "9" * 5000 + "}"]
 )
 def test_invalid_lines(line: str) -> None:
-    """A line that is no JSON object is counted, and spoils no other."""
+    """A line that is not a JSON object is counted, and does not affect others."""
     parser = parse({"loss": 1}, line, {"loss": 2}, line)
     assert (parser.invalid, parser.last_values) == (2, {"loss": 2})
 
@@ -47,7 +47,7 @@ def test_a_long_line() -> None:
 
 
 def test_invalid_bytes_and_crlf() -> None:
-    """Bytes that are no UTF-8 make a line invalid; other line ends and empty lines do not."""
+    """Bytes that are not UTF-8 make a line invalid; other line ends and empty lines do not."""
     parser = MetricsParser()
     parser.feed(b'\xff\xfe\n\r\n\n{"loss": 1}\r\n', 0, 0)
     assert (parser.invalid, parser.last_values) == (1, {"loss": 1})

@@ -374,7 +374,7 @@ def test_a_write_long_after_the_start_is_noticed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["removed", "link", "file", "closed"])
-def test_a_folder_that_a_job_has_spoilt(tmp_path: Path, outside: Path, how: str) -> None:
+def test_a_folder_that_a_job_has_damaged(tmp_path: Path, outside: Path, how: str) -> None:
     """The next attempt gets a private, empty folder."""
     shared = ArtifactFolder(tmp_path, "worker-1")
     shared.prepare()

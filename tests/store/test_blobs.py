@@ -105,7 +105,7 @@ def test_content_that_is_hashed_while_it_is_written(sizes: list[int]) -> None:
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:
-    """A link in the place of a blob is neither read nor written through."""
+    """A link in place of a blob is neither read nor written through."""
     victim = tmp_path / "victim"
     victim.write_bytes(LARGE)
     (tmp_path / "blobs").mkdir()

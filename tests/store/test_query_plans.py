@@ -187,7 +187,7 @@ def test_no_scan_in_use(harness: Any) -> None:
     seen = _traced(harness, lambda: _use_every_verb(harness))
     assert len(seen) > 60
     with harness.store.db.read() as connection:
-        # a constant 0 in the place of :facts makes a plan that is never carried out
+        # a constant 0 in place of :facts makes a plan that is never carried out
         seen = {sql.replace("jobs.starts - 1 AND 0 )", "jobs.starts - 1 )") for sql in seen}
         walks = {sql: step for sql in seen for step in _plan(connection, sql) if WALK.match(step)}
     allowed = set(FIRST_ENTRY.values())

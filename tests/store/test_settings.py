@@ -44,7 +44,7 @@ def test_refused_values_change_nothing(store: Store) -> None:
 
 @pytest.mark.parametrize("value", ["0", b"\xff", b"x"])
 def test_invalid_stored_values(store: Store, value: object) -> None:
-    """What was edited by hand is named, and does not stop work that must go on; other bytes are no text."""
+    """What was edited by hand is named, and does not stop work that must go on; other bytes are not text."""
     put(store, "max_retries", value)
     with pytest.raises(InvalidSetting, match="max_retries"):
         store.settings.read()

@@ -53,7 +53,7 @@ def test_download(server: WebServer, finished: WorkerHarness) -> None:
 
 
 def test_cancelled_download(server: WebServer, harness: WorkerHarness, caplog: pytest.LogCaptureFixture) -> None:
-    """A client that leaves in the middle of a download is no error."""
+    """A client that leaves in the middle of a download is not an error."""
     job = harness.add("truncate -s 64M $QUEUECTL_ARTIFACTS/big", id="a")
     harness.start()
     job.wait(timeout=60)

@@ -187,7 +187,7 @@ CREATE TABLE attempt_metrics (
     -- What attempts have reported, see model/metrics.py: only those that have.
     job INTEGER NOT NULL REFERENCES jobs (seq),
     number INTEGER NOT NULL,
-    invalid INTEGER NOT NULL,  -- lines that were no JSON objects
+    invalid INTEGER NOT NULL,  -- lines that were not JSON objects
     complete INTEGER NOT NULL CHECK (complete IN (0, 1)),
     points BLOB NOT NULL,
     PRIMARY KEY (job, number)
