@@ -179,7 +179,7 @@ def test_chart(front: Page) -> None:
     expect(front.locator("#root")).to_contain_text("no attempt finished")
 
 
-def test_stopped_attempts_are_no_failures(front: Page) -> None:
+def test_stopped_attempts_are_not_failures(front: Page) -> None:
     """Attempts that were cancelled or returned to the queue are shown apart from failed ones, if there are any."""
     front.evaluate("() => front.showChart([[170, 1, 0, 4]])")
     expect(front.locator(".qc-key:visible")).to_have_text(["1 succeeded", "0 failed", "4 cancelled or returned"])

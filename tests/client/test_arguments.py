@@ -141,7 +141,7 @@ def test_invalid_since(queue: Queue, wrong: Any) -> None:
 
 
 @pytest.mark.parametrize("odd", [3, None, 1.5, True, b"a", ["a"], {}, object(), math.nan, 10**400])
-def test_values_that_are_no_text(queue: Queue, odd: Any) -> None:
+def test_values_that_are_not_text(queue: Queue, odd: Any) -> None:
     """States, fields, settings, groups, streams and ids that are not text are refused like unknown ones."""
     job = queue.enqueue("true", id="a")
     with pytest.raises(NotFound, match="no job"):

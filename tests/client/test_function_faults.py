@@ -98,7 +98,7 @@ def test_value_that_cannot_be_pickled(served: Queue) -> None:
         assert job.state == "completed"
 
 
-def test_repr_that_is_no_unicode(served: Queue) -> None:
+def test_repr_that_is_not_unicode(served: Queue) -> None:
     """A repr with bytes that are not UTF-8, as in names of files, is escaped."""
 
     class File:

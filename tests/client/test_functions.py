@@ -79,7 +79,7 @@ def test_values_are_faithful(served: Queue, value: object) -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_short_repr(value: object) -> None:
-    """It is the beginning of the repr, of which no more is made."""
+    """It is the beginning of the repr; the rest is not computed."""
     assert short_repr(value) == repr(value)[:1000]
 
 

@@ -101,7 +101,7 @@ def test_old_format(tmp_path: Path) -> None:
     ids=lambda value: ascii(value)[:30],
 )
 def test_no_notebook(tmp_path: Path, content: bytes, reason: str) -> None:
-    """A file that is no notebook is refused by name, in one line."""
+    """A file that is not a notebook is refused by name, in one line."""
     path = tmp_path / "x.ipynb"
     path.write_bytes(content)
     with pytest.raises(BadInput, match=r"x\.ipynb.*" + reason) as caught:

@@ -40,7 +40,7 @@ def test_formatters_accept_it(name: str) -> None:
 
 
 def test_it_has_every_command_option_and_topic() -> None:
-    """Every command, option and topic is on the page, without remains of Markdown or roff."""
+    """Every command, option and topic is on the page, without leftovers of Markdown or roff."""
     text = rendered()
     words = " ".join(text.split()).replace("- ", "-")
     for command, context in walk():

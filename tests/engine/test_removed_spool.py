@@ -74,7 +74,7 @@ def test_a_replaced_lock_file_costs_no_attempt(harness: WorkerHarness, tmp_path:
     assert harness.events("rescued") == []
 
 
-def test_the_lock_of_another_queue_is_no_sign_of_life(queue: Queue, tmp_path: Path) -> None:
+def test_the_lock_of_another_queue_does_not_count(queue: Queue, tmp_path: Path) -> None:
     """After a restart of a container the pid of a dead worker may be that of a worker of another queue."""
     other = Queue(tmp_path / "other.db")
     held = heartbeat.take_lock(other.store.worker_dir, "worker-1")

@@ -261,7 +261,7 @@ def test_journal_entry_with_large_output_keeps_values(harness: WorkerHarness) ->
     assert (job.record.result, job.record.result_repr, job.log()) == ("X", "'X'", "x" * size)
 
 
-def test_text_that_is_no_unicode_is_escaped(harness: WorkerHarness) -> None:
+def test_text_that_is_not_unicode_is_escaped(harness: WorkerHarness) -> None:
     """The error of an exception and a note may contain names of files that are not UTF-8."""
     store = harness.queue.store
     leases = claim(harness, 2)

@@ -39,7 +39,7 @@ class Act:
         return True
 
     def perform(self) -> None:
-        """Disturb; what takes long may go on in the background."""
+        """Do something disruptive; what takes long may go on in the background."""
         raise NotImplementedError
 
     def finish(self) -> None:

@@ -10,7 +10,7 @@ def test_kinds() -> None:
     assert KINDS == ("command", "function", "cell", "notebook")
 
 
-def test_displays_are_no_call() -> None:
+def test_displays_are_not_calls() -> None:
     """The outputs of a cell do not take the number of a call."""
     assert DISPLAYS < 0
 

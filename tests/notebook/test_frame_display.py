@@ -29,7 +29,7 @@ def test_commands_in_frames(queue: Queue) -> None:
     assert "mathjax_ignore" not in str(frame_html(plain))
 
 
-def test_cards_are_no_formulas(queue: Queue) -> None:
+def test_cards_are_not_formulas(queue: Queue) -> None:
     """MathJax ignores tables and texts of cards, but not what a cell displays in one."""
     assert 'class="queuectl tex2jax_ignore mathjax_ignore"' in str(queue.enqueue("echo $A and $B")._repr_html_())
     assert "mathjax_process" in render_displays([{"data": {"text/html": "<p>$x$</p>"}}])[0].html

@@ -264,7 +264,7 @@ def test_wait_after_a_fast_failure(cell: Cell, manual_worker: ManualWorker) -> N
     cell("%queuectl wait")
 
 
-class Unwilling:
+class Unprintable:
     """A value that cannot be shown."""
 
     shape = ()
@@ -293,7 +293,7 @@ class Ambiguous:
 
 
 @pytest.mark.parametrize(
-    "value", [10**5000, [10**5000], Unwilling(), Ambiguous()], ids=lambda value: type(value).__name__
+    "value", [10**5000, [10**5000], Unprintable(), Ambiguous()], ids=lambda value: type(value).__name__
 )
 def test_values_whose_methods_fail(cell: Cell, shell: Any, value: object) -> None:
     """The error names the variable, on one line."""

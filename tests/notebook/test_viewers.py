@@ -37,7 +37,7 @@ def test_visible_views_during_a_cell(monkeypatch: pytest.MonkeyPatch) -> None:
     assert viewers.visible_views() == []
 
 
-def test_callbacks_of_other_threads_are_no_cells() -> None:
+def test_callbacks_of_other_threads_are_not_cells() -> None:
     """A callback of another widget, in a subshell, does not make the main thread busy or free."""
     viewers = Viewers()
     for function, busy in ((viewers.started, False), (viewers.finished, True)):

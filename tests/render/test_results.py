@@ -186,7 +186,7 @@ def test_name_collisions(queue: Queue) -> None:
     ],
     ids=str,
 )
-def test_results_that_are_no_objects(
+def test_results_that_are_not_objects(
     queue: Queue, values: list[Any], kind: str | None, shown: list[Any] | None
 ) -> None:
     """They are one column of a fitting type; without results there is none."""

@@ -145,7 +145,7 @@ def test_removed_during_an_attempt_that_may_use_it(queue: Queue, manual_worker: 
     assert len(blob_files(queue)) == 1
 
 
-def test_a_used_file_is_no_stray(queue: Queue) -> None:
+def test_a_used_file_is_not_a_stray(queue: Queue) -> None:
     """A file that a job needs stays, whatever its age; a new job that needs an old file renews it."""
     job = queue.submit(len, LARGE)
     (path,) = blob_files(queue)
@@ -159,7 +159,7 @@ def test_a_used_file_is_no_stray(queue: Queue) -> None:
     assert time.time() - path.stat().st_mtime < STRAY_AGE_S
 
 
-def test_a_value_that_is_not_recorded_yet_is_no_stray(queue: Queue, manual_worker: ManualWorker) -> None:
+def test_a_value_that_is_not_recorded_yet_is_not_a_stray(queue: Queue, manual_worker: ManualWorker) -> None:
     """The calls of a chunk write their values one by one, and the attempt is recorded hours later."""
     (job,) = queue.map(len, ["a", "b"], chunksize=2)
     lease = manual_worker.claim(job.id)

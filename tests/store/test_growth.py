@@ -55,7 +55,7 @@ def test_what_attempts_keep(harness: Any, size: int, kept: int) -> None:
     assert _read(harness.store).bytes_per_s == pytest.approx(2000 * (ROW_BYTES + kept) / (10 * HOUR), rel=0.01)
 
 
-def test_a_burst_is_no_trend(harness: Any) -> None:
+def test_a_burst_is_not_a_trend(harness: Any) -> None:
     """The rate of a queue that is minutes old is that of an hour."""
     _add(harness.store, 60, NOW - 60, 1.0, 1000)
     assert _read(harness.store).bytes_per_s == pytest.approx(60 * (ROW_BYTES + 1000) / HOUR)

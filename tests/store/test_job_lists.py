@@ -85,7 +85,7 @@ def test_reading_the_order_can_be_stopped(harness: Any, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("text", [JSON_TEXT, CSV_TEXT])
-def test_running_jobs_are_no_texts(harness: Any, text: str) -> None:
+def test_running_jobs_are_not_texts(harness: Any, text: str) -> None:
     """They come as records with what they have reported, each in its place; the other jobs come as texts."""
     harness.add("b", "a", "c")
     lease = harness.claim_job("b")

@@ -72,7 +72,7 @@ def test_spool_mode_is_corrected(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("plant", ["link to a folder", "dangling link", "file"])
-def test_spool_that_is_no_folder(queue_path: Path, tmp_path: Path, plant: str) -> None:
+def test_spool_that_is_not_a_folder(queue_path: Path, tmp_path: Path, plant: str) -> None:
     """A link or a file in place of the spool is exit code 3, and the target of the link is unchanged."""
     target = tmp_path / "target"
     spool = Path(f"{queue_path}-spool")
@@ -191,7 +191,7 @@ def test_sidecar_file_planted_after_the_check(
     ],
     ids=["folder", "fifo", "device", "loop", "dangling"],
 )
-def test_path_that_is_no_file(tmp_path: Path, make: Callable[[Path], None], why: str) -> None:
+def test_path_that_is_not_a_file(tmp_path: Path, make: Callable[[Path], None], why: str) -> None:
     """A folder, FIFO, device or broken link is exit code 3 in one line, and nothing is created."""
     path = tmp_path / "q.db"
     make(path)
@@ -202,14 +202,14 @@ def test_path_that_is_no_file(tmp_path: Path, make: Callable[[Path], None], why:
     assert [each.name for each in tmp_path.iterdir()] == ["q.db"]
 
 
-def test_root_is_no_queue() -> None:
+def test_root_is_not_a_queue() -> None:
     """The root directory, which has no name, is a directory like any other."""
     with pytest.raises(BadEnvironment, match=r"/ is a directory; give the queue's file, such as /queue\.db"):
         Store(Path("/"))
 
 
 @pytest.mark.parametrize("name", ["gone/q.db", "file/q.db", "x" * 300, "a\0b"], ids=["gone", "file", "long", "nul"])
-def test_parent_that_is_no_folder(tmp_path: Path, name: str) -> None:
+def test_parent_that_is_not_a_folder(tmp_path: Path, name: str) -> None:
     """A missing folder, a file in its place, a long name or a NUL is exit code 3; nothing is created."""
     (tmp_path / "file").touch()
     with pytest.raises(BadEnvironment) as caught:

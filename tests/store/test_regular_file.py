@@ -23,7 +23,7 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
-def test_what_is_no_regular_file(tmp_path: Path, file: Path, kind: str) -> None:
+def test_what_is_not_a_regular_file(tmp_path: Path, file: Path, kind: str) -> None:
     """A link, a FIFO or a directory is refused at once, whatever it is opened for."""
     path = tmp_path / "other"
     if kind == "link":

@@ -89,7 +89,7 @@ def test_no_result(spool: Spool) -> None:
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "link", "endless link", "unreadable"])
-def test_result_that_is_no_file(spool: Spool, kind: str) -> None:
+def test_result_that_is_not_a_file(spool: Spool, kind: str) -> None:
     """A FIFO, a folder or a link to an endless file gives a note at once, and can be removed."""
     path = spool.path(TOKEN, "result")
     (spool.folder / "secret").write_text("[1]")

@@ -180,7 +180,7 @@ def _versioned(path: Path) -> None:
 
 @pytest.mark.parametrize("make", [_foreign, _foreign_wal, _of_another_program, _versioned])
 def test_foreign_database(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    """A SQLite database that is no queue is exit code 3; nothing is changed or created beside it."""
+    """A SQLite database that is not a queue is exit code 3; nothing is changed or created beside it."""
     path = tmp_path / "mine.db"
     make(path)
     before = path.read_bytes()

@@ -79,7 +79,7 @@ def test_one_stream_holds_both_files(spool: Spool, held: str) -> None:
     os.close(out if held == "stdout" else err)
 
 
-def test_seal(spool: Spool, job: subprocess.Popen[bytes]) -> None:
+def test_lock(spool: Spool, job: subprocess.Popen[bytes]) -> None:
     """There is no lock while a process of the attempt lives, whatever its parent or session."""
     assert spool.lock_attempt(TOKEN, "worker-1", current=True) is None
     _end(job)
@@ -120,7 +120,7 @@ except BlockingIOError:
 """
 
 
-def test_seal_during_a_start(spool: Spool) -> None:
+def test_lock_during_a_start(spool: Spool) -> None:
     """A worker frozen between opening and locking its files cannot start once a rescuer holds the lock."""
     root = str(Path(output.__file__).parents[2])
     process = subprocess.Popen(

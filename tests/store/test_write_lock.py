@@ -260,7 +260,7 @@ def test_fork_while_holding(lock: WriteLock) -> None:
         _end(pid)
 
 
-def test_forked_child_is_no_owner(lock: WriteLock) -> None:
+def test_forked_child_is_not_an_owner(lock: WriteLock) -> None:
     """A child forked inside the block finds the lock held, and its own exit releases nothing."""
 
     def act() -> None:
