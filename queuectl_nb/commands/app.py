@@ -77,6 +77,14 @@ ALIASES: Mapping[str, str] = {
 }
 """Short names, and the commands that they run."""
 
+SUGGESTIONS: Mapping[str, str] = {
+    **{alias: alias for alias in ALIASES},
+    **{name: f"config {name}" for name in ("get", "set", "unset")},
+    "purge": "dlq purge",
+    "scale": "worker scale",
+}
+"""Words that an unknown command may mean, beside the commands themselves."""
+
 SETTINGS: dict[str, Any] = {
     "help_option_names": ["-h", "--help"],
     "token_normalize_func": methodcaller("replace", "_", "-"),
@@ -86,6 +94,9 @@ SETTINGS: dict[str, Any] = {
 
 class CommandGroup(click.Group):
     """A group of commands; an unknown one raises ``BadInput`` with the valid ones, ``list`` is the default."""
+
+    suggestions: Mapping[str, str] = {}
+    """Words that are no commands of this group, and what is suggested for them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of definition."""
@@ -103,12 +114,14 @@ class CommandGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the subcommand; raise ``BadInput`` if there is none of this name."""
         if not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
-            validation.parse_choice("command", args[0], self.list_commands(ctx))
+            validation.parse_choice("command", args[0], self.list_commands(ctx), others=self.suggestions)
         return super().resolve_command(ctx, args)
 
 
 class RootGroup(CommandGroup):
     """The root group. It loads one command at a time, so that ``enqueue`` does not import the others."""
+
+    suggestions = SUGGESTIONS
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands, loaded or not."""
@@ -170,10 +183,14 @@ class ExampleCommand(click.Command):
                 formatter.write("".join(f"  {line}\n" for line in self.examples))
 
 
-def command_group(name: str, summary: str, *commands: click.Command) -> click.Command:
+def command_group(
+    name: str, summary: str, *commands: click.Command, suggestions: Mapping[str, str] | None = None
+) -> click.Command:
     """Return a group with a command ``list``."""
     default = f"Without a command, does the same as '{PROGRAM} {name} list'."
-    return add_db_options(CommandGroup(name, help=f"{summary}\n\n{default}", commands=commands))
+    group = CommandGroup(name, help=f"{summary}\n\n{default}", commands=commands)
+    group.suggestions = suggestions or {}
+    return add_db_options(group)
 
 
 def queuectl_command(
@@ -246,5 +263,6 @@ def describe_usage_error(error: click.ClickException) -> str:
         options = [param for param in ctx.command.get_params(ctx) if isinstance(param, click.Option)]
         valid = [max(option.opts, key=len) for option in options if not option.hidden]
         hint = validation.did_you_mean(error.option_name, valid)
-        return f"{at}no such option {error.option_name}; {hint}valid: {', '.join(valid)}"
+        place = "" if verb else "; options of a command follow its name"
+        return f"{at}no such option {error.option_name}; {hint}valid: {', '.join(valid)}{place}"
     return f"{at}{text}; see '{ctx.command_path} --help'"

@@ -88,4 +88,9 @@ def _updated(key: str, value: Any) -> Done:
     return Done([f"Config updated: {key} = {value}"], lambda: {key: value})
 
 
-command = command_group("config", "Show and change settings.", list_, get, set_, unset)
+command = command_group(
+    "config",
+    "Show and change settings.",
+    *(list_, get, set_, unset),
+    suggestions={spelling: f"get {key}" for key in SETTINGS for spelling in (key, key.replace("_", "-"))},
+)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 
 from queuectl_nb.model.errors import BadInput
@@ -65,31 +65,40 @@ def quoted(value: object) -> str:
     return text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 3] + "..."
 
 
-def parse_choice(what: str, value: object, valid: Iterable[str], *, hyphens: bool = False) -> str:
+def parse_choice(
+    what: str, value: object, valid: Iterable[str], *, hyphens: bool = False, others: Mapping[str, str] | None = None
+) -> str:
     """Return ``value`` if it is one of ``valid``; the error lists them.
 
-    With ``hyphens``, hyphens count as underscores.
+    With ``hyphens``, hyphens count as underscores. ``others`` are words that the error may suggest something for.
     """
     known = list(valid)
     if isinstance(value, str):
         text = value.replace("-", "_") if hyphens else value
         if text in known:
             return text
-    raise BadInput(f"{what} {quoted(value)} is unknown; {did_you_mean(value, known)}valid: {', '.join(known)}")
+    hint = did_you_mean(value, known, others)
+    raise BadInput(f"{what} {quoted(value)} is unknown; {hint}valid: {', '.join(known)}")
 
 
-def did_you_mean(word: object, valid: Iterable[str]) -> str:
+def did_you_mean(word: object, valid: Iterable[str], others: Mapping[str, str] | None = None) -> str:
     """Return a question that names the most similar one of ``valid``, and a space; an empty string if none is similar.
+
+    ``others`` are further words, and what is named instead of them.
 
     >>> did_you_mean("prority", ["priority", "delay"])
     'did you mean priority? '
+    >>> did_you_mean("scale", ["list"], {"scale": "worker scale"})
+    'did you mean worker scale? '
     """
     from difflib import get_close_matches  # only for error messages
 
-    text = word.lower() if isinstance(word, str) else ""
-    known = list(valid)
-    found = get_close_matches(text, known, 1) or [each for each in known if text and each.startswith(text)]
-    return f"did you mean {found[0]}? " if found else ""
+    text = word.lower().removeprefix("--") if isinstance(word, str) else ""
+    known = {each.removeprefix("--"): each for each in valid}
+    known = {**(others or {}), **known}
+    similar = sorted(get_close_matches(text, known), key=lambda each: sorted(each) != sorted(text))  # swapped letters
+    found = similar or [each for each in known if text and each.startswith(text)]
+    return f"did you mean {known[found[0]]}? " if found else ""
 
 
 def parse_text(what: str, value: object) -> str:

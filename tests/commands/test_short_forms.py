@@ -123,6 +123,11 @@ def test_log_without_an_id(run: Callable[..., Ran], manual_worker: ManualWorker)
     ("words", "expected"),
     [
         (("lsit",), "did you mean list? valid: enqueue, "),
+        (("strat",), "did you mean start? valid: enqueue, "),
+        (("rmm", "a"), "did you mean rm? valid: enqueue, "),
+        (("scale", "2"), "did you mean worker scale? valid: enqueue, "),
+        (("config", "max-retries", "3"), "did you mean get max_retries? valid: list, "),
+        (("--json", "list"), "no such option --json; valid: --version, --db, --allow-network-fs, --help; options of a"),
         (("worker", "strat"), "did you mean start? valid: "),
         (("list", "--stat", "dead"), "did you mean --state? valid: "),
         (("list", "--state", "deed"), "did you mean dead? valid: "),
