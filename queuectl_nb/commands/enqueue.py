@@ -220,17 +220,17 @@ def _enqueue_one(queue: Queue, spec: JobSpec, program: str, modes: Mapping[str, 
     start = time.time()
     added = enqueue_specs(queue, [spec], **modes)
     (job_id,) = added.ids
-    line = f"Job enqueued: {job_id} (priority: {spec.priority})"
+    line, announce = f"Job enqueued: {job_id} (priority: {spec.priority})", True
     notes = _notes(queue, [spec], added, program)
     if added.resumed is not None and not added.resumed.enqueued:
         line = f"Job {job_id} {'retried' if added.resumed.retried else 'kept'}: {queue.store.jobs.get(job_id).state}."
     elif modes["if_absent"] and queue.store.jobs.get(job_id).created_at < start:
         line, notes = f"Job {job_id} is already in the queue.", list
     elif spec.after and queue.store.jobs.get(job_id).is_finished:
-        pass  # cancelled; a note says why
-    elif spec.delay or spec.run_at is not None or spec.after or spec.after_any:
-        line += _start_condition(spec)
-    return Done([line], lambda: queue.job(job_id).to_dict(), lambda: queue.job(job_id), notes=notes)
+        announce = False  # cancelled; a note says why
+    else:
+        line, announce = line + _start_condition(spec), False
+    return Done([line], lambda: queue.job(job_id).to_dict(), lambda: queue.job(job_id), notes=notes, announce=announce)
 
 
 def _notes(queue: Queue, specs: Sequence[JobSpec], added: Inserted, program: str) -> Callable[[], list[str]]:
@@ -272,7 +272,7 @@ def _enqueue_lines(
     queue: Queue, source: str, common: Mapping[str, Any], program: str, modes: Mapping[str, bool]
 ) -> Done:
     """Add the jobs of a file of JSON lines; ``common`` are fields for lines without them."""
-    from queuectl_nb.client.batch import describe_resumed
+    from queuectl_nb.client.batch import Batch, describe_resumed
     from queuectl_nb.client.enqueue import enqueue_specs, locate_errors, make_spec
     from queuectl_nb.commands.json_input import parse_object, read_lines
 
@@ -289,7 +289,7 @@ def _enqueue_lines(
         added = enqueue_specs(queue, specs, **modes)
     text = f"{len(added.ids)} jobs enqueued" if added.resumed is None else describe_resumed(added.resumed)
     data, notes = partial(jobs_data, queue, added.ids), _notes(queue, specs, added, program)
-    return Done([text], data, lambda: [queue.job(each) for each in added.ids], notes=notes)
+    return Done([text], data, lambda: Batch(queue, added.ids, added.resumed), notes=notes)
 
 
 def _merge_options(job: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

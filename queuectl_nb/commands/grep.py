@@ -116,5 +116,6 @@ def _write_lines(found: Iterator[FoundLine], write: Callable[[str], object], *, 
         mark = ":" if line.matches else "-"
         number = f"{line.line}{mark}" if numbered else ""
         name = f"{line.job_id} (attempt {line.attempt})" if attempts else line.job_id
-        write(f"{name}:{line.stream}{mark}{number}{visible(line.text)}")
+        text = "\t".join(map(visible, line.text.split("\t")))
+        write(f"{name}:{line.stream}{mark}{number}{text}")
     return exit_code

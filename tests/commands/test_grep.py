@@ -29,7 +29,7 @@ def outputs(manual_worker: ManualWorker) -> ManualWorker:
     manual_worker.add("b", max_retries=1)
     manual_worker.run("b", Exited(1), stderr="loss: first attempt\n", stderr_size=9)
     manual_worker.queue.retry("b")
-    manual_worker.run("b", stdout=b"\x1b[31mLoss: \xff\x1b[0m\r\n", stderr="no newline, loss: 2", stdout_size=9)
+    manual_worker.run("b", stdout=b"\x1b[31mLoss: \xff\x1b[0m\r\n", stderr="no newline,\tloss: 2", stdout_size=9)
     manual_worker.add("c")
     manual_worker.run("c", stdout="nothing\n", stdout_size=9)
     return manual_worker
@@ -39,9 +39,9 @@ def outputs(manual_worker: ManualWorker) -> ManualWorker:
 @pytest.mark.parametrize(
     ("words", "lines"),
     [
-        (["loss"], ["a:stdout:three loss: 0.5", "a:stdout:six loss: 1", "b:stderr:no newline, loss: 2"]),
+        (["loss"], ["a:stdout:three loss: 0.5", "a:stdout:six loss: 1", "b:stderr:no newline,\tloss: 2"]),
         (["loss", "--tag", "sweep", "--line-number"], ["a:stdout:3:three loss: 0.5", "a:stdout:6:six loss: 1"]),
-        (["LOSS: ", "-i", "b"], ["b:stdout:Loss: \ufffd", "b:stderr:no newline, loss: 2"]),
+        (["LOSS: ", "-i", "b"], ["b:stdout:Loss: \ufffd", "b:stderr:no newline,\tloss: 2"]),
         (["^loss", "--all-attempts"], ["b (attempt 1):stderr:loss: first attempt"]),
         (["loss", "--count"], ["a:2", "b:1"]),
         (["^two$"], ["a:stdout:two"]),

@@ -116,10 +116,22 @@ def test_deleted_jobs_are_returned(cell: Cell, queue: Queue, manual_worker: Manu
 
 
 def test_enqueue_from_a_file(cell: Cell, tmp_path: Path) -> None:
-    """``--from`` returns the jobs in order."""
+    """``--from`` returns the jobs in order, as a batch that says what ``--resume`` has kept."""
     path = tmp_path / "jobs"
     path.write_text('{"id": "a", "command": "true"}\n{"id": "b", "command": "true"}\n')
     assert [job.id for job in cell(f"%queuectl enqueue --from {path}")] == ["a", "b"]
+    path.write_text('{"command": "echo 1"}\n{"command": "echo 2"}\n')
+    assert str(cell(f"%queuectl enqueue --from {path} --resume")) == "2 enqueued"
+    assert str(cell(f"%queuectl enqueue --from {path} --resume")) == "2 kept"
+
+
+def test_enqueue_of_a_kept_job(cell: Cell, capsys: pytest.CaptureFixture[str]) -> None:
+    """A job that is kept is returned, and a line says so; one that is new needs no line."""
+    first = cell("%queuectl enqueue --key work -- true")
+    line = f"Job {first.id} kept: pending.\n"
+    assert line not in capsys.readouterr().out
+    assert cell("%queuectl enqueue --key work -- true") == first
+    assert line in capsys.readouterr().out
 
 
 def test_values_and_json(cell: Cell) -> None:
