@@ -241,7 +241,7 @@ def _run_attempt(
         outcome, ending, paths = (_call if calls_here else _run)(executor, lease, settings)
     except CannotStart as error:
         return EndedAttempt(lease, NotStarted(str(error), error.final), Ending(time.time())), frozenset()
-    artifacts = executor.artifacts.take(lease.token, ending.started_at or 0.0, settings.artifact_limit)
+    artifacts = executor.artifacts.take(lease.token, 0.0, settings.artifact_limit)
     ending, spooled = capture_ending(executor.spool, lease.token, paths, settings, ending._replace(artifacts=artifacts))
     if lease.call is not None:
         outcome, ending, _ = add_reply(read_reply(executor.spool, lease, executor.files.name), outcome, ending)

@@ -40,6 +40,8 @@ LONG_JOB_LOCK_TIMEOUT_S = 0.05
 """Time for which a worker waits for the write lock before it checks whether its long job has ended."""
 KINDS_WITH_FILES = frozenset({Kind.CELL, Kind.NOTEBOOK})
 """Kinds of jobs that always have files of their own."""
+_NONE: frozenset[str] = frozenset()
+_NO_FILES = (None,) * 4
 
 
 class Worker:
@@ -132,11 +134,14 @@ class Worker:
         """Collect outcome, usage, output and result of a finished run."""
         run = monitor.run
         limit = self.control.settings.artifact_limit
-        artifacts = self.executor.artifacts.take(run.lease.token, run.started_at, limit)
+        artifacts = self.executor.artifacts.take(run.lease.token, run.started, limit)
         known = Ending(time.time(), run.start_time(), run.pid, artifacts=artifacts, usage=run.usage)
-        ending, spooled, keep_files = self.core.capture(run.lease.token, run.paths, known)
+        if artifacts is None and run.files.left_nothing(run.started):
+            ending, spooled, keep_files = known, _NONE, False
+        else:
+            ending, spooled, keep_files = self.core.capture(run.lease.token, run.paths, known)
         outcome = monitor.outcome
-        kept = (ending.result, ending.note, ending.artifacts, ending.metrics)
+        left_files = (ending.result, ending.note, ending.artifacts, ending.metrics) != _NO_FILES
         if run.lease.kind != Kind.COMMAND:
             reply = read_reply(self.core.store.spool, run.lease, run.files.name)
             outcome, ending, modules = add_reply(reply, outcome, ending)
@@ -145,7 +150,7 @@ class Worker:
             if not run.move_to_own_files() and ending.note is None:
                 ending = ending._replace(note="part of its output was lost: the disk is full")
             punch_middle(run.paths.values(), self.control.settings.spool_limit)
-        has_files = run.has_own_files or run.lease.kind in KINDS_WITH_FILES or any(each is not None for each in kept)
+        has_files = run.has_own_files or left_files or run.lease.kind in KINDS_WITH_FILES
         self.buffer.add_result(run.lease, outcome, ending, spooled if has_files else None)
         if not run.has_own_files and (ending.stdout_size or ending.stderr_size):
             run.clear_files()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.child.blob import PARTIAL
 from queuectl_nb.store.artifacts import artifact_dir, is_valid_name
-from queuectl_nb.store.regular_file import Descriptor
+from queuectl_nb.store.regular_file import Descriptor, FolderWatch
 from queuectl_nb.store.remove_tree import OPEN_DIR, remove_tree
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ __all__ = ["ArtifactFolder", "is_empty_folder", "keep_artifacts", "take_left"]
 
 BLOCK_BYTES = 4096
 """Minimum size that a file or folder counts for, so that the limit also bounds their number."""
-CTIME_LAG_S = 0.02
-"""Twice the longest interval at which a kernel updates the time that it gives to files."""
 
 
 def is_empty_folder(path: str) -> bool:
@@ -47,41 +45,32 @@ class ArtifactFolder:
     def __init__(self, spool: str | os.PathLike[str], worker: str) -> None:
         self.path = artifact_dir(spool, worker)
         self._spool = os.fspath(spool)
-        self._known: tuple[int, ...] | None = None
-        """State of the folder when it was empty; None if it has to be made."""
+        self._watch = FolderWatch(self.path)
+        self._is_empty = False
+        """Whether there is a folder that the next attempt can use."""
 
     def prepare(self) -> None:
         """Make the folder, if there is none that can be used."""
-        if self._known is None:
+        if not self._is_empty:
             remove_tree(self.path)
             os.mkdir(self.path, 0o700)
-            self._known = _state(os.lstat(self.path))
+            self._is_empty = True
 
-    def take(self, token: str, started_at: float, limit: int) -> KeptArtifacts | None:
-        """Move the artifacts of an attempt to a folder of its own; return None if there are none.
+    def take(self, token: str, started: float, limit: int) -> KeptArtifacts | None:
+        """Move the artifacts of an attempt that began at ``started`` (monotonic) to a folder of its own.
 
-        Whatever changes a folder sets its ctime, which no process can set to a chosen value. It may lag behind by
-        ``CTIME_LAG_S``, so a folder that was made right before the attempt is read.
+        Return None if there are none.
         """
-        try:
-            found = os.lstat(self.path)
-        except FileNotFoundError:
-            self._known = None
-            return None
-        if _state(found) == self._known and found.st_ctime < started_at - CTIME_LAG_S:
+        if self._watch.unchanged_since(started):
             return None
         kept = take_left(self._spool, self.path, token, limit)
-        self._known = _state(os.lstat(self.path)) if is_empty_folder(self.path) else None
+        self._is_empty = is_empty_folder(self.path)
         return kept
 
     def close(self) -> None:
         """Remove the folder, which is empty."""
         with contextlib.suppress(OSError):
             os.rmdir(self.path)
-
-
-def _state(found: os.stat_result) -> tuple[int, ...]:
-    return found.st_ino, found.st_mode, found.st_ctime_ns
 
 
 def take_left(spool: str, path: str, token: str, limit: int) -> KeptArtifacts | None:

@@ -6,12 +6,18 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from typing import Self
 
-__all__ = ["REPLACED_ERRNOS", "Descriptor", "last_write", "open_locked", "open_regular"]
+__all__ = ["REPLACED_ERRNOS", "Descriptor", "FolderWatch", "last_write", "open_locked", "open_regular"]
 
 REPLACED_ERRNOS = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EINVAL})
 """Error numbers of :func:`open_regular` for a path that is not a regular file of its own."""
+
+CTIME_LAG_S = 0.02
+"""Twice the longest interval at which a kernel updates the time that it gives to files."""
+COARSE_CTIME_NS = 10_000_000
+"""A ctime that is a multiple of it may be that of a file system with whole seconds, or hundredths of them."""
 
 
 class Descriptor(int):
@@ -74,3 +80,31 @@ def _check(found: os.stat_result, path: str | os.PathLike[str], *, writing: bool
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
     if writing and found.st_nlink > 1:
         raise OSError(errno.EINVAL, "the file has another hard link", os.fspath(path))
+
+
+class FolderWatch:
+    """Tells with one system call whether the entries of a folder, or the folder itself, may have changed.
+
+    Whatever changes a folder sets its ctime, which no process can set to a chosen value.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Watch the folder ``path``, which need not exist yet."""
+        self._path = os.fspath(path)
+        self._state = (0, 0)
+        self._seen_at = 0.0
+
+    def unchanged_since(self, started: float) -> bool:
+        """Return True if nothing has changed since ``started`` (monotonic), False if something has or that is unknown.
+
+        It is known from the second call on, if ``started`` is after the first.
+        """
+        try:
+            found = os.lstat(self._path)
+        except OSError:
+            return False
+        state = found.st_ino, found.st_ctime_ns
+        if state == self._state and state[1] % COARSE_CTIME_NS:
+            return self._seen_at + CTIME_LAG_S < started
+        self._state, self._seen_at = state, time.monotonic()
+        return False

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from queuectl_nb.store.artifacts import SUFFIX, artifact_dir, list_artifacts
 from queuectl_nb.store.metrics import read_metrics
 from queuectl_nb.store.output import next_data_offset, next_hole_offset, read_result
-from queuectl_nb.store.regular_file import REPLACED_ERRNOS, last_write, open_locked, open_regular
+from queuectl_nb.store.regular_file import REPLACED_ERRNOS, FolderWatch, last_write, open_locked, open_regular
 from queuectl_nb.store.remove_tree import remove_tree
 
 if TYPE_CHECKING:
@@ -44,6 +44,9 @@ class WorkerFiles:
         self.paths = {stream: f"{folder}/{name}.{stream}" for stream in STREAMS}
         self.reply = f"{folder}/{name}.reply"
         """The reply of a Python job. A file of its own for each would cost the file system more than a short call."""
+        self._watch = FolderWatch(folder)
+        self._readers: list[int] = []
+        """Descriptors of both files, unless they may have been replaced."""
 
     def open(self) -> tuple[int, int]:
         """Return descriptors of both files (stdout, stderr), empty and locked, for a job to inherit.
@@ -59,6 +62,21 @@ class WorkerFiles:
         except BaseException:
             os.close(out)
             raise
+
+    def left_nothing(self, started: float) -> bool:
+        """Return True if an attempt that began at ``started`` (monotonic) has certainly left nothing in the spool.
+
+        That is neither output nor a file named by its token. Most short jobs leave nothing, and looking for each file
+        took a twentieth of their time.
+        """
+        if self._watch.unchanged_since(started):
+            with contextlib.suppress(OSError):
+                if not self._readers:  # not earlier: the watch could miss that the files were replaced afterwards
+                    self._readers = [open_regular(path, os.O_RDONLY) for path in self.paths.values()]
+                return not any(os.lseek(handle, 0, os.SEEK_END) for handle in self._readers)
+        while self._readers:
+            os.close(self._readers.pop())
+        return False
 
     def rename(self, token: str) -> None:
         """Rename the files to those of attempt ``token``; the next attempt gets new ones.

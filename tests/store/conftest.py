@@ -229,6 +229,19 @@ def spool(tmp_path: Path) -> Spool:
     return Spool(tmp_path)
 
 
+@pytest.fixture
+def pass_a_tick(tmp_path: Path) -> Callable[[Path], None]:
+    """Return a function that waits until the kernel gives files a later time than that of a folder."""
+    probe = tmp_path / "probe"
+
+    def wait(folder: Path) -> None:
+        probe.touch()
+        while probe.stat().st_ctime_ns <= folder.stat().st_ctime_ns:
+            probe.touch()
+
+    return wait
+
+
 @contextmanager
 def _umask(mask: int) -> Iterator[None]:
     old = os.umask(mask)

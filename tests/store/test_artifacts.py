@@ -348,10 +348,10 @@ def test_a_folder_for_one_attempt_after_the_other(tmp_path: Path) -> None:
     shared = ArtifactFolder(tmp_path, "worker-1")
     for number in range(20):
         shared.prepare()
-        started_at = time.time()
+        started = time.monotonic()
         if number % 2:
             Path(shared.path, "x").write_text(f"{number}")
-        kept = shared.take(f"{number:032}", started_at, LIMIT)
+        kept = shared.take(f"{number:032}", started, LIMIT)
         assert (kept is not None) == bool(number % 2)
     assert len(list(tmp_path.glob(f"{'0' * 30}*.artifacts/x"))) == 10
     shared.prepare()
@@ -363,7 +363,7 @@ def test_a_write_long_after_the_start_is_noticed(tmp_path: Path) -> None:
     """Nothing in a folder that was made long before the attempt is overlooked, nor taken for that of the next one."""
     shared = ArtifactFolder(tmp_path, "worker-1")
     shared.prepare()
-    until_later = os.stat(shared.path).st_ctime + 1
+    until_later = time.monotonic() + 1
     assert shared.take("a" * 32, until_later, LIMIT) is None
     Path(shared.path, "x").touch()
     os.utime(shared.path, (0, 0))
@@ -387,7 +387,7 @@ def test_a_folder_that_a_job_has_damaged(tmp_path: Path, outside: Path, how: str
         path.symlink_to(outside.parent)
     elif how == "file":
         path.write_text("x")
-    shared.take("a" * 32, time.time(), LIMIT)
+    shared.take("a" * 32, time.monotonic(), LIMIT)
     shared.prepare()
     assert is_empty_folder(shared.path)
     assert outside.read_text() == "precious"

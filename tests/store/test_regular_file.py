@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.store.regular_file import REPLACED_ERRNOS, last_write, open_locked, open_regular
+from queuectl_nb.store import regular_file
+from queuectl_nb.store.regular_file import (
+    REPLACED_ERRNOS,
+    FolderWatch,
+    last_write,
+    open_locked,
+    open_regular,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -83,3 +92,32 @@ def test_last_write(file: Path) -> None:
     assert last_write(str(file)) == (0, 0)
     file.mkdir()
     assert last_write(str(file)) == (0, 0)
+
+
+def test_watched_folder(tmp_path: Path, pass_a_tick: Callable[[Path], None]) -> None:
+    """A folder is unchanged since a time after the first look, until it or an entry of it is replaced."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    watch = FolderWatch(folder)
+    began = time.monotonic()
+    later = began + 3600
+    assert not watch.unchanged_since(later)
+    assert watch.unchanged_since(later)
+    assert not watch.unchanged_since(began)
+    pass_a_tick(folder)
+    (folder / "new").touch()
+    os.utime(folder, (0, 0))
+    assert not watch.unchanged_since(later)
+    assert watch.unchanged_since(later)
+    folder.rename(tmp_path / "moved")
+    assert not watch.unchanged_since(later)
+    folder.mkdir()
+    assert not watch.unchanged_since(later)
+    assert watch.unchanged_since(later)
+
+
+def test_watched_folder_with_coarse_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is known of a folder whose times may be rounded."""
+    monkeypatch.setattr(regular_file, "COARSE_CTIME_NS", 1)
+    watch = FolderWatch(tmp_path)
+    assert not any(watch.unchanged_since(time.monotonic() + 3600) for _ in range(3))

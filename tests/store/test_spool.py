@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -19,7 +20,7 @@ from queuectl_nb.store.output import EMPTY_STREAM, StoredStream, read_truncated
 from queuectl_nb.store.spool import STREAMS, Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 TOKEN = "0123456789abcdef" * 2
 
@@ -264,3 +265,39 @@ def test_files_that_a_job_has_removed_or_replaced(spool: Spool, tmp_path: Path, 
         os.close(handle)
     assert [Path(path).read_bytes() for path in files.paths.values()] == [b"y", b"y"]
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("what", ["stdout", "stderr", "result", "metrics", "replaced", "renamed"])
+def test_whether_an_attempt_has_left_something(tmp_path: Path, pass_a_tick: Callable[[Path], None], what: str) -> None:
+    """Everything that it can leave is noticed, also in files that have taken the place of those known before."""
+    spool = Spool(tmp_path / "spool")
+    spool.folder.mkdir()
+    files = spool.worker_files("worker-1")
+    path = Path(files.paths["stdout"])
+    later = time.monotonic() + 3600
+
+    def start() -> None:
+        for handle in files.open():
+            os.close(handle)
+
+    start()
+    assert not files.left_nothing(later)  # not known at first
+    assert files.left_nothing(later)
+    assert not files.left_nothing(0.0)
+    assert files.left_nothing(later)
+    pass_a_tick(spool.folder)
+    if what == "replaced":
+        path.unlink()
+    elif what == "renamed":
+        files.rename(TOKEN)
+    if what in ("replaced", "renamed"):
+        start()
+        assert not files.left_nothing(later)
+        assert files.left_nothing(later)
+    written = path if what in ("replaced", "renamed") else Path(files.paths.get(what) or spool.path(TOKEN, what))
+    written.write_text("1")
+    assert not files.left_nothing(later)
+    assert not files.left_nothing(0.0)
+    written.write_text("")
+    if what in files.paths:
+        assert files.left_nothing(later)

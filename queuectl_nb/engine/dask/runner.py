@@ -195,7 +195,7 @@ class Runner:
         if run.lease.call is not None:
             reply = read_reply(self.spool, run.lease, run.files.name)
             blobs = _take_blobs(self.spool, reply)
-        kept = self.executor.artifacts.take(token, run.started_at, self.settings.artifact_limit)
+        kept = self.executor.artifacts.take(token, run.started, self.settings.artifact_limit)
         artifacts = pack(f"{self.spool.folder}", token, kept)
         paths = {**_streams(run), ARCHIVE: f"{self.spool.path(token, ARCHIVE)}"}
         sizes = {stream: last_write(path)[1] for stream, path in paths.items()}
