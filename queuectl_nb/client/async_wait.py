@@ -53,7 +53,7 @@ class _LoopWaiter:
     def __init__(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
         """Check when notified; a loop without readers polls."""
         self._store = store
-        self._loop = loop
+        self.loop = loop
         self._futures: dict[str, set[asyncio.Future[JobRecord]]] = {}
         self._new: set[str] = set()
         """Jobs whose state was not checked yet."""
@@ -75,18 +75,18 @@ class _LoopWaiter:
     def for_store(cls, store: Store) -> _LoopWaiter:
         """Return the instance for ``store`` and the running loop."""
         for waiter in list(cls._instances.values()):
-            if waiter._loop.is_closed():  # noqa: SLF001 - closed during an await
-                waiter._close()  # noqa: SLF001
+            if waiter.loop.is_closed():  # closed during an await
+                waiter.close()
         loop = asyncio.get_running_loop()
         if (loop, store.path) not in cls._instances:
             cls._instances[loop, store.path] = cls(store, loop)
         return cls._instances[loop, store.path]
 
     async def wait(self, job_id: str) -> JobRecord:
-        future = self._loop.create_future()
+        future = self.loop.create_future()
         self._futures.setdefault(job_id, set()).add(future)
         self._new.add(job_id)
-        if self._timer is None or self._timer.when() <= self._loop.time():  # due, or lost in an interrupt
+        if self._timer is None or self._timer.when() <= self.loop.time():  # due, or lost in an interrupt
             self._schedule(0.0)
         try:
             return await future  # type: ignore[no-any-return]
@@ -96,14 +96,14 @@ class _LoopWaiter:
             if not waiting:
                 self._futures.pop(job_id, None)
             if not self._futures:
-                self._close()
+                self.close()
 
-    def _close(self) -> None:
-        if not self._loop.is_closed():
+    def close(self) -> None:
+        if not self.loop.is_closed():
             self._schedule(0.0)
             self._ignore_notifications()
         self._waiter.close()
-        key = (self._loop, self._store.path)
+        key = (self.loop, self._store.path)
         if self._instances.get(key) is self:
             self._instances.pop(key, None)
 
@@ -111,13 +111,13 @@ class _LoopWaiter:
         """Let the next notification cause a check."""
         if self._waiter.handle is not None:
             with contextlib.suppress(NotImplementedError):  # a loop that cannot watch files: only its timer checks
-                self._loop.add_reader(self._waiter.handle, self._on_notification)
+                self.loop.add_reader(self._waiter.handle, self._on_notification)
                 self._poll_interval_s = notifier.FALLBACK_POLL_S
 
     def _ignore_notifications(self) -> None:
         if self._waiter.handle is not None:
             with contextlib.suppress(NotImplementedError):  # as above
-                self._loop.remove_reader(self._waiter.handle)
+                self.loop.remove_reader(self._waiter.handle)
 
     def _on_notification(self) -> None:
         self._ignore_notifications()  # until the check: there may be hundreds a second
@@ -147,7 +147,7 @@ class _LoopWaiter:
         """Check again after this delay if any task is waiting."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(max(0.0, pause_s), self._check) if self._futures else None
+        self._timer = self.loop.call_later(max(0.0, pause_s), self._check) if self._futures else None
 
     def _resolve(self) -> None:
         changed = self._changes.read()
