@@ -90,7 +90,7 @@ def in_parallel(function: Callable[[], object]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _create(folder: str) -> Iterator[tuple[BinaryIO, str]]:
-    """Give a new file in ``folder``, and its path; remove it on failure."""
+    """Create a file in ``folder`` and yield it with its path; remove it on failure."""
     os.makedirs(folder, mode=0o700, exist_ok=True)
     path = f"{folder}/new.{os.getpid()}.{next(_numbers)}.{time.monotonic_ns()}"
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)

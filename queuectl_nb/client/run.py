@@ -26,7 +26,7 @@ __all__ = ["ForegroundJob"]
 CHECK_INTERVAL_S = 1.0
 """Interval at which a job that waits is checked for a worker that serves it."""
 STOP_TIMEOUT_S = 3.0
-"""How long the end of the own worker is waited for; it may have begun another job, which it finishes."""
+"""How long to wait for the end of the worker that was started here; it finishes a job that it has begun."""
 EXIT_FAILED = 1
 EXIT_TIMED_OUT = 124
 """The exit code of timeout(1)."""
@@ -113,7 +113,7 @@ class ForegroundJob:
         self._attempt = number
 
     def stop_worker(self) -> None:
-        """Stop the own worker, if there is one, after its current job."""
+        """Stop the worker that was started here, if any, after its current job."""
         if self._pool is not None:
             with suppress(QueuectlError):
                 self._pool.stop(timeout=STOP_TIMEOUT_S)

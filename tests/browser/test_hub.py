@@ -56,7 +56,7 @@ def open_page(browser: Browser, hub: Hub, user: str) -> Page:
 
 
 def test_two_users(shared_browser: Browser, hub: Hub) -> None:
-    """Each user sees the own queue live, and not that of the other; programs use a token in a header."""
+    """Each user sees their own queue live, and not that of the other; programs use a token in a header."""
     for user, other in (USERS, USERS[::-1]):
         page = open_page(shared_browser, hub, user)
         rows = page.locator("#jobs-table .qc-row")

@@ -80,7 +80,7 @@ def test_stop_inside_a_job(harness: WorkerHarness) -> None:
 def test_only_jobs_of_the_same_queue_are_enclosing(
     harness: WorkerHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job of another queue is waited for, even if it has the same id; waiting for the own job by id is an error."""
+    """A job of another queue is waited for, even if it has the same id; a job cannot wait for itself by id."""
     harness.add("true", id="a")
     monkeypatch.setenv("QUEUECTL_JOB_ID", "a")
     monkeypatch.setenv("QUEUECTL_DB", str(tmp_path / "other.db"))

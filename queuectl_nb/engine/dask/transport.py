@@ -33,7 +33,7 @@ RECONNECT_DELAY_S = 1.0
 
 
 class WorkersChanged(NamedTuple):
-    """The scheduler has dask workers with these addresses now; the first such message after a loss ends the loss."""
+    """The scheduler has dask workers with these addresses now; after a loss, the first one means that it is back."""
 
     workers: set[str]
 
