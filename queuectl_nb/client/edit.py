@@ -49,9 +49,9 @@ def edit(store: Store, jobs: Iterable[Jobs], words: Mapping[str, Any], *, dry_ru
         from queuectl_nb.store.selections import edit_selected
 
         with report_progress(lambda: len(edited), "edited"):
-            for ids, of_these in edit_selected(store.db, chosen, fields, now, boottime, dry_run=dry_run):
+            for ids, batch_workers in edit_selected(store.db, chosen, fields, now, boottime, dry_run=dry_run):
                 edited += ids
-                workers |= of_these
+                workers |= batch_workers
     if not dry_run:
         notify_workers(store, workers)
         notify_idle_worker(store)

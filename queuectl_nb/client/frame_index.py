@@ -49,9 +49,9 @@ class FrameIndex:
         """Return the instance for the queue at ``path``."""
         return cls._by_file.setdefault(os.path.realpath(path), cls())
 
-    def add(self, template: str | None, made: Sequence[str], ids: Sequence[str]) -> None:
+    def add(self, template: str | None, commands: Sequence[str], ids: Sequence[str]) -> None:
         """Remember an enqueue; only the last million jobs are kept."""
-        self._enqueued.appendleft(_Enqueued(template, array("q", map(hash, made)), ids))
+        self._enqueued.appendleft(_Enqueued(template, array("q", map(hash, commands)), ids))
         while len(self._enqueued) > 1 and sum(len(each.ids) for each in self._enqueued) > _MAX_JOBS:
             self._enqueued.pop()
 

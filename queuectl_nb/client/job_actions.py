@@ -88,9 +88,9 @@ def cancel(store: Store, chosen: Chosen) -> list[str]:
         from queuectl_nb.store.selections import cancel_selected
 
         with report_progress(lambda: len(changed), "cancelled"):
-            for ids, of_these in cancel_selected(store.db, chosen, time.time()):
+            for ids, batch_running in cancel_selected(store.db, chosen, time.time()):
                 changed += ids
-                running += of_these
+                running += batch_running
     notifier.notify_finished(notifier.waiter_dir(store.db.spool))
     if not running:
         return changed
@@ -136,9 +136,9 @@ def delete(store: Store, chosen: Chosen, action: str = "delete") -> list[str]:
         else:
             from queuectl_nb.store.selections import delete_selected
 
-            for ids, of_these in delete_selected(store.db, chosen, time.time(), action):
+            for ids, batch_tokens in delete_selected(store.db, chosen, time.time(), action):
                 deleted += ids
-                tokens.extend(of_these)
+                tokens.extend(batch_tokens)
         notifier.notify_finished(notifier.waiter_dir(store.db.spool))
     return deleted
 
@@ -169,9 +169,9 @@ def prune(
     with report_progress(lambda: removed, "removed"):
         with _removed_output(store) as tokens:
             if older_than is not None:
-                for number, of_each in store.jobs.prune(older_than, time.time(), state):
+                for number, batch_tokens in store.jobs.prune(older_than, time.time(), state):
                     removed += number
-                    tokens.extend(of_each)
+                    tokens.extend(batch_tokens)
         if vacuum:
             from queuectl_nb.store import maintenance
 

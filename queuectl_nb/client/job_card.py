@@ -55,12 +55,12 @@ def read_card(store: Store, record: JobRecord, *, static: bool = False) -> Rende
     return job_card(record, history, status, output, reported, static=static, cell=cell, notebook=notebook, **notes)
 
 
-def _describe_artifacts(found: JobArtifacts) -> list[str]:
+def _describe_artifacts(artifacts: JobArtifacts) -> list[str]:
     """Return the names of the first artifacts with their sizes, and what was not kept."""
-    shown = [f"{each.name} ({format_size(each.size)})" for each in found.files[:MAX_ARTIFACTS]]
-    more = len(found.files) - len(shown)
+    shown = [f"{each.name} ({format_size(each.size)})" for each in artifacts.files[:MAX_ARTIFACTS]]
+    more = len(artifacts.files) - len(shown)
     shown += [f"{more} more"] if more else []
-    return [f"artifacts: {', '.join(shown)}"] * bool(shown) + ([found.note] if found.note else [])
+    return [f"artifacts: {', '.join(shown)}"] * bool(shown) + ([artifacts.note] if artifacts.note else [])
 
 
 def _read_output(store: Store, record: JobRecord, history: list[AttemptRecord]) -> tuple[RunStatus | None, str]:

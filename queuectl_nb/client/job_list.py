@@ -61,10 +61,10 @@ class JobList:
         self.outdated = False
         """Whether the order is outdated and not yet due to be computed again; the caller should ask again later."""
 
-    def set_filter(self, wanted: Filter) -> None:
+    def set_filter(self, job_filter: Filter) -> None:
         """Change filter and order."""
-        if wanted != self.filter:
-            self.filter = wanted
+        if job_filter != self.filter:
+            self.filter = job_filter
             self._order = None
             self._cancel_search()
 

@@ -69,22 +69,22 @@ def _done(paths: Sequence[Path], notes: Sequence[str]) -> Done:
     return Done(lines, lambda: lines, lambda: list(paths), notes=lambda: notes)
 
 
-def _listing(found: JobArtifacts, notes: Sequence[str], queue_value: Any) -> Listing:
+def _listing(artifacts: JobArtifacts, notes: Sequence[str], queue_value: Any) -> Listing:
     rows = [
         {
             "name": each.name,
             "size": each.size,
             "modified_at": format_time(each.modified_at),
-            "path": f"{found.folder}/{each.name}",
-            "attempt": found.number,
+            "path": f"{artifacts.folder}/{each.name}",
+            "attempt": artifacts.number,
         }
-        for each in found.files
+        for each in artifacts.files
     ]
     return Listing(
         FIELDS,
         (("Name", "name"), ("Bytes", "size"), ("Modified", "modified_at")),
         lambda limit: rows[:limit],
         value=queue_value,
-        empty_text=f"Job {found.job_id} has no artifacts.",
+        empty_text=f"Job {artifacts.job_id} has no artifacts.",
         hints=lambda: notes,
     )

@@ -94,8 +94,8 @@ def _listing(fields: Sequence[str], rows: Iterable[dict[str, Any]], *, is_empty:
     return Listing(fields, columns, lambda _: rows, value=frame, exit_code=int(is_empty))
 
 
-def _count(found: Iterator[FoundLine]) -> Counter[str]:
-    return Counter(line.job_id for line in found if line.matches)
+def _count(lines: Iterator[FoundLine]) -> Counter[str]:
+    return Counter(line.job_id for line in lines if line.matches)
 
 
 def _write_counts(counts: Counter[str], write: Callable[[str], object]) -> int:
@@ -104,10 +104,10 @@ def _write_counts(counts: Counter[str], write: Callable[[str], object]) -> int:
     return int(not counts)
 
 
-def _write_lines(found: Iterator[FoundLine], write: Callable[[str], object], *, numbered: bool, attempts: bool) -> int:
+def _write_lines(lines: Iterator[FoundLine], write: Callable[[str], object], *, numbered: bool, attempts: bool) -> int:
     """Write each line; return the exit code."""
     exit_code, previous = 1, None
-    for line in found:
+    for line in lines:
         exit_code = 0
         place = (line.job_id, line.attempt, line.stream)
         if not line.matches and previous is not None and (*place, line.line - 1) != previous:

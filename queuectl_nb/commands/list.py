@@ -66,23 +66,23 @@ def command(context: Context, ids: Sequence[str], **options: Any) -> Listing:
     chosen = choose(queue, ids, options)
     for job_id in chosen.ids:
         queue.store.jobs.get(job_id)  # raise NotFound
-    wanted = replace(make_filter(chosen.selection, **order), ids=tuple(chosen.ids) or None)
-    limit = DEFAULT_ROWS if wanted.limit is None else None
+    job_filter = replace(make_filter(chosen.selection, **order), ids=tuple(chosen.ids) or None)
+    limit = DEFAULT_ROWS if job_filter.limit is None else None
     store = queue.store
 
     def hints() -> list[str]:
-        if wanted.state and WAITING_STATES.isdisjoint(wanted.state):
+        if job_filter.state and WAITING_STATES.isdisjoint(job_filter.state):
             return empty_hints(store)
-        queues = None if wanted.queue is None else [wanted.queue]
+        queues = None if job_filter.queue is None else [job_filter.queue]
         return waiting_hints(store, queues, program=context.program) or empty_hints(store)
 
-    found = list_jobs(queue, wanted, COLUMNS, "No jobs.", default_limit=limit)
+    found = list_jobs(queue, job_filter, COLUMNS, "No jobs.", default_limit=limit)
     return replace(found, hints=hints)
 
 
 def list_jobs(
     queue: Queue,
-    wanted: Filter,
+    job_filter: Filter,
     columns: Sequence[tuple[str, str]],
     empty_text: str,
     default_limit: int | None = None,
@@ -92,30 +92,30 @@ def list_jobs(
     def frame() -> pd.DataFrame:
         from queuectl_nb.render.frames import frames
 
-        return frames.jobs(queue.store.reader, wanted)
+        return frames.jobs(queue.store.reader, job_filter)
 
     def rows(limit: int | None) -> Iterator[dict[str, Any]]:
-        chosen = wanted if limit is None else replace(wanted, limit=limit)
+        chosen = job_filter if limit is None else replace(job_filter, limit=limit)
         return map(job_json, iter_jobs(queue.store.db, queue.store.reader, chosen))
 
     return Listing(
         JOB_FIELDS,
         columns,
         rows,
-        texts=lambda output_format: job_texts(queue.store, wanted, output_format),
+        texts=lambda output_format: job_texts(queue.store, job_filter, output_format),
         value=frame,
-        count=lambda: queue.store.reader.count(wanted),
+        count=lambda: queue.store.reader.count(job_filter),
         default_limit=default_limit,
         empty_text=empty_text,
     )
 
 
-def job_texts(store: Store, wanted: Filter, output_format: str) -> Iterator[str]:
+def job_texts(store: Store, job_filter: Filter, output_format: str) -> Iterator[str]:
     """Yield each job as JSON or a line of CSV: the same text as one by one, but of a million jobs in seconds."""
     from queuectl_nb.store.job_texts import CSV_TEXT, JSON_TEXT, iter_job_texts
 
     is_csv = output_format == "csv"
-    for found in iter_job_texts(store.db, store.reader, wanted, CSV_TEXT if is_csv else JSON_TEXT):
+    for found in iter_job_texts(store.db, store.reader, job_filter, CSV_TEXT if is_csv else JSON_TEXT):
         if not isinstance(found, str):
             yield csv_line(job_json(found).values()) if is_csv else json_text(job_json(found))
         elif is_csv or (found.isascii() and "\x7f" not in found):

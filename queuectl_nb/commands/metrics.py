@@ -61,8 +61,8 @@ def _number(value: float) -> str:
     return f"{value:.6g}"
 
 
-def _points(found: Sequence[AttemptMetrics]) -> Iterator[dict[str, Any]]:
-    for attempt in found:
+def _points(attempts: Sequence[AttemptMetrics]) -> Iterator[dict[str, Any]]:
+    for attempt in attempts:
         for name, columns in attempt.series.items():
             for time, step, value in zip(*columns, strict=True):
                 yield {
@@ -79,9 +79,9 @@ def _json(value: float) -> float | int | None:
     return json_number(value) if math.isfinite(value) else None
 
 
-def _notes(found: Sequence[AttemptMetrics]) -> list[str]:
+def _notes(attempts: Sequence[AttemptMetrics]) -> list[str]:
     notes = []
-    for each in found:
+    for each in attempts:
         where = f"job {each.job_id}, attempt {each.number}"
         if each.invalid:
             least = "" if each.complete else "at least "
