@@ -128,39 +128,43 @@ def record_ended(
     return transitions, unblocked
 
 
-def explain(each: EndedAttempt) -> EndedAttempt:
+def explain(attempt: EndedAttempt) -> EndedAttempt:
     """Add why an attempt failed; a worker does so before the transaction, while its next job runs."""
-    lease, outcome, ending, error, _ = each
+    lease, outcome, ending, error, _ = attempt
     if error is not None or outcome.error is None:
-        return each
+        return attempt
     message = read_message(outcome, ending)
     error = describe(outcome, message)
-    return each if error is None else EndedAttempt(lease, outcome, ending, error, group_of(outcome, message, error))
+    return attempt if error is None else EndedAttempt(lease, outcome, ending, error, group_of(outcome, message, error))
 
 
 def _decide(
-    each: EndedAttempt, held: Sequence[Any] | None, policies: Mapping[int | None, RetryPolicy], now: float, rand: float
+    attempt: EndedAttempt,
+    held: Sequence[Any] | None,
+    policies: Mapping[int | None, RetryPolicy],
+    now: float,
+    rand: float,
 ) -> Transition | None:
     """Return the transition of the job; None if the attempt is no longer held: its result comes too late."""
     if held is None:
         return None
     attempts, max_retries, cancel = held
     transition = settle(
-        each.outcome,
+        attempt.outcome,
         attempts=attempts,
         policy=policies[max_retries],
         cancel_requested=bool(cancel),
         now=now,
         rand=rand,
-        error=each.error,
+        error=attempt.error,
     )
-    check_transition(each.lease.job_id, State.PROCESSING, transition.state)
+    check_transition(attempt.lease.job_id, State.PROCESSING, transition.state)
     return transition
 
 
-def job_update(each: EndedAttempt, transition: Transition, now: float, boottime: BootTime) -> dict[str, object]:
+def job_update(attempt: EndedAttempt, transition: Transition, now: float, boottime: BootTime) -> dict[str, object]:
     """Return a row of ``settle_job``."""
-    lease, outcome, ending, _, group = each
+    lease, outcome, ending, _, group = attempt
     completed = transition.state is State.COMPLETED
     ready = transition.state in WAITING_STATES and (transition.run_at or now) <= now
     due_boottime = None
@@ -185,9 +189,9 @@ def job_update(each: EndedAttempt, transition: Transition, now: float, boottime:
     }
 
 
-def attempt_update(each: EndedAttempt) -> dict[str, object]:
+def attempt_update(attempt: EndedAttempt) -> dict[str, object]:
     """Return a row of ``close_attempt``, without large output, which ``store_streams`` writes."""
-    lease, outcome, ending, error, group = each
+    lease, outcome, ending, error, group = attempt
     if _is_large(ending):
         ending = ending._replace(stdout="", stdout_tail=None, stderr="", stderr_tail=None)
     return {
@@ -225,9 +229,9 @@ def _is_large(ending: Ending) -> bool:
     return ending.stdout_size + ending.stderr_size > LARGE_OUTPUT_BYTES
 
 
-def _streams(each: EndedAttempt) -> dict[str, object]:
+def _streams(attempt: EndedAttempt) -> dict[str, object]:
     """Return the parameters of ``store_streams``."""
-    lease, ending = each.lease, each.ending
+    lease, ending = attempt.lease, attempt.ending
     streams = {key: getattr(ending, key) for key in ("stdout", "stdout_tail", "stderr", "stderr_tail")}
     return {**streams, "seq": lease.seq, "number": lease.number, "token": lease.token}
 
