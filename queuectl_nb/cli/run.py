@@ -41,6 +41,9 @@ def run_in_foreground(result: Foreground) -> int:
         except BrokenPipeError:  # as the command itself would end when its reader is gone
             _cancel(job, signal.SIGPIPE)
             raise
+        except OSError:  # the output cannot be written; the job continues
+            job.stop_worker()
+            raise
         finally:
             for stream in streams.values():
                 stream.close()

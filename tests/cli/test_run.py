@@ -255,6 +255,17 @@ def test_reader_goes_away(queue: Queue) -> None:
     wait_until_stopped(queue)
 
 
+def test_full_disk(queue: Queue) -> None:
+    """If the output cannot be written, the job goes on, and its worker does not stay for the delayed jobs of others."""
+    queue.enqueue("true", delay=3600)
+    words = [*CONSOLE, "run", "-c", "echo begun"]
+    with open("/dev/full", "wb") as full:
+        ran = subprocess.run(words, env=environment(queue.path), stdin=subprocess.DEVNULL, stdout=full, check=False)
+    assert ran.returncode == 3
+    wait_until_stopped(queue)
+    assert queue.job("job-2").state == "completed"
+
+
 @contextmanager
 def in_terminal(path: Path, *words: str) -> Iterator[tuple[Callable[[str], None], Callable[[str], object]]]:
     """Start ``run`` in a terminal; yield a function that reads until a text, and one that types keys."""
