@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from queuectl_nb.client.hints import CONSOLE, job_hints
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.params import find_ids, job_id_type
@@ -56,6 +57,7 @@ def command(context: Context, job_id: str) -> Detail:
         data=lambda: {**job, "history": history, **extra},
         value=lambda: found,
         records=lambda: [job],
+        hints=lambda: job_hints(queue.store, found.record, CONSOLE) if context.program == CONSOLE else (),
     )
 
 

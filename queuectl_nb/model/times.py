@@ -33,7 +33,7 @@ def parse_time(what: str, value: object) -> float:
         if 0 <= stamp <= MAX_TIME:
             return stamp
         raise BadInput(f"{what} must lie between 1970 and 9999, not {quoted(str(value))}")
-    raise BadInput(f"{what} must be an ISO 8601 time such as 2027-03-01T08:00:00Z, not {quoted(value)}")
+    raise BadInput(f"{what} must be a time such as 03:00 or 2027-03-01T08:00:00Z (ISO 8601), not {quoted(value)}")
 
 
 def next_time_of_day(value: object, now: datetime) -> object:

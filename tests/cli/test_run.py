@@ -255,6 +255,7 @@ def test_reader_goes_away(queue: Queue) -> None:
     wait_until_stopped(queue)
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_full_disk(queue: Queue) -> None:
     """If the output cannot be written, the job goes on, and its worker does not stay for the delayed jobs of others."""
     queue.enqueue("true", delay=3600)

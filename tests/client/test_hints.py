@@ -145,7 +145,9 @@ def test_enqueue_after_a_dead_job(run: Callable[..., Ran], manual_worker: Manual
     assert "Times out" not in ran.stderr
 
 
-@pytest.mark.parametrize("line", ["status", "list", "list --state pending", "wait --timeout 0", "wait a --timeout 0"])
+@pytest.mark.parametrize(
+    "line", ["status", "list", "list --state pending", "show a", "wait --timeout 0", "wait a --timeout 0"]
+)
 def test_commands_show_hints(line: str, run: Callable[..., Ran], queue: Queue) -> None:
     """What shows waiting jobs says on stderr that no worker serves them."""
     words = line.split()

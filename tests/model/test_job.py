@@ -99,7 +99,7 @@ def test_null_is_the_default() -> None:
         ({"delay": "5x"}, "delay must be a number of seconds, or a duration"),
         ({"delay": float("nan")}, "delay must be"),
         ({"delay": 1, "run_at": "2027-01-01"}, "either delay or run_at"),
-        ({"run_at": "soon"}, "run_at must be an ISO"),
+        ({"run_at": "soon"}, "run_at must be a time such as 03:00 or 2027-"),
         ({"timeout": -1}, "timeout must be from 0 to 31536000"),
         ({"timeout": "nan"}, "timeout must be"),
         ({"max_retries": 0}, "max_retries must be from 1 to 1000"),
