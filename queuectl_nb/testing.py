@@ -82,10 +82,7 @@ class InlineQueue(Queue):
     def create(cls) -> InlineQueue:
         """Return a queue in a temporary directory, which is deleted with it."""
         folder = tempfile.mkdtemp(prefix="queuectl-")
-        path = Path(folder, "queue.db")
-        path.touch(0o600)
-        path.write_bytes(_empty_queue())
-        queue = cls(path)
+        queue = cls(_new_file(folder))
         weakref.finalize(queue, shutil.rmtree, folder, ignore_errors=True)
         return queue
 
@@ -113,14 +110,19 @@ def temporary_queue() -> Iterator[Queue]:
     pending
     """
     with tempfile.TemporaryDirectory(prefix="queuectl-") as folder:
-        path = Path(folder, "queue.db")
-        path.touch(0o600)
-        path.write_bytes(_empty_queue())
-        queue = Queue(path)
+        queue = Queue(_new_file(folder))
         try:
             yield queue
         finally:
             queue.close()
+
+
+def _new_file(folder: str) -> Path:
+    """Write the file of an empty queue into ``folder`` and return its path."""
+    path = Path(folder, "queue.db")
+    path.touch(0o600)
+    path.write_bytes(_empty_queue())
+    return path
 
 
 @cache
