@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import secrets
 import shutil
-import subprocess
-import sys
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,8 +14,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from tests.browser.lab import extensions_of_checkout
-from tests.engine.harness import until
-from tests.web.jupyter import end_process
+from tests.web.jupyter import end_process, start_module, wait_for_start
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -62,26 +58,9 @@ class Hub:
             "token": self.token,
             "environment": extensions_of_checkout(home / "extensions"),
         }
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "jupyterhub", "--config", str(CONFIG)],
-                env={
-                    **{name: value for name, value in os.environ.items() if name != "QUEUECTL_DB"},
-                    "HUB_TEST": json.dumps(given),
-                    "CONFIGPROXY_AUTH_TOKEN": secrets.token_hex(16),
-                },
-                cwd=home,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
-            until(self._answers, 180)
-        except AssertionError:
-            self.close()
-            msg = f"JupyterHub did not start:\n{self.log.read_text('utf-8', 'replace')[-3000:]}"
-            raise AssertionError(msg) from None
+        variables = {"HUB_TEST": json.dumps(given), "CONFIGPROXY_AUTH_TOKEN": secrets.token_hex(16)}
+        self.process = start_module(["jupyterhub", "--config", str(CONFIG)], home, self.log, variables)
+        wait_for_start(self.process, self._answers, 180, self.log)
 
     def _answers(self) -> bool:
         assert self.process.poll() is None

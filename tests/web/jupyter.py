@@ -8,15 +8,16 @@ import secrets
 import subprocess
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["JupyterProcess", "end_process"]
+__all__ = ["JupyterProcess", "end_process", "start_module", "wait_for_start"]
 
 FLAGS = (
     "--ServerApp.open_browser=False",
@@ -25,6 +26,33 @@ FLAGS = (
     "--ServerApp.allow_root=True",
     "--ServerApp.terminals_enabled=False",
 )
+
+
+def start_module(
+    words: Sequence[str], folder: Path, log: Path, variables: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start ``python -m MODULE ARG...`` in a session of its own, with more environment variables."""
+    inherited = {name: value for name, value in os.environ.items() if name != "QUEUECTL_DB"}
+    with log.open("wb") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", *words],
+            env={**inherited, **variables},
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def wait_for_start(process: subprocess.Popen[bytes], answers: Callable[[], Any], timeout_s: float, log: Path) -> Any:
+    """Wait until a server answers and return that; otherwise end it, and fail with the end of its log."""
+    try:
+        return until(answers, timeout_s)
+    except AssertionError:
+        end_process(process)
+        msg = f"{process.args!r} did not start:\n{log.read_text('utf-8', 'replace')[-3000:]}"
+        raise AssertionError(msg) from None
 
 
 def end_process(process: subprocess.Popen[bytes]) -> None:
@@ -57,27 +85,13 @@ class JupyterProcess:
             "XDG_DATA_HOME": home / "share",
         }
         others = (f"--IdentityProvider.token={self.token}", f"--ServerApp.root_dir={self.root}")
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *FLAGS, *others, *flags],
-                env={
-                    **{name: value for name, value in os.environ.items() if name != "QUEUECTL_DB"},
-                    **{name: str(path) for name, path in homes.items()},
-                    "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
-                    **environment,
-                },
-                cwd=self.root,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
-            self.url, self.port = until(self._answers, 60)
-        except AssertionError:
-            self.close()
-            msg = f"{module} did not start:\n{self.log.read_text('utf-8', 'replace')[-3000:]}"
-            raise AssertionError(msg) from None
+        variables = {
+            **{name: str(path) for name, path in homes.items()},
+            "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+            **environment,
+        }
+        self.process = start_module([module, *FLAGS, *others, *flags], self.root, self.log, variables)
+        self.url, self.port = wait_for_start(self.process, self._answers, 60, self.log)
 
     def _answers(self) -> tuple[str, int] | None:
         """Return the server's address and port once it answers there."""
