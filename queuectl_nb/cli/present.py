@@ -48,6 +48,8 @@ UNWRAPPED = frozenset(
 )
 """Columns that are never wrapped."""
 MIN_WRAPPED_WIDTH = 8
+LONG_S = 1000
+"""Durations from here on have all digits before the decimal point."""
 
 
 def show(result: results.Result, output_format: str, serve: results.Serve | None = None) -> int:
@@ -167,8 +169,14 @@ def _show_first_rows(result: results.Listing) -> None:
 
 
 def _shown_fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row with local times, the start of its command as typed, and ``run_at`` only if it is in the future."""
+    """Return a row as a table shows it.
+
+    It has local times, four digits of seconds, the start of its command as typed, and ``run_at`` only if it is in the
+    future.
+    """
     shown = {key: local_time(value) if key.endswith("_at") else value for key, value in row.items()}
+    for key in [key for key, value in row.items() if isinstance(value, float) and "_s" in key and value < LONG_S]:
+        shown[key] = float(f"{row[key]:.4g}")
     if "command" in row:
         shown["command"] = listed_command(row["command"])
     if shown.get("run_at"):

@@ -106,7 +106,7 @@ def _by_group(queue: Queue, by: str, limit: int | None, since: float | None) -> 
         value=lambda: queue.stats(by=by, limit=limit, since=since),
         count=lambda: largest(limit or DEFAULT_ROWS)[1],
         default_limit=DEFAULT_ROWS,
-        empty_text="No jobs.",
+        empty_text="No jobs have tags." if by == "tag" else "No jobs.",
         hints=lambda: empty_hints(queue.store),
         data=lambda: ({by: name, **stats_json(each)} for name, each in groups(limit)),
     )

@@ -33,8 +33,8 @@ COLUMN_GAP = 2
 """Terminal columns between two columns of a table."""
 LONG_COLUMNS = ("command", "error")
 """Columns that are cut to one line on a terminal; ``show`` has the whole text."""
-MIN_TEXT_WIDTHS = {1: 30, 2: 8}
-"""The room that each of this number of such columns has at least, however long ids are, which wrap then."""
+MIN_TEXT_WIDTH, MIN_COMMAND_WIDTH = 8, 30
+"""The room that each of them has at least, and that a command has beside an id, which wraps then."""
 MIN_OTHER_WIDTH = 30
 """Room that other columns have, if they need it, before times are shown on two lines."""
 
@@ -117,7 +117,7 @@ def fit_terminal(
         return names, cells
     listed = "command" in map(str.lower, names)
     places = [index for index, title in enumerate(names) if listed and title.lower() in LONG_COLUMNS]
-    least = MIN_TEXT_WIDTHS.get(len(places), 0)
+    least = MIN_COMMAND_WIDTH if len(places) == 1 and "ID" in names else MIN_TEXT_WIDTH
     needed = [least if index in places else MIN_OTHER_WIDTH for index in range(len(names))]
     gaps = COLUMN_GAP * len(names)
     if fold_times and gaps + sum(map(min, _widths(names, cells), needed)) > columns:

@@ -281,6 +281,20 @@ def test_lists_fit_the_terminal(
     assert len([line for line in table if "..." in line]) == 2
 
 
+def test_statistics_fit_the_terminal(
+    run: Callable[..., Ran], manual_worker: ManualWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long commands give way to the numbers, which have four digits."""
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    manual_worker.add("a", command="python train.py --data somewhere.csv --epochs 30")
+    manual_worker.run("a")
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", run("stats", "--by", "command", terminal=True).stdout)
+    (row,) = [line.rstrip() for line in shown.splitlines() if "python" in line]
+    assert len(row) <= 100
+    assert not re.search(r"\.0*[1-9]\d{4}", row)
+
+
 def test_terminal_without_lines(terminals: Terminals, queue: Queue) -> None:
     """Where the encoding has no characters for lines, a terminal gets plain tables."""
     enqueue(queue, "true")
