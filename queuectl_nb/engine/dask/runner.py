@@ -207,20 +207,9 @@ class Runner:
             if not run.has_own_files:
                 run.clear_files()
             self.spool.remove(token)
-        return Ended(
-            token,
-            monitor.outcome,
-            run.usage,
-            run.pid,
-            time.monotonic() - run.started,
-            result=result,
-            note=note,
-            sizes=sizes,
-            output=output,
-            reply=reply,
-            blobs=blobs,
-            artifact_note=artifacts.note if artifacts else None,
-        )
+        process = (token, monitor.outcome, run.usage, run.pid, time.monotonic() - run.started)
+        artifact_note = artifacts.note if artifacts else None
+        return Ended(*process, result, note, sizes, output, reply, blobs, artifact_note)
 
 
 def _streams(run: LocalRun) -> dict[str, str]:
