@@ -19,7 +19,7 @@ from queuectl_nb.model.workload import (
     find_numbers,
     work_names,
 )
-from queuectl_nb.store.eta import QueuedJob, read_eta_rows
+from queuectl_nb.store.eta import QueuedJob, read_attempts_near, read_eta_rows
 from queuectl_nb.store.metrics import LiveMetrics
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ HISTORY = 200
 """Maximum number of attempts of the same work that are used, the newest ones."""
 ENOUGH_HISTORY = 3
 """With fewer attempts of the same command without its values, those of the same program count as well."""
+MAX_UNKNOWN = 3
+"""Maximum number of works of which older attempts are read if none are among the recent ones."""
 MAX_OVERHEAD_S = 0.1
 """Limit of the time between two jobs of a worker; longer ones are due to an empty queue."""
 MAX_LIVE_FILES = 64
@@ -117,13 +119,21 @@ def read_eta(store: Store, job_filter: Filter | None = None) -> Eta:
     except InvalidSetting:
         settings = Settings.from_stored({})
     known = _KnownWork(rows.attempts)
-    slots, running, begun_later = _running(store, rows, workers, known, settings)
-    waiting = _waiting([*rows.waiting, *begun_later], known, settings, paused, workers)
-    needed = {job.work for job in waiting} | {job.work for job in running if (job.progress or 0) < MIN_PROGRESS}
-    history = {work: known.history.get(work, []) for work in needed}
-    jobs: list[RunningJob | WaitingJob] = [*running, *waiting]
-    if unknown := [job.id for job in jobs if not history.get(job.work, True)]:
-        return Eta(reason=f"no job like {unknown[0]} has finished recently")
+    for widened in (False, True):
+        slots, running, begun_later = _running(store, rows, workers, known, settings)
+        waiting = _waiting([*rows.waiting, *begun_later], known, settings, paused, workers)
+        jobs: list[RunningJob | WaitingJob] = [
+            *(job for job in running if (job.progress or 0) < MIN_PROGRESS),
+            *waiting,
+        ]
+        unknown = {job.work: job.id for job in reversed(jobs) if job.work not in known.history}
+        if not unknown:
+            break
+        *_, first = unknown.values()
+        if widened:
+            return Eta(reason=f"no job like {first} has finished recently")
+        known.add(read_attempts_near(store.db, [*unknown.values()][-MAX_UNKNOWN:]))
+    history = {job.work: known.history[job.work] for job in jobs}
     limit_of = {queue: limit for queue, limit, _ in limits}
     return Eta(*estimate(Workload(history, running, waiting, slots, limit_of, settings.retry_policy(None))))
 
@@ -230,21 +240,27 @@ def _order(job: QueuedJob) -> tuple[int, int]:
 class _KnownWork:
     """Recent attempts by what they ran: a function, a notebook, or a command without its values."""
 
-    def __init__(self, attempts: Iterable[Attempt]) -> None:
-        self.history: dict[str, list[Ended]] = defaultdict(list)
+    def __init__(self, attempts: Sequence[Attempt]) -> None:
+        self.history: dict[str, list[Ended]] = {}
         next_start: dict[str, float] = {}
         gaps = []
         for *_, started_at, finished_at, _, _, _, worker in attempts:
             if worker in next_start:
                 gaps.append(next_start[worker] - finished_at)
             next_start[worker] = started_at
-        overhead = min(MAX_OVERHEAD_S, max(0.0, sorted(gaps)[len(gaps) // 2])) if gaps else 0.0
+        self._overhead = min(MAX_OVERHEAD_S, max(0.0, sorted(gaps)[len(gaps) // 2])) if gaps else 0.0
+        self.add(attempts)
+
+    def add(self, attempts: Iterable[Attempt]) -> None:
+        """Add attempts of work that is not known so far."""
+        new = defaultdict[str, list[Ended]](list)
         for kind, command, started_at, finished_at, failed, first, before_s, _ in attempts:
-            seconds = max(0.0, finished_at - started_at) + overhead
+            seconds = max(0.0, finished_at - started_at) + self._overhead
             ended = Ended(seconds, bool(failed), bool(first), before_s, find_numbers(command))
             for work in work_names(kind, command):
-                if len(history := self.history[work]) < HISTORY:
+                if work not in self.history and len(history := new[work]) < HISTORY:
                     history.append(ended)
+        self.history |= new
 
     def find(self, kind: str, command: str) -> str:
         """Return the work of a job: the most specific of which enough attempts, or at least some, have finished."""

@@ -16,13 +16,16 @@ from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
     from queuectl_nb.store.connection import Database
     from queuectl_nb.store.job_filter import Filter
 
-__all__ = ["Attempt", "ClaimedJob", "EtaRows", "QueuedJob", "read_eta_rows"]
+__all__ = ["Attempt", "ClaimedJob", "EtaRows", "QueuedJob", "read_attempts_near", "read_eta_rows"]
 
 RECENT_ATTEMPTS = 400
+REACH = 400
+"""Jobs that were enqueued at most this number of jobs before or after another one may belong to the same sweep."""
 SAMPLED_JOBS = 300
 """Maximum number of waiting jobs that are read."""
 MAX_MISSES = 3
@@ -108,6 +111,13 @@ def read_eta_rows(db: Database, job_filter: Filter | None, now: float) -> EtaRow
         pools = {(host, pid) for host, pid, executor in connection.execute(Q.pool_executors) if executor == "dask"}
     running = [ClaimedJob(*row, chosen is None or row[0] in chosen) for row in claimed]  # type: ignore[call-arg]
     return EtaRows(attempts, running, waiting, pools, now)
+
+
+def read_attempts_near(db: Database, ids: Sequence[str]) -> list[Attempt]:
+    """Return attempts, newest first, of jobs enqueued shortly before or after these."""
+    values = {"ids": json.dumps(ids), "reach": REACH, "limit": RECENT_ATTEMPTS}
+    with db.read() as connection:
+        return [*map(Attempt._make, connection.execute(Q.attempts_near, values))]
 
 
 def _selected_ids(connection: sqlite3.Connection, job_filter: Filter, ids: list[str]) -> set[str]:

@@ -762,6 +762,19 @@ LEFT JOIN attempts AS before ON before.job = attempts.job AND before.number = at
 WHERE attempts.finished_at IS NOT NULL AND attempts.outcome IN ('succeeded', 'failed', 'timed_out')
 ORDER BY attempts.finished_at DESC LIMIT :limit;
 
+-- name: attempts_near
+-- As recent_attempts, of the jobs that were enqueued shortly before and after the named ones.
+SELECT
+    jobs.kind, jobs.command, attempts.started_at, attempts.finished_at, attempts.outcome <> 'succeeded',
+    attempts.number = 1, before.finished_at - before.started_at, attempts.worker
+FROM json_each(:ids) AS named
+CROSS JOIN jobs AS one ON one.id = named.value
+CROSS JOIN jobs ON jobs.seq BETWEEN one.seq - :reach AND one.seq + :reach AND jobs.kind = one.kind
+CROSS JOIN attempts ON attempts.job = jobs.seq
+LEFT JOIN attempts AS before ON before.job = attempts.job AND before.number = attempts.number - 1
+WHERE attempts.finished_at IS NOT NULL AND attempts.outcome IN ('succeeded', 'failed', 'timed_out')
+ORDER BY attempts.finished_at DESC LIMIT :limit;
+
 -- name: running_attempts
 -- As current_jobs; a claimed job that has not been started comes after the running one of its worker.
 SELECT

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.client.eta import Eta, read_eta
+from queuectl_nb.store.eta import RECENT_ATTEMPTS
 from tests.client.history_factory import Attempt, insert_history
 
 if TYPE_CHECKING:
@@ -48,6 +49,20 @@ def test_same_work(served: Queue) -> None:
     assert minutes(batch.eta()) == pytest.approx(4, rel=0.05)
     assert minutes(served.eta(batch[:2])) == pytest.approx(1, rel=0.05)
     assert served.eta(tag="none") == Eta()
+
+
+def test_work_of_long_ago(served: Queue) -> None:
+    """However many other jobs have finished since, jobs that were enqueued beside the waiting ones are known."""
+    now = time.time()
+    with served.store.db.write() as connection:
+        connection.execute("DELETE FROM jobs")
+    others = [Attempt("other", now - 2, now - 1, command="quick") for _ in range(RECENT_ATTEMPTS)]
+    sweep = [Attempt("old", now - 7260 - n, now - 7200 - n, command=f"sim --n {n}") for n in range(10)]
+    insert_history(served, [*sweep[:5], *others, *sweep[5:]])
+    served.enqueue_many("sim --n {n}", [{"n": n} for n in range(8)])
+    assert minutes(served.eta()) == pytest.approx(4, rel=0.05)
+    served.enqueue("unlike")
+    assert served.eta().reason.startswith("no job like job-")
 
 
 def test_unknown(served: Queue) -> None:
