@@ -162,7 +162,8 @@ def _summary(attempts: Sequence[AttemptRecord]) -> str:
 def pool_card(title: str, state: str, workers: Iterable[Mapping[str, Any]], warnings: Iterable[str]) -> Rendering:
     """Return a pool: its workers and recent warnings."""
     rows = [[worker[key] for key in WORKER_COLUMNS] for worker in workers]
-    return card(title, state, [], [table(list(WORKER_COLUMNS.values()), rows, state_column=2), *map(heading, warnings)])
+    tables = [table(list(WORKER_COLUMNS.values()), rows, state_column=2)] if rows else []
+    return card(title, state, [], [*tables, *map(heading, warnings)])
 
 
 def log_html(job_id: str, state: str, facts: Sequence[str], streams: Mapping[str, str]) -> Html:

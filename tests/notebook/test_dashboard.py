@@ -6,6 +6,8 @@ import json
 import threading
 from typing import TYPE_CHECKING, Any
 
+from ipywidgets.widgets import widget
+
 from queuectl_nb.notebook.dashboard import feed as feed_module
 from queuectl_nb.notebook.dashboard import viewers as viewers_module
 from queuectl_nb.notebook.dashboard.dashboard import Dashboard, close_all
@@ -171,6 +173,15 @@ def test_closing_ends_the_thread(page: Page, dashboard: Dashboard) -> None:
     dashboard.close()
     page.heartbeat()
     assert not dashboard.feed.running
+
+
+def test_closing_removes_all_widgets(queue: Queue) -> None:
+    """A cell that is run again and again leaves nothing behind."""
+    before = set(widget._instances)
+    dashboard = Dashboard(queue)
+    assert len(set(widget._instances) - before) > 50
+    dashboard.close()
+    assert set(widget._instances) <= before
 
 
 def test_two_dashboards_on_two_queues(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,6 @@ const ADVICE = {
   stopped: "JupyterHub has stopped the Jupyter server. Start it from the hub's home page, then reload this page.",
 };
 
-const LEADING_FOLDERS = /^(?=.{40}).*?\/(?=.{0,38}$)/; // of a long path; the last names say which queue it is
 const WIDE = matchMedia("(min-width: 1180px)"); // as in page.css: the panel is beside the list
 
 setUpTheme(part("theme"), part("theme-symbol"));
@@ -108,7 +107,7 @@ new EventStream({
     workers.update(overview.workers, overview.paused, overview.hints, overview.limits);
     chart.update(overview.throughput);
     setText(part("eta"), overview.eta);
-    setText(part("queue-path"), visible(overview.path).replace(LEADING_FOLDERS, "…/"));
+    setText(part("queue-path"), visible(overview.path));
     part("queue-path").title = `Queue ${visible(overview.path)}`;
     const { dead } = overview.counts;
     list.failures = dead + overview.counts.failed;

@@ -257,7 +257,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         _open.discard(self)
         for widget in (self, *_descendants(self)):
             release(widget)
-        for widget in _descendants(self):
+        for widget in (*_descendants(self), self.layout):
             widget.close()
         super().close()
 
