@@ -99,11 +99,15 @@ class LocalRun:
         """Reap exited children and record the exit of the job's process; return True if live children are left."""
         while True:
             try:
-                pid, status, used = os.wait4(-1 if self.owns_children else self.pid, os.WNOHANG)
+                pid, status, used = os.wait4(-1 if self.owns_children else self.pid, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
                 return False
             if not pid:
                 return True
+            if os.WIFSTOPPED(status):
+                if pid in self.server_pids:  # by the job, whose end it would not report
+                    os.kill(pid, signal.SIGCONT)
+                continue
             self.server_pids.discard(pid)
             if pid == self.pid:
                 self._on_exit(status, used.ru_utime, used.ru_stime, used.ru_maxrss)

@@ -255,6 +255,18 @@ def test_a_killed_fork_server_is_replaced(served: Queue) -> None:
     assert run(served, add, 1) == 2
 
 
+def test_a_stopped_fork_server_continues(served: Queue) -> None:
+    """A job that stops the process it was forked from does not keep the worker waiting for its own end."""
+
+    def stop_parent() -> int:
+        parent = os.getppid()
+        os.kill(parent, signal.SIGSTOP)
+        return parent
+
+    assert len({run(served, stop_parent) for _ in range(3)}) == 1
+    assert run(served, add, 1) == 2
+
+
 def test_interpreters(served: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job whose interpreter is gone, or is another version, is not started; no attempt is counted."""
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
