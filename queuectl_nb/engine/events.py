@@ -137,6 +137,8 @@ class WorkerEvents:
 
 def _preview(text: str | bytes) -> str:
     """Return the beginning of a command or stream as text, with an ellipsis if it was cut."""
+    if isinstance(text, str) and len(text) <= PREVIEW_LENGTH:
+        return text
     part = text[:PREVIEW_LENGTH]
     shown = part.decode("utf-8", "replace") if isinstance(part, bytes) else part
     return shown if len(part) == len(text) else shown.rstrip("\ufffd") + "..."

@@ -31,6 +31,7 @@ _LINUX = sys.platform.startswith("linux")
 MAX_CLOCK_DRIFT_S = 1.0
 """Change of the difference of two clocks that is not caused by reading one after the other."""
 _RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
+_NO_USAGE = Usage()
 
 
 def _clock_offset() -> float:
@@ -38,7 +39,12 @@ def _clock_offset() -> float:
     return time.time() - heartbeat.boot_clock()
 
 
-@dataclass(eq=False)
+def _whole_us(seconds: float) -> float:
+    """Return whole microseconds, as the kernel counts them: float sums give values such as 0.0009029999999999999."""
+    return int(seconds * 1e6 + 0.5) / 1e6
+
+
+@dataclass(eq=False, slots=True)
 class LocalRun:
     """A job whose process is a child of this process, or of its fork server."""
 
@@ -59,7 +65,7 @@ class LocalRun:
     """Fork servers that are children of this process."""
     has_own_files: bool = False
     """Whether its output files are named after its token, instead of being those of the worker."""
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = _NO_USAGE
     """Resource usage, once the shell has exited."""
     _clock_offset_s: float = field(default_factory=_clock_offset)
     _outcome: Outcome | None = None
@@ -125,8 +131,7 @@ class LocalRun:
 
     def _on_exit(self, status: int, user_cpu_s: float, system_cpu_s: float, max_rss: int) -> None:
         """Record how the process of the job has exited."""
-        # the kernel counts microseconds; float sums give values such as 0.0009029999999999999
-        self.usage = Usage(round(user_cpu_s, 6), round(system_cpu_s, 6), max_rss * _RSS_UNIT_BYTES)
+        self.usage = Usage(_whole_us(user_cpu_s), _whole_us(system_cpu_s), max_rss * _RSS_UNIT_BYTES)
         code = os.waitstatus_to_exitcode(status)
         self._outcome = exited(code) if code >= 0 else Signalled(-code)
         if self.record is not None:

@@ -56,15 +56,17 @@ class OutcomeJournal:
             ending = ending._replace(stdout="", stdout_tail=None, stderr="", stderr_tail=None)
         kind = type(outcome)
         arguments = [getattr(outcome, slot) for slot in kind.__slots__]
-        values = [tuple(value) for value in ending.values]
+        values = [tuple(value) for value in ending.values] if ending.values else ()
         facts = (token, kind.__name__, arguments, ending[:_FIELDS], values, tuple(ending.usage))
         line = marshal.dumps(facts, MARSHAL_VERSION)
         entry = _HEADER.pack(len(line), zlib.crc32(line)) + line
-        with contextlib.suppress(OSError):
+        try:
             if os.pwrite(self._handle, entry + _END, self._end) >= len(entry):
                 self._end += len(entry)
             else:  # a partial entry would make the following ones unreadable
                 os.pwrite(self._handle, _END, self._end)
+        except OSError:
+            pass
 
     def clear(self) -> None:
         """Remove all entries, which are in the database, and keep the reserved space."""

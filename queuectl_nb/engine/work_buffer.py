@@ -119,6 +119,8 @@ class WorkBuffer:
 
     def grow_prefetch(self, run_s: float) -> None:
         """Claim more jobs at once, since the last one took only ``run_s`` seconds."""
+        if self.prefetch == MAX_GROUP and run_s * MAX_GROUP <= MAX_GROUP_S:
+            return
         self.prefetch = max(1, min(MAX_GROUP, self.prefetch * PREFETCH_GROWTH, int(MAX_GROUP_S / max(run_s, 0.001))))
 
     def shrink_prefetch(self) -> None:
