@@ -36,7 +36,7 @@ __all__ = ["LOCK_TIMEOUT_S", "MAX_GROUP", "WorkBuffer"]
 
 LOCK_TIMEOUT_S = 1.0
 """Time that a worker without a running job waits for the write lock before it checks its other inputs."""
-MAX_GROUP = 64
+MAX_GROUP = 128
 """Maximum number of results recorded, and of jobs claimed, in one transaction."""
 MAX_GROUP_S = 0.64
 """Maximum time that jobs claimed together should take; on an overloaded machine short ones take long."""

@@ -123,7 +123,7 @@ def test_jobs_are_claimed_for_a_limited_time(harness: WorkerHarness) -> None:
     for run_s in (0.001, 0.001, 0.001, 0.001, 0.2, 0.5, 2.0):
         buffer.grow_prefetch(run_s)
         sizes.append(buffer.prefetch)
-    assert sizes == [8, 64, 64, 64, 3, 1, 1]
+    assert sizes == [8, 64, 128, 128, 3, 1, 1]
 
 
 def test_workers_wake_others_only_where_that_helps(harness: WorkerHarness) -> None:
