@@ -49,12 +49,10 @@ def make_main() -> ModuleType:
 def find(name: str) -> Any:
     """Return the function or class of the enqueuer's main module with this name: ``__getattr__`` of the module."""
     if not hidden and not name.startswith("__"):
-        kinds = (FunctionType, Cached, type)
-        alike = [each for each in gc.get_objects() if issubclass(type(each), kinds) and _is_named(each, name)]
-        inner = {id(vars(each).get("__wrapped__")) for each in alike}
-        for each in alike:
-            if id(each) not in inner:  # of a decorated function, the decorator has the name
-                return each
+        if len(_find_all(name)) > 1:
+            gc.collect()  # a class that was sent several times, of which cloudpickle keeps one
+        if found := _find_all(name):
+            return found[0]
     msg = f"module '__main__' has no attribute {name!r}"
     raise AttributeError(msg)
 
@@ -68,6 +66,13 @@ def find_again(name: str) -> Any:
         for positional, keywords in request["calls"]:
             _loaded.extend(arguments.load(each) for each in (*positional, *keywords.values()))
     return find(name)
+
+
+def _find_all(name: str) -> list[Any]:
+    kinds = (FunctionType, Cached, type)
+    alike = [each for each in gc.get_objects() if issubclass(type(each), kinds) and _is_named(each, name)]
+    inner = {id(vars(each).get("__wrapped__")) for each in alike}
+    return [each for each in alike if id(each) not in inner]  # of a decorated function, the decorator has the name
 
 
 def _is_named(value: Any, name: str) -> bool:

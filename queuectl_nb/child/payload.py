@@ -7,6 +7,7 @@ import io
 import json
 import pickle
 from binascii import a2b_base64
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from queuectl_nb.child.blob import open_blob
@@ -66,6 +67,9 @@ class Arguments:
             found = self._jobs[job_id]
             if "json" in found:
                 values.append(json.loads(found["json"]))
+                continue
+            if "path" in found:
+                values.append(Path(found["path"]))
                 continue
             own = [_load(each) for each in found["pickles"]]
             if single and found["chunk"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from queuectl_nb.child.main_module import Cached
 from queuectl_nb.client.cell_names import find_names
 from queuectl_nb.client.function import Call, call_text
 from queuectl_nb.client.payload import PayloadWriter, make_python_spec
@@ -53,7 +54,7 @@ def make_cell_spec(path: Path, cell: Cell, options: Mapping[str, Any], *, resume
             raise BadInput(f"input {name} has {size:,} MiB, more than {limit}; to pass it, name it: --input {name}")
         items[name] = writer.store(pickled)
     modules = [value.__name__.partition(".")[0] for value in values.values() if isinstance(value, ModuleType)]
-    code = (ModuleType, FunctionType, type)
+    code = (ModuleType, FunctionType, Cached, type)
     data = {name: value for name, value in values.items() if not isinstance(value, code)}
     content = {
         "preload": sorted({"IPython", "cloudpickle", *names.modules, *modules}),

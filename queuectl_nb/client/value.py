@@ -12,6 +12,7 @@ from queuectl_nb.child.payload import Arguments
 from queuectl_nb.client.logs import Logs
 from queuectl_nb.model.call import Kind
 from queuectl_nb.model.errors import JobFailed
+from queuectl_nb.model.escape_sequences import SEQUENCE
 from queuectl_nb.model.state import State
 from queuectl_nb.store.calls import executed_notebook, load_call, read_calls
 
@@ -133,6 +134,7 @@ def read_failure(job: Job, store: Store) -> JobFailed:
     attempts = store.reader.attempts_without_output(job.id)
     ending = Logs(store).read_ending(attempts[-1], ERROR_BYTES) if attempts else b""
     lines = ending.decode("utf-8", "replace").rstrip().split("\n")[-ERROR_LINES:] if ending else []
+    lines = [SEQUENCE.sub("", line.rstrip("\r").rpartition("\r")[2]) for line in lines]  # may be shown on a terminal
     return JobFailed("\n".join([f"job {job.id} is {job.record.state}: {job.record.error}", *lines]))
 
 

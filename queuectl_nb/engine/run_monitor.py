@@ -111,7 +111,7 @@ class RunMonitor:
             if self.forced_outcome is None:
                 limit = settings.timeout_for(run.lease.timeout)
                 if limit is not None and time.monotonic() - run.started >= limit:
-                    self.end(TimedOut(limit), grace)
+                    self.end(TimedOut(limit, setting=run.lease.timeout is None), grace)
         if self._kill_at and time.monotonic() >= self._kill_at:
             # repeated until all processes are gone
             run.kill()

@@ -39,7 +39,7 @@ _GPU_OOM = re.compile(
     r"|RESOURCE_EXHAUSTED: .*memory"
 )
 _OOM = re.compile(r"(?:numpy\.\S*)?(?:MemoryError|_ArrayMemoryError)\b")
-_PYTHON_EXITS = re.compile(r"exit code \d+\Z|ended without a value\Z")
+_PYTHON_EXITS = re.compile(r"(exit code \d+)(?:: |\Z)|ended without a value\Z")
 _FRAME = re.compile(r'File "(?P<file>[^"\n]+)", line \d+, in (?P<function>.+)')
 _LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/python\d[^/]*/|^<frozen |/queuectl_nb/|\.pyx$")
 _CELL = re.compile(r"Cell In\[\d+\]|(?:.*/)?ipykernel_\d+/\d+\.py|<ipython-input-.*>")
@@ -72,13 +72,16 @@ def group_of(outcome: Outcome, message: Message, error: str) -> ErrorGroup | Non
             return _group("signal", exact=outcome.error)
         case Signalled():
             return _group("signal", exact=outcome.signal)
-        case Raised() if _PYTHON_EXITS.match(error):
-            return _group("exit", exact=error)
+        case Raised() if found := _PYTHON_EXITS.match(error):  # such as sys.exit("no file")
+            return _group_of_exit(error[found.end() :], exact=found[1] or error)
     exception = error if isinstance(outcome, Raised) else message.exception
     if not exception:
-        reason = "gpu_oom" if _GPU_OOM.search(message.text) else "exit"
-        return _group(reason, message.text, exact=f"exit code {outcome.code}")
+        return _group_of_exit(message.text, exact=f"exit code {outcome.code}")
     return _group(_reason(exception), exception, exact=_own_frame(message.tail))
+
+
+def _group_of_exit(message: str, *, exact: str) -> ErrorGroup:
+    return _group("gpu_oom" if _GPU_OOM.search(message) else "exit", message, exact=exact)
 
 
 def _reason(exception: str) -> str:

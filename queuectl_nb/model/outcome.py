@@ -99,15 +99,17 @@ class Raised:
 
 @dataclass(frozen=True, slots=True)
 class TimedOut:
-    """The attempt ran longer than ``after`` seconds and was killed."""
+    """The attempt ran longer than ``after`` seconds, its own timeout or the ``setting``, and was killed."""
 
     after: float
+    setting: bool = True
     name: ClassVar[str] = "timed_out"
 
     @property
     def error(self) -> str:
         """The error message; names the option that raises the limit."""
-        return f"timed out after {self.after:g} seconds (raise it with --timeout, or 'queuectl config set timeout')"
+        remedy = "--timeout, or 'queuectl config set timeout'" if self.setting else "--timeout"
+        return f"timed out after {self.after:g} seconds (raise it with {remedy})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,8 @@ def _value_of(connection: sqlite3.Connection, job_id: str, spool: Path) -> dict[
     if kind == Kind.COMMAND:
         return {"json": result or "null"}
     if kind == Kind.NOTEBOOK:
-        return {"json": json.dumps(str(_notebook_path(connection, job_id, spool)))}
+        path = _notebook_path(connection, job_id, spool)
+        return {"json": "null"} if path is None else {"path": str(path)}
     rows = connection.execute(Q.values_of_job, {"id": job_id}).fetchall()
     folder = blob_dir(spool)
     for *_, body, sha, note in rows:
@@ -178,13 +179,13 @@ def _value_of(connection: sqlite3.Connection, job_id: str, spool: Path) -> dict[
 def executed_notebook(db: Database, job_id: str) -> Path | None:
     """Return the path of the executed notebook of the newest attempt; None if there is no such file."""
     with db.read() as connection:
-        path = _notebook_path(connection, job_id, db.output_dir)
-    return path if path is not None and path.is_file() else None
+        return _notebook_path(connection, job_id, db.output_dir)
 
 
 def _notebook_path(connection: sqlite3.Connection, job_id: str, spool: Path) -> Path | None:
     row = connection.execute(Q.executed_notebook, {"id": job_id}).fetchone()
-    return None if row is None else Path(artifact_dir(spool, row[0]), row[1])
+    path = None if row is None else Path(artifact_dir(spool, row[0]), row[1])
+    return path if path is not None and path.is_file() else None
 
 
 def parse_reply(text: str) -> tuple[list[CallValue], dict[str, Any]]:

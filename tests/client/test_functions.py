@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import functools
+import gc
 import json
 import os
 import pickle
@@ -14,11 +15,13 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import cloudpickle
 import numpy as np
 import pandas as pd
 import pytest
 
 from queuectl_nb import BadInput, GiveUp, JobCancelled, JobFailed, Queue, Retry, WaitTimeout, current_job
+from queuectl_nb.child import main_module
 from queuectl_nb.child.reply import short_repr
 from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.function import Call, call_text
@@ -125,36 +128,47 @@ def copy(net):
 
 
 @pytest.fixture
-def main_module() -> dict[str, Any]:
+def main() -> dict[str, Any]:
     """Return what is defined by a module that is called ``__main__``."""
     space: dict[str, Any] = {"__name__": "__main__"}
     exec(MAIN, space)  # noqa: S102
     return space
 
 
-def test_cached_functions_go_by_value(served: Queue, main_module: dict[str, Any]) -> None:
+def test_cached_functions_go_by_value(served: Queue, main: dict[str, Any]) -> None:
     """A function or property of the main module that is cached runs in a job, without what it has cached."""
-    fibonacci = main_module["fibonacci"]
+    fibonacci = main["fibonacci"]
     assert run(served, fibonacci, 20) == fibonacci(20) == 6765
     assert run(served, lambda function: function.cache_info(), fibonacci) == (0, 0, 9, 0)
-    net = run(served, lambda net: (net.half, net)[1], main_module["Net"](5))
-    assert (type(net), net.half) == (main_module["Net"], 2.5)
+    net = run(served, lambda net: (net.half, net)[1], main["Net"](5))
+    assert (type(net), net.half) == (main["Net"], 2.5)
 
 
-def test_pickle_finds_what_the_main_module_defines(served: Queue, main_module: dict[str, Any]) -> None:
+def test_pickle_finds_what_the_main_module_defines(served: Queue, main: dict[str, Any]) -> None:
     """The standard pickle works in a job; a value that it could pickle there still goes by value."""
-    net = main_module["Net"](5)
-    assert run(served, main_module["copy"], net)[1].size == 5
-    assert type(run(served, main_module["double"], net)) is main_module["Net"]
+    net = main["Net"](5)
+    assert run(served, main["copy"], net)[1].size == 5
+    assert type(run(served, main["double"], net)) is main["Net"]
+
+
+def test_classes_that_are_sent_twice() -> None:
+    """Pickle finds the class that is used, and not what cloudpickle made of the second pickle and dropped."""
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec("class Twice:\n    pass", space)  # noqa: S102
+    gc.collect()  # lists the class after newer ones
+    gc.disable()
+    try:
+        assert pickle.loads(cloudpickle.dumps(space["Twice"])) is space["Twice"]
+        assert main_module.find("Twice") is space["Twice"]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_multiprocessing_finds_what_the_main_module_defines(
-    served: Queue, main_module: dict[str, Any], method: str
-) -> None:
+def test_multiprocessing_finds_what_the_main_module_defines(served: Queue, main: dict[str, Any], method: str) -> None:
     """Also among the arguments, by every start method."""
-    found = run(served, main_module["grow"], method, main_module["Net"](5), main_module["double"])
-    assert (type(found), found.size) == (main_module["Net"], 10)
+    found = run(served, main["grow"], method, main["Net"](5), main["double"])
+    assert (type(found), found.size) == (main["Net"], 10)
 
 
 def test_no_text_is_made_of_large_values(served: Queue) -> None:
@@ -340,6 +354,15 @@ def test_an_old_exception_is_not_raised(served: Queue) -> None:
     job = served.task(raise_then_die, max_retries=2).submit()
     with pytest.raises(JobFailed, match="killed by SIGKILL"):
         job.result(TIMEOUT_S)
+
+
+def test_messages_of_failed_jobs_have_no_escape_sequences(served: Queue) -> None:
+    """The message is shown on terminals: of the log's last lines, it has the text, and the end of progress displays."""
+    text = r"\033]0;title\007\033[31mred\033[0m\r\n10%%\r20%%\nlast"
+    job = served.enqueue(f"printf '{text}' >&2; exit 3", max_retries=1)
+    with pytest.raises(JobFailed) as raised:
+        job.result(TIMEOUT_S)
+    assert str(raised.value).split("\n")[1:] == ["red", "20%", "last"]
 
 
 def test_timeout_and_cancel(served: Queue) -> None:

@@ -227,7 +227,7 @@ def test_rows(finished: dict[str, Job]) -> None:
 def test_value_as_argument(served: Queue, finished: dict[str, Job]) -> None:
     """A notebook among the arguments of a function is replaced by the path of the executed notebook."""
     found = served.submit(lambda path: path, finished["values"]).result(TIMEOUT_S)
-    assert found == str(finished["values"].result())
+    assert found == finished["values"].result()
 
 
 def test_deleted_notebook(finished: dict[str, Job]) -> None:

@@ -131,7 +131,7 @@ def test_timeout() -> None:
         monitored = monitor(run)
         assert monitored.wake_at(Settings.from_stored({})) == late + limit
         monitored.step(Settings.from_stored({}), 600)
-        assert monitored.forced_outcome == TimedOut(limit)
+        assert monitored.forced_outcome == TimedOut(limit, setting=own is None)
     unlimited = monitor(FakeRun(lease=cast("Any", FakeLease(timeout=0)), started=late))
     assert not unlimited.step(Settings.from_stored({}), 600)
     assert unlimited.forced_outcome is None

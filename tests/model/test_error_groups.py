@@ -63,6 +63,7 @@ PACKAGE = ("/opt/venv/lib/python3.13/site-packages/torch/nn.py", "forward")
         (Raised("ValueError: bad rate"), traceback("ValueError: bad rate", OWN), "exception"),
         (Raised("MemoryError"), "", "oom"),
         (Raised("exit code 3", 3), "", "exit"),
+        (Raised("exit code 1: no file", 1), "no file\n", "exit"),
         (Raised("ended without a value", 0), "", "exit"),
     ],
 )

@@ -146,6 +146,7 @@ def test_outcomes() -> None:
     assert TimedOut(0.5).error == (
         "timed out after 0.5 seconds (raise it with --timeout, or 'queuectl config set timeout')"
     )
+    assert TimedOut(0.5, setting=False).error == "timed out after 0.5 seconds (raise it with --timeout)"
     assert Signalled(11).signal == "SIGSEGV"
     assert Signalled(11).error == "killed by SIGSEGV"
     assert Signalled(50).signal == "SIG50"

@@ -89,21 +89,22 @@ def test_values_of_other_jobs(harness: Any) -> None:
     lease = harness.claim_job("all")
     path = blob_path(harness, LARGE.sha256)
     book = Path(artifact_dir(harness.store.db.output_dir, token.token), "out.ipynb")
+    assert executed_notebook(harness.store.db, "book") is None
+    assert load_call(harness.store.db, lease)["jobs"]["book"] == {"json": "null"}
+    book.parent.mkdir(parents=True)
+    book.touch()
     expected: dict[str, Any] = {
         "json": {"json": "[1]"},
         "none": {"json": "null"},
         "small": {"pickles": [b"v"], "chunk": False},
         "chunk": {"pickles": [b"a", path], "chunk": True},
-        "book": {"json": json.dumps(str(book))},
+        "book": {"path": str(book)},
     }
     assert load_call(harness.store.db, lease)["jobs"] == expected
     expected["chunk"]["pickles"] = [b"a", LARGE.body]
     for name in ("json", "none", "book"):
         expected[name]["pickles"] = []
     assert load_call(harness.store.db, lease, read_files=True)["jobs"] == expected
-    assert executed_notebook(harness.store.db, "book") is None
-    book.parent.mkdir(parents=True)
-    book.touch()
     assert executed_notebook(harness.store.db, "book") == book
     assert executed_notebook(harness.store.db, "json") is None
 
