@@ -170,7 +170,7 @@ def store(queue_path: Path) -> Iterator[Store]:
 def harness(queue_path: Path) -> Iterator[StoreHarness]:
     """Return a harness over a fresh store; the invariants of the database are checked at the end."""
     found = StoreHarness(Store(queue_path))
-    found.store.db.connection().execute("PRAGMA synchronous = OFF")  # no test here pulls the plug
+    found.store.db.connection().execute("PRAGMA synchronous = OFF")  # no test here simulates a power failure
     yield found
     found.check_invariants()
     found.store.db.close()
@@ -184,7 +184,7 @@ class ProcessGroup:
         self.processes: list[subprocess.Popen[str]] = []
 
     def add(self, script: str, *words: object) -> subprocess.Popen[str]:
-        """Add a process that runs ``script`` after :meth:`go`; its imports are done before that."""
+        """Add a process that runs what is above the line ``# go`` at once, and the rest in :meth:`start_all`."""
         imports, _, rest = script.partition("# go\n")
         code = f"import sys, time\n{imports}\nprint('ready', flush=True)\nsys.stdin.readline()\n{rest}"
         root = str(Path(queuectl_nb.__file__).parents[1])
