@@ -6,7 +6,7 @@ import errno
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,6 +23,9 @@ from queuectl_nb.store.artifacts import (
     remove_stray_folders,
 )
 from queuectl_nb.store.remove_tree import remove_tree
+
+if TYPE_CHECKING:
+    from tests.store.conftest import StoreHarness
 
 LIMIT = 1 << 30
 
@@ -232,7 +235,7 @@ def test_valid_names(name: str, valid: object) -> None:
     assert is_valid_name(name) == valid
 
 
-def test_stray_folders(harness: Any, outside: Path) -> None:
+def test_stray_folders(harness: StoreHarness, outside: Path) -> None:
     """Old folders of no attempt are found and removed; links are not followed."""
     store = harness.store
     harness.add("a", "b")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,9 +17,12 @@ from queuectl_nb.store.attempt_history import (
 )
 from queuectl_nb.store.claims import StartedAttempt
 
+if TYPE_CHECKING:
+    from tests.store.conftest import StoreHarness
+
 
 @pytest.fixture
-def begun(harness: Any) -> float:
+def begun(harness: StoreHarness) -> float:
     """Run a job for 1 s and one for 3 s, which fails; start a third 10 s later; return when the first began."""
     began: float = harness.now
     harness.add("a", queue="q", tags=["x", "y"])
@@ -35,7 +38,7 @@ def begun(harness: Any) -> float:
     return began
 
 
-def test_spans(harness: Any, begun: float) -> None:
+def test_spans(harness: StoreHarness, begun: float) -> None:
     """Each attempt has its worker, outcome and times; one that runs ends at the time of the query."""
     spans = attempt_spans(harness.store.db, since=None, now=begun + 20)
     rows = sorted(
@@ -61,7 +64,7 @@ def test_spans(harness: Any, begun: float) -> None:
         ("tag", {("x", "succeeded", 1.0), ("y", "succeeded", 1.0)}),
     ],
 )
-def test_durations(harness: Any, begun: float, by: str, expected: object) -> None:
+def test_durations(harness: StoreHarness, begun: float, by: str, expected: object) -> None:
     """Run times are grouped, without those of attempts that still run."""
     found = attempt_durations(harness.store.db, by=by, since=None)
     rows = zip(found.group, found.outcome, found.seconds, strict=True)
@@ -72,7 +75,7 @@ def test_durations(harness: Any, begun: float, by: str, expected: object) -> Non
         attempt_durations(harness.store.db, by="x", since=None)
 
 
-def test_ends(harness: Any, begun: float) -> None:
+def test_ends(harness: StoreHarness, begun: float) -> None:
     """The first and the last end, and how many there are in each slice."""
     assert finish_time_range(harness.store.db, since=None) == (begun + 1, begun + 4)
     assert finish_time_range(harness.store.db, since=begun + 2) == (begun + 4, begun + 4)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tests.store.conftest import StoreHarness
+
 
 def _ids(path: Path) -> list[str]:
     with closing(sqlite3.connect(path)) as connection:
@@ -27,7 +29,7 @@ def _ids(path: Path) -> list[str]:
         return [job_id for (job_id,) in connection.execute("SELECT id FROM jobs ORDER BY seq")]
 
 
-def test_a_backup_holds_what_is_still_in_the_write_ahead_log(harness: Any, tmp_path: Path, umask: Any) -> None:
+def test_a_backup_holds_what_is_still_in_the_write_ahead_log(harness: StoreHarness, tmp_path: Path, umask: Any) -> None:
     """The copy has all committed jobs and mode 0600 whatever the umask, and nothing else is left in the directory."""
     harness.add("first", "second")
     folder = tmp_path / "a folder?#%"
@@ -43,7 +45,7 @@ def test_a_backup_holds_what_is_still_in_the_write_ahead_log(harness: Any, tmp_p
     copy.db.close()
 
 
-def test_a_backup_is_one_snapshot(harness: Any, tmp_path: Path) -> None:
+def test_a_backup_is_one_snapshot(harness: StoreHarness, tmp_path: Path) -> None:
     """A thread enqueues pairs of jobs during the backup: the copy has both of a pair or none, as many as reported."""
     harness.enqueue(*({"command": "x" * 5000, "id": f"big-{number}"} for number in range(2000)))
     stop = threading.Event()
@@ -68,7 +70,7 @@ def test_a_backup_is_one_snapshot(harness: Any, tmp_path: Path) -> None:
         assert sum(each.startswith("left") for each in ids) == sum(each.startswith("right") for each in ids)
 
 
-def test_an_existing_file_is_replaced_only_with_force(harness: Any, tmp_path: Path) -> None:
+def test_an_existing_file_is_replaced_only_with_force(harness: StoreHarness, tmp_path: Path) -> None:
     """Without ``force`` an existing file is left as it is, with it the backup takes its place."""
     harness.add("one")
     target = tmp_path / "backup.db"
@@ -92,7 +94,7 @@ def test_an_existing_file_is_replaced_only_with_force(harness: Any, tmp_path: Pa
     ids=["directory", "fifo", "dangling link", "the queue"],
 )
 def test_anything_but_a_file_is_refused(
-    harness: Any, tmp_path: Path, make: Callable[[Path, Path], None], why: str, force: bool
+    harness: StoreHarness, tmp_path: Path, make: Callable[[Path, Path], None], why: str, force: bool
 ) -> None:
     """A directory, a FIFO, a link and the queue's own file are never replaced."""
     target = tmp_path / "backup.db"
@@ -105,13 +107,13 @@ def test_anything_but_a_file_is_refused(
 
 
 @pytest.mark.parametrize("name", ["a\0b", "\ud800"])
-def test_a_name_that_no_file_can_have_is_refused(harness: Any, tmp_path: Path, name: str) -> None:
+def test_a_name_that_no_file_can_have_is_refused(harness: StoreHarness, tmp_path: Path, name: str) -> None:
     """The console cannot pass such a name; a notebook and Python can."""
     with pytest.raises(BadInput, match="cannot be the name of a file"):
         write_backup(harness.store.db, tmp_path / name)
 
 
-def test_a_queue_in_use_is_not_replaced(harness: Any, tmp_path: Path) -> None:
+def test_a_queue_in_use_is_not_replaced(harness: StoreHarness, tmp_path: Path) -> None:
     """The write-ahead log of another queue would be read as a part of the backup."""
     other = Store(tmp_path / "other.db")
     with pytest.raises(BadEnvironment, match=r"other\.db-\w+ exists, so a program may be using that queue"):
@@ -120,13 +122,13 @@ def test_a_queue_in_use_is_not_replaced(harness: Any, tmp_path: Path) -> None:
     write_backup(harness.store.db, other.path, force=True)
 
 
-def test_a_directory_that_does_not_exist_is_named(harness: Any, tmp_path: Path) -> None:
+def test_a_directory_that_does_not_exist_is_named(harness: StoreHarness, tmp_path: Path) -> None:
     """A backup that cannot be written leaves nothing behind."""
     with pytest.raises(BadEnvironment, match=r"cannot write the backup .*gone/b\.db: No such file"):
         write_backup(harness.store.db, tmp_path / "gone" / "b.db")
 
 
-def test_a_full_disk_leaves_no_partial_backup(harness: Any, mounted: Callable[[str], Path]) -> None:
+def test_a_full_disk_leaves_no_partial_backup(harness: StoreHarness, mounted: Callable[[str], Path]) -> None:
     """The error names the backup's disk, not the queue's."""
     folder = mounted("size=64k")
     harness.enqueue(*({"command": "x" * 5000, "id": f"big-{number}"} for number in range(100)))
@@ -135,7 +137,9 @@ def test_a_full_disk_leaves_no_partial_backup(harness: Any, mounted: Callable[[s
     assert list(folder.iterdir()) == []
 
 
-def test_an_interrupt_leaves_no_partial_backup(harness: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_leaves_no_partial_backup(
+    harness: StoreHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ctrl+C ends a backup between two steps, and neither a file nor a snapshot is left."""
     monkeypatch.setattr("queuectl_nb.store.backup.STEP_PAGES", 1)
     calls = iter(range(5))
@@ -165,7 +169,7 @@ def test_an_interrupt_leaves_no_partial_backup(harness: Any, tmp_path: Path, mon
     assert not harness.store.db.connection().in_transaction
 
 
-def test_a_busy_queue_does_not_block_a_backup(harness: Any, tmp_path: Path) -> None:
+def test_a_busy_queue_does_not_block_a_backup(harness: StoreHarness, tmp_path: Path) -> None:
     """Readers do not wait for writers."""
     harness.add("one")
     harness.store.db.set_lock_timeout(0.1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,13 +14,14 @@ from queuectl_nb.store.claims import EndedAttempt
 
 if TYPE_CHECKING:
     from queuectl_nb.model.attempt import Lease
+    from tests.store.conftest import StoreHarness
 
 
 SIZE = BATCH_ROWS[0]
 
 
 @pytest.mark.parametrize("many", [1, BATCH_ROWS[-1], SIZE - 1, SIZE, SIZE + 1, 3 * SIZE + 5])
-def test_each_row_gets_its_own_values(harness: Any, many: int) -> None:
+def test_each_row_gets_its_own_values(harness: StoreHarness, many: int) -> None:
     """Jobs claimed and settled in one batch have their own token, exit code, output and usage."""
     for number in range(many):
         harness.add(f"job-{number}")
@@ -59,7 +60,7 @@ def test_each_row_gets_its_own_values(harness: Any, many: int) -> None:
     harness.check_invariants()
 
 
-def test_long_output_in_a_batch(harness: Any) -> None:
+def test_long_output_in_a_batch(harness: StoreHarness) -> None:
     """Long output, text or bytes, is stored whole; the other attempts of the batch keep their own."""
     for number in range(SIZE + 1):
         harness.add(f"job-{number}")
@@ -78,7 +79,7 @@ def test_long_output_in_a_batch(harness: Any) -> None:
     assert stored == streams
 
 
-def test_one_late_result_in_a_batch(harness: Any) -> None:
+def test_one_late_result_in_a_batch(harness: StoreHarness) -> None:
     """A result whose attempt a rescuer has settled is dropped; the others of the batch are recorded."""
     for number in range(SIZE + 3):
         harness.add(f"job-{number}")

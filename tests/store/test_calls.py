@@ -6,7 +6,7 @@ import json
 import os
 from binascii import b2a_base64
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,24 +28,27 @@ from queuectl_nb.store.calls import (
 )
 from queuectl_nb.store.insert import insert_jobs
 
+if TYPE_CHECKING:
+    from tests.store.conftest import StoreHarness
+
 RUNTIME = Blob(digest(b'{"executable": "python"}'), b'{"executable": "python"}')
 LARGE = Blob(digest(b"x" * 100_000), b"x" * 100_000)
 SMALL = Blob(digest(b"small"), b"small")
 
 
-def add(harness: Any, job_id: str, kind: str = "function", **body: Any) -> None:
+def add(harness: StoreHarness, job_id: str, kind: str = "function", **body: Any) -> None:
     """Enqueue a Python job that needs LARGE and SMALL."""
     body = {"runtime": RUNTIME.sha256, "preload": [], "jobs": [], **body}
     spec = JobSpec("f()", id=job_id, kind=kind, payload=Payload(json.dumps(body), (RUNTIME, LARGE, SMALL)))
     insert_jobs(harness.store.db, [spec], cwd="/", recorded_env={}, now=harness.now)
 
 
-def blob_path(harness: Any, sha256: str) -> str:
+def blob_path(harness: StoreHarness, sha256: str) -> str:
     """Return the path of the file of a blob."""
     return f"{blob_dir(harness.store.db.output_dir)}/{sha256}"
 
 
-def test_what_a_process_gets(harness: Any) -> None:
+def test_what_a_process_gets(harness: StoreHarness) -> None:
     """Small blobs are bytes; large ones are files, or are read; calls that have returned are done."""
     add(harness, "f", calls=[1, 2, 3])
     lease = harness.claim_job("f")
@@ -70,7 +73,7 @@ def test_what_a_process_gets(harness: Any) -> None:
         load_call(harness.store.db, lease)
 
 
-def test_values_of_other_jobs(harness: Any) -> None:
+def test_values_of_other_jobs(harness: StoreHarness) -> None:
     """Commands give JSON, functions pickles, notebooks the path of what was executed."""
     harness.add("json", "none", priority=9)
     harness.run("json", result="[1]")
@@ -117,7 +120,7 @@ def test_a_value_whose_file_is_gone(tmp_path: Path, raised: int) -> None:
     assert load_stored((2, raised, None, LARGE.sha256, None), str(tmp_path)) == expected
 
 
-def test_missing_values_of_other_jobs(harness: Any) -> None:
+def test_missing_values_of_other_jobs(harness: StoreHarness) -> None:
     """A deleted job, and a value that was not kept, are named."""
     add(harness, "lost")
     harness.run("lost", values=(CallValue(0, False, None, None, 0, None, None, "not pickled: no"),))
@@ -130,7 +133,7 @@ def test_missing_values_of_other_jobs(harness: Any) -> None:
         load_call(harness.store.db, second)
 
 
-def test_read_calls(harness: Any) -> None:
+def test_read_calls(harness: StoreHarness) -> None:
     """Values come by call; what was raised counts in the latest attempt only; large ones are not read."""
     add(harness, "f", calls=[1, 2, 3], chunk=True)
     assert read_calls(harness.store.db, "f") == JobCalls(3, True, [])
@@ -155,7 +158,7 @@ def test_read_calls(harness: Any) -> None:
     assert read_calls(harness.store.db, "command") == JobCalls(0, False, [])
 
 
-def test_replaced_payload(harness: Any) -> None:
+def test_replaced_payload(harness: StoreHarness) -> None:
     """The blobs of the new payload replace those of the old one; values are kept."""
     add(harness, "f", calls=[1])
     harness.run("f", Exited(1), values=(CallValue(0, False, None, LARGE.sha256, 9),))
@@ -167,7 +170,7 @@ def test_replaced_payload(harness: Any) -> None:
     assert read_calls(harness.store.db, "f").number == 2
 
 
-def test_a_retried_job_runs_the_new_code(harness: Any) -> None:
+def test_a_retried_job_runs_the_new_code(harness: StoreHarness) -> None:
     """With ``resume``, a job that runs again gets the new payload and its blobs, whose files are written before."""
     body, key = {"runtime": RUNTIME.sha256, "preload": [], "jobs": []}, ("k.1", "k")
     specs = [

@@ -18,12 +18,13 @@ from queuectl_nb.store.insert import insert_jobs
 
 if TYPE_CHECKING:
     from queuectl_nb.store.spool import Spool
+    from tests.store.conftest import StoreHarness
 
 TOKEN = "0123456789abcdef" * 2
 REPLY = '{"call": 0, "raised": false, "pickle": "dg=="}\n{"done": true}\n'
 
 
-def run_cell(harness: Any, *values: CallValue, **body: Any) -> None:
+def run_cell(harness: StoreHarness, *values: CallValue, **body: Any) -> None:
     """Run the cell ``c``."""
     spec = JobSpec("x = 1", id="c", kind="cell", payload=Payload(json.dumps({"runtime": None, **body}), ()))
     insert_jobs(harness.store.db, [spec], cwd="/", recorded_env={}, now=harness.now)
@@ -51,7 +52,7 @@ def test_displays_join_the_reply(spool: Spool, size: int) -> None:
             assert file.read() == displays
 
 
-def test_variables(harness: Any) -> None:
+def test_variables(harness: StoreHarness) -> None:
     """Variables are listed with type, size and note; each is read by its name."""
     run_cell(
         harness,
@@ -68,14 +69,14 @@ def test_variables(harness: Any) -> None:
     assert read_variables(harness.store.db, "nobody") == []
 
 
-def test_inputs(harness: Any) -> None:
+def test_inputs(harness: StoreHarness) -> None:
     """The text of the inputs is that of the payload; a cell without inputs, or another job, has none."""
     run_cell(harness, shown="lr=0.1")
     harness.add("command")
     assert [read_input_text(harness.store.db, name) for name in ("c", "command", "nobody")] == ["lr=0.1", "", ""]
 
 
-def test_displays(harness: Any) -> None:
+def test_displays(harness: StoreHarness) -> None:
     """Outputs are read line by line; a line that was cut off is left out."""
     outputs = [{"output_type": "stream", "text": "a"}, {"output_type": "display_data"}]
     body = "".join(f"{json.dumps(each)}\n" for each in outputs).encode() + b'{"output_ty'
@@ -84,7 +85,7 @@ def test_displays(harness: Any) -> None:
     assert read_displays(harness.store.db, "nobody") == []
 
 
-def test_displays_that_are_gone(harness: Any) -> None:
+def test_displays_that_are_gone(harness: StoreHarness) -> None:
     """Where the file of large outputs cannot be read, an output on standard error says so."""
     sha256 = digest(b"x")
     run_cell(harness, CallValue(DISPLAYS, False, None, sha256, 1))

@@ -14,9 +14,10 @@ from queuectl_nb.store.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from queuectl_nb.store.store import Store
+    from tests.store.conftest import StoreHarness
 
 
-def test_an_intact_queue(harness: Any) -> None:
+def test_an_intact_queue(harness: StoreHarness) -> None:
     """All checks pass, with jobs in every state."""
     harness.add_one_per_state()
     checks = Checks(harness.store.db)
@@ -62,7 +63,7 @@ def test_damage_is_named(store: Store) -> None:
     assert checks.integrity_errors() == ["CHECK constraint failed in tally"]
 
 
-def test_wrong_counts_and_times(harness: Any) -> None:
+def test_wrong_counts_and_times(harness: StoreHarness) -> None:
     """A count that differs from the jobs is named by queue and state, an invalid time by job and column."""
     harness.add("a", "b", queue="q")
     harness.add("c")
@@ -76,7 +77,7 @@ def test_wrong_counts_and_times(harness: Any) -> None:
     connection.execute("UPDATE jobs SET created_at = 1, run_at = 1")
 
 
-def test_known_tokens(harness: Any) -> None:
+def test_known_tokens(harness: StoreHarness) -> None:
     """Tokens of attempts, running or ended, are known."""
     harness.add("a", "b")
     first = harness.claim_job("a")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 from queuectl_nb.model.outcome import (
     SUPERVISOR_DIED,
@@ -15,10 +15,13 @@ from queuectl_nb.model.outcome import (
 from queuectl_nb.store.claims import Claims, HeldLease
 from tests.engine.harness import in_threads
 
+if TYPE_CHECKING:
+    from tests.store.conftest import StoreHarness
+
 # ---------------------------------------------------------------------- order
 
 
-def test_claim_order(harness: Any) -> None:
+def test_claim_order(harness: StoreHarness) -> None:
     """Higher priorities come first, in any queue; among equals the oldest job."""
     harness.add("a")
     harness.add("b", priority=1, queue="x")
@@ -28,7 +31,7 @@ def test_claim_order(harness: Any) -> None:
     assert [lease.job_id for lease in harness.claim(9)] == ["b", "d", "a", "e", "c"]
 
 
-def test_age_is_the_enqueue_order(harness: Any) -> None:
+def test_age_is_the_enqueue_order(harness: StoreHarness) -> None:
     """A job that was retried or delayed keeps its place in the enqueue order."""
     harness.add("old")
     harness.add("slow", delay=1)
@@ -38,7 +41,7 @@ def test_age_is_the_enqueue_order(harness: Any) -> None:
     assert [lease.job_id for lease in harness.claim(9)] == ["old", "slow", "new"]
 
 
-def test_worker_queues(harness: Any) -> None:
+def test_worker_queues(harness: StoreHarness) -> None:
     """A worker with queues claims from these only; one without claims from all."""
     harness.add("a", queue="x")
     harness.add("b", queue="y", priority=9)
@@ -47,7 +50,7 @@ def test_worker_queues(harness: Any) -> None:
     assert [lease.job_id for lease in harness.claim(9)] == ["b"]
 
 
-def test_paused_queues_are_skipped(harness: Any) -> None:
+def test_paused_queues_are_skipped(harness: StoreHarness) -> None:
     """Jobs of paused queues are skipped; pausing all stops everything; resuming lifts it."""
     harness.add("a", queue="x", priority=9)
     harness.add("b")
@@ -62,7 +65,7 @@ def test_paused_queues_are_skipped(harness: Any) -> None:
     harness.claim_job("a")
 
 
-def test_concurrent_claims(harness: Any) -> None:
+def test_concurrent_claims(harness: StoreHarness) -> None:
     """Eight threads that claim at once get each job once."""
     harness.enqueue(*({"command": "x"} for _ in range(200)))
     got: list[str] = []
@@ -78,7 +81,7 @@ def test_concurrent_claims(harness: Any) -> None:
     assert len(got) == len(set(got)) == 200
 
 
-def test_last_jobs_are_shared(harness: Any) -> None:
+def test_last_jobs_are_shared(harness: StoreHarness) -> None:
     """With four workers nobody claims ahead what others could start: of eight jobs at most two each."""
     for number in range(4):
         harness.store.workers.register(lambda _: True, pool=number, host="h", queues=(), now=harness.now)
@@ -86,14 +89,14 @@ def test_last_jobs_are_shared(harness: Any) -> None:
     assert [len(harness.claim(16)) for _ in range(9)] == [2, 1, 1, 1, 1, 1, 1, 0, 0]
 
 
-def test_last_jobs_of_many_workers(harness: Any) -> None:
+def test_last_jobs_of_many_workers(harness: StoreHarness) -> None:
     """With 64 workers up to four of the last jobs are claimed at once, if the worker asks for several."""
     harness.store.workers.register(lambda _: True, count=64, pool=1, host="h", queues=(), now=harness.now)
     harness.enqueue(*({"command": "x"} for _ in range(8)))
     assert [len(harness.claim(limit)) for limit in (1, 16, 16)] == [1, 4, 3]
 
 
-def test_claim_records_an_attempt(harness: Any) -> None:
+def test_claim_records_an_attempt(harness: StoreHarness) -> None:
     """A claim commits state, attempts, worker, token and a history row before the job starts."""
     harness.add("a", delay=10)
     harness.now += 15
@@ -108,7 +111,7 @@ def test_claim_records_an_attempt(harness: Any) -> None:
     assert harness.query("SELECT due_at FROM attempts") == [(harness.now - 5,)]
 
 
-def test_claim_clears_the_last_outcome(harness: Any) -> None:
+def test_claim_clears_the_last_outcome(harness: StoreHarness) -> None:
     """A running job shows nothing of its previous attempt; the history does."""
     harness.add("a")
     harness.run("a", Exited(3))
@@ -122,7 +125,7 @@ def test_claim_clears_the_last_outcome(harness: Any) -> None:
 # ---------------------------------------------------------------------- looks
 
 
-def test_revoked_claims(harness: Any) -> None:
+def test_revoked_claims(harness: StoreHarness) -> None:
     """Cancelled, lost and paused claims are revoked before they start; all of them if a higher priority came in."""
     harness.add("a", "b", "c")
     harness.add("d", queue="x")
@@ -139,7 +142,7 @@ def test_revoked_claims(harness: Any) -> None:
     harness.settle_and_claim(released=[leases[0], leases[2], leases[3]])
 
 
-def test_has_claimable_jobs(harness: Any) -> None:
+def test_has_claimable_jobs(harness: StoreHarness) -> None:
     """The check before a claim finds jobs that are ready or due, in the worker's queues and not paused."""
     claims = Claims(harness.store.db, "worker-1", "here", ["x"])
     assert not claims.find_work(harness.now)[0]
@@ -156,7 +159,7 @@ def test_has_claimable_jobs(harness: Any) -> None:
     assert not claims.find_work(harness.now)[0]
 
 
-def test_outcomes_of_earlier_attempts(harness: Any) -> None:
+def test_outcomes_of_earlier_attempts(harness: StoreHarness) -> None:
     """An outcome counts with its error only, and only if an attempt of this job has ended with it."""
     harness.add("a", "b", max_retries=5)
     harness.settle(harness.claim_job("a"), SUPERVISOR_DIED)
@@ -167,7 +170,7 @@ def test_outcomes_of_earlier_attempts(harness: Any) -> None:
     assert not claims.has_ended_as(other, SUPERVISOR_DIED)
 
 
-def test_open_jobs_for_a_drain(harness: Any) -> None:
+def test_open_jobs_for_a_drain(harness: StoreHarness) -> None:
     """All open jobs of its queues count, delayed, blocked and failed ones too; of paused queues running ones only."""
     claims = Claims(harness.store.db, "worker-1", "here", ["x", "y"])
     harness.add("a", "b", queue="x")
@@ -185,7 +188,7 @@ def test_open_jobs_for_a_drain(harness: Any) -> None:
     assert claims.count_unfinished() == 0
 
 
-def test_claims_of_a_worker(harness: Any) -> None:
+def test_claims_of_a_worker(harness: StoreHarness) -> None:
     """The claims of a lost worker are listed, and no others."""
     harness.add("a", "b")
     mine, theirs = harness.claim_job("a", "worker-1"), harness.claim_job("b", "worker-2")
@@ -195,7 +198,7 @@ def test_claims_of_a_worker(harness: Any) -> None:
     assert Claims(harness.store.db, "worker-2", "").held_leases() == []
 
 
-def test_leases_of_a_dead_worker_are_taken_over(harness: Any) -> None:
+def test_leases_of_a_dead_worker_are_taken_over(harness: StoreHarness) -> None:
     """The valid ones are held by the new worker, with what their end needs; the others are left out."""
     harness.add("a", queue="gpu", priority=7, max_retries=4, timeout=60)
     harness.add("b", "c")
@@ -213,7 +216,7 @@ def test_leases_of_a_dead_worker_are_taken_over(harness: Any) -> None:
     assert harness.state("a") == "completed"
 
 
-def test_a_drain_inside_a_job_does_not_wait_for_it(harness: Any) -> None:
+def test_a_drain_inside_a_job_does_not_wait_for_it(harness: StoreHarness) -> None:
     """The job that waits for the worker and its dependents do not count; paused ones did not count anyway."""
     harness.add("outer", queue="x")
     harness.add("after", queue="y", after=["outer"])
@@ -228,7 +231,7 @@ def test_a_drain_inside_a_job_does_not_wait_for_it(harness: Any) -> None:
     assert (claims.count_unfinished(), claims.count_unfinished("outer")) == (1, 0)
 
 
-def test_ready_and_due_jobs_are_counted(harness: Any) -> None:
+def test_ready_and_due_jobs_are_counted(harness: StoreHarness) -> None:
     """Up to the limit; jobs that are due count, later ones do not; the first ready job of each queue is named."""
     harness.add("a", "b", "c", queue="x")
     harness.add("d", queue="y", priority=3)
@@ -244,7 +247,7 @@ def test_ready_and_due_jobs_are_counted(harness: Any) -> None:
     assert (claims.first_ready(), claims.count_ready(9, harness.now)) == ([], 0)
 
 
-def test_a_worker_counts_what_it_has_recorded(harness: Any) -> None:
+def test_a_worker_counts_what_it_has_recorded(harness: StoreHarness) -> None:
     """Results that came too late do not count, and neither do claims that were undone."""
     harness.store.workers.register(lambda _: True, pool=1, host="here", queues=(), now=harness.now)
     harness.add("a", "b", "c")

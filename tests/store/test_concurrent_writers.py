@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
+
+from queuectl_nb.model.state import State
+
+if TYPE_CHECKING:
+    from tests.store.conftest import StoreHarness
 
 WRITERS = 16
 
@@ -67,7 +72,7 @@ class SchedulingDelay:
 
 @pytest.mark.parametrize("seconds", [3, pytest.param(60, marks=pytest.mark.soak)])
 def test_writers_in_a_tight_loop_never_wait_long(
-    harness: Any, processes: Any, record_property: Any, seconds: int
+    harness: StoreHarness, processes: Any, record_property: Any, seconds: int
 ) -> None:
     """Sixteen processes write in a loop: none gets "locked" or waits a second, and every write is there."""
     for number in range(WRITERS):
@@ -80,7 +85,7 @@ def test_writers_in_a_tight_loop_never_wait_long(
     record_property("writes_per_s", writes / seconds)
     assert longest - delay.seconds < 1
     counts = harness.store.reader.counts()
-    assert counts["completed"] == done > 0
-    assert counts["processing"] == 0
+    assert counts[State.COMPLETED] == done > 0
+    assert counts[State.PROCESSING] == 0
     assert sum(counts.values()) >= done
     assert harness.query("SELECT count(*) - count(DISTINCT job) FROM attempts") == [(0,)]

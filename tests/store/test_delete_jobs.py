@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.store import jobs as jobs_module
 
+if TYPE_CHECKING:
+    from tests.store.conftest import StoreHarness
+
 STATES = ["pending", "processing", "failed", "completed", "dead", "cancelled", "blocked"]
 
 
-def test_delete_removes_the_job_with_its_history(harness: Any) -> None:
+def test_delete_removes_the_job_with_its_history(harness: StoreHarness) -> None:
     """A deleted job leaves no row, and the tokens of its attempts are returned so that their files can be deleted."""
     harness.add("a")
     harness.exhaust("a")
@@ -24,7 +27,7 @@ def test_delete_removes_the_job_with_its_history(harness: Any) -> None:
     assert harness.store.reader.counts() == dict.fromkeys(STATES, 0)
 
 
-def test_prune(harness: Any) -> None:
+def test_prune(harness: StoreHarness) -> None:
     """Finished jobs (of one state, if given) that did not change for this long are deleted; open ones never."""
     harness.add_one_per_state()
     harness.now += 100
@@ -40,13 +43,13 @@ def test_prune(harness: Any) -> None:
 
 
 @pytest.mark.parametrize("state", ["pending", "failed", "processing", "banana", ""])
-def test_prune_of_open_jobs_is_refused(harness: Any, state: str) -> None:
+def test_prune_of_open_jobs_is_refused(harness: StoreHarness, state: str) -> None:
     """Only finished states can be given; others are exit code 2 with the valid ones."""
     with pytest.raises(BadInput, match="prune removes finished jobs: completed, dead, cancelled"):
         harness.prune(0, state)
 
 
-def test_prune_uses_short_transactions(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prune_uses_short_transactions(harness: StoreHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand old jobs are deleted in short transactions, younger ones in between are kept."""
     monkeypatch.setattr(jobs_module, "PRUNE_BATCH_JOBS", 10)
     harness.enqueue(*({"id": f"job-{n}", "command": "x"} for n in range(100)))
@@ -59,7 +62,7 @@ def test_prune_uses_short_transactions(harness: Any, monkeypatch: pytest.MonkeyP
     assert harness.store.db.revision()[0] - before >= 10
 
 
-def test_delete_of_a_dependency(harness: Any) -> None:
+def test_delete_of_a_dependency(harness: StoreHarness) -> None:
     """Jobs that can no longer run are cancelled with the reason, and so are theirs; those that wait for any end run."""
     harness.add("a")
     harness.add("b", after=["a"])

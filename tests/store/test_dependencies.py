@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,8 +11,11 @@ from queuectl_nb.model.errors import NotFound
 from queuectl_nb.model.outcome import Cancelled, Exited
 from queuectl_nb.store.claims import EndedAttempt
 
+if TYPE_CHECKING:
+    from tests.store.conftest import StoreHarness
 
-def _chain(harness: Any) -> None:
+
+def _chain(harness: StoreHarness) -> None:
     """Create a <- b <- c, and d, which waits for a and e."""
     harness.add("a", "e")
     harness.add("b", after=["a"])
@@ -20,7 +23,7 @@ def _chain(harness: Any) -> None:
     harness.add("d", after=["a", "e"])
 
 
-def test_completed_job_releases_dependents(harness: Any) -> None:
+def test_completed_job_releases_dependents(harness: StoreHarness) -> None:
     """A completed job releases its dependents, except those that wait for another job too."""
     _chain(harness)
     harness.now += 5
@@ -33,7 +36,7 @@ def test_completed_job_releases_dependents(harness: Any) -> None:
     assert harness.state("c") == "pending"
 
 
-def test_settle_returns_the_number_released(harness: Any) -> None:
+def test_settle_returns_the_number_released(harness: StoreHarness) -> None:
     """The worker learns how many jobs became ready, so that it can notify others."""
     _chain(harness)
     for job_id in ("a", "e"):
@@ -42,7 +45,7 @@ def test_settle_returns_the_number_released(harness: Any) -> None:
 
 
 @pytest.mark.parametrize("how", ["dies", "is cancelled", "is cancelled while it runs", "is deleted"])
-def test_failure_cancels_dependents(harness: Any, how: str) -> None:
+def test_failure_cancels_dependents(harness: StoreHarness, how: str) -> None:
     """Direct and indirect dependents of a dead, cancelled or deleted job are cancelled with the reason."""
     _chain(harness)
     word = "cancelled"
@@ -67,7 +70,7 @@ def test_failure_cancels_dependents(harness: Any, how: str) -> None:
     assert harness.state("e") == "pending"
 
 
-def test_delete_a_completed_dependency(harness: Any) -> None:
+def test_delete_a_completed_dependency(harness: StoreHarness) -> None:
     """Deleting a completed job does not block those that wait for it and another one."""
     _chain(harness)
     harness.run("a")
@@ -77,7 +80,7 @@ def test_delete_a_completed_dependency(harness: Any) -> None:
     assert harness.query("SELECT count(*) FROM dependents WHERE other = 1") == [(0,)]
 
 
-def test_many_dependents(harness: Any) -> None:
+def test_many_dependents(harness: StoreHarness) -> None:
     """A thousand jobs that wait for one are released at once; one that waits for a thousand by the last of them."""
     harness.add("root")
     harness.enqueue(*({"id": f"leaf-{n}", "command": "x", "after": "root"} for n in range(1000)))
@@ -95,7 +98,7 @@ def test_many_dependents(harness: Any) -> None:
 @pytest.mark.parametrize(
     "how", ["completes", "dies", "is cancelled", "is cancelled while it runs", "is deleted", "is cancelled with others"]
 )
-def test_after_any(harness: Any, how: str) -> None:
+def test_after_any(harness: StoreHarness, how: str) -> None:
     """A job that waits for any end of another one runs when that has finished or was deleted, and not before."""
     harness.add("other", priority=-1)
     if how == "is cancelled with others":
@@ -140,7 +143,7 @@ def test_after_any(harness: Any, how: str) -> None:
     assert harness.state("d") == "pending"
 
 
-def test_after_any_of_a_finished_job(harness: Any) -> None:
+def test_after_any_of_a_finished_job(harness: StoreHarness) -> None:
     """A new job that waits for any end of finished jobs is due; in a list, a job cancelled on the way counts, too."""
     harness.add("a", "b")
     harness.store.jobs.cancel(["a"], harness.now)
@@ -154,7 +157,7 @@ def test_after_any_of_a_finished_job(harness: Any) -> None:
     assert harness.store.reader.any_end_of(harness.store.jobs.get("e")) == ["a", "b"]
 
 
-def test_retry_after_any(harness: Any) -> None:
+def test_retry_after_any(harness: StoreHarness) -> None:
     """A cancelled job that waits for any end is retried beside a dead one, and blocked beside a running one."""
     harness.add("a")
     harness.add("b", after_any=["a"])
@@ -166,7 +169,7 @@ def test_retry_after_any(harness: Any) -> None:
     assert harness.state("b") == "pending"
 
 
-def test_an_unknown_dependency(harness: Any) -> None:
+def test_an_unknown_dependency(harness: StoreHarness) -> None:
     """It is named with its place in the list, the file and a similar id; nothing is enqueued."""
     harness.add("prepare", "b")
     with pytest.raises(NotFound) as raised:

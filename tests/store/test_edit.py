@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,9 @@ from queuectl_nb.store.boot_time import BootTime
 from queuectl_nb.store.checks import Checks
 from queuectl_nb.store.edit import edit_jobs, read_edits
 
+if TYPE_CHECKING:
+    from tests.store.conftest import StoreHarness
+
 CHANGES: dict[str, Any] = {
     "command": "echo new",
     "priority": 7,
@@ -24,16 +27,16 @@ CHANGES: dict[str, Any] = {
 }
 
 
-def _edit(harness: Any, *ids: str, **changes: Any) -> set[str]:
+def _edit(harness: StoreHarness, *ids: str, **changes: Any) -> set[str]:
     return edit_jobs(harness.store.db, ids, changes, harness.now, harness.boottime)[1]
 
 
-def _all_rows(harness: Any) -> list[Any]:
+def _all_rows(harness: StoreHarness) -> list[Any]:
     return [harness.store.db.query(f"SELECT * FROM {table}") for table in ("jobs", "dependents", "edits")]
 
 
 @pytest.mark.parametrize("job_id", ["pending", "failed", "blocked"])
-def test_waiting_jobs_take_every_field(harness: Any, job_id: str) -> None:
+def test_waiting_jobs_take_every_field(harness: StoreHarness, job_id: str) -> None:
     """Each field has the new value, the job keeps its state and its place, and the counts by queue are right."""
     harness.add_one_per_state()
     before = harness.store.jobs.get(job_id)
@@ -46,7 +49,7 @@ def test_waiting_jobs_take_every_field(harness: Any, job_id: str) -> None:
 
 
 @pytest.mark.parametrize("job_id", ["completed", "dead", "cancelled"])
-def test_finished_jobs_are_refused(harness: Any, job_id: str) -> None:
+def test_finished_jobs_are_refused(harness: StoreHarness, job_id: str) -> None:
     """A finished job is refused by name, and the others of the call are not changed."""
     harness.add_one_per_state()
     before = _all_rows(harness)
@@ -55,7 +58,7 @@ def test_finished_jobs_are_refused(harness: Any, job_id: str) -> None:
     assert _all_rows(harness) == before
 
 
-def test_running_jobs_take_limits_and_priority(harness: Any) -> None:
+def test_running_jobs_take_limits_and_priority(harness: StoreHarness) -> None:
     """Priority, timeout and max_retries of a running job change; the worker that runs it is returned."""
     harness.add_one_per_state()
     allowed = {name: CHANGES[name] for name in RUNNING_EDIT_FIELDS}
@@ -69,7 +72,7 @@ def test_running_jobs_take_limits_and_priority(harness: Any) -> None:
                 _edit(harness, "processing", **{name: value})
 
 
-def test_worker_reads_the_new_timeout(harness: Any) -> None:
+def test_worker_reads_the_new_timeout(harness: StoreHarness) -> None:
     """The worker of a running attempt gets the new timeout, and None once it has lost the attempt."""
     harness.add("a", timeout=5)
     lease = harness.claim_job("a")
@@ -81,7 +84,7 @@ def test_worker_reads_the_new_timeout(harness: Any) -> None:
     assert claims.with_current_timeout(lease) is None
 
 
-def test_new_budget_of_a_running_attempt_counts_when_it_ends(harness: Any) -> None:
+def test_new_budget_of_a_running_attempt_counts_when_it_ends(harness: StoreHarness) -> None:
     """An attempt that was the last one is followed by another, and the other way round."""
     for before, after, state in ((1, 2, "failed"), (2, 1, "dead")):
         (job_id,) = harness.add(max_retries=before)
@@ -92,7 +95,7 @@ def test_new_budget_of_a_running_attempt_counts_when_it_ends(harness: Any) -> No
         harness.store.jobs.delete([job_id], harness.now)
 
 
-def test_used_attempts_are_not_taken_back(harness: Any) -> None:
+def test_used_attempts_are_not_taken_back(harness: StoreHarness) -> None:
     """A job that waits for its second attempt cannot have a budget of one."""
     harness.add("a")
     harness.run("a", Exited(1))
@@ -102,7 +105,7 @@ def test_used_attempts_are_not_taken_back(harness: Any) -> None:
 
 
 @pytest.mark.parametrize("boottime", [BootTime("", None), BootTime("boot", 100.0)], ids=["wall clock", "boot time"])
-def test_delay_counts_from_the_edit(harness: Any, boottime: BootTime) -> None:
+def test_delay_counts_from_the_edit(harness: StoreHarness, boottime: BootTime) -> None:
     """A job can be moved to a later time and to an earlier one; a failed one, too."""
     harness.boottime = boottime
     harness.add("a", delay=1000)
@@ -121,7 +124,7 @@ def test_delay_counts_from_the_edit(harness: Any, boottime: BootTime) -> None:
     harness.claim_job("b")
 
 
-def test_priority_and_queue_decide_the_next_claim(harness: Any) -> None:
+def test_priority_and_queue_decide_the_next_claim(harness: StoreHarness) -> None:
     """The next claim sees the new order, and the job is found in its new queue only."""
     harness.add("a", "b", "c")
     _edit(harness, "b", priority=1)
@@ -130,7 +133,7 @@ def test_priority_and_queue_decide_the_next_claim(harness: Any) -> None:
     assert [lease.job_id for lease in harness.claim(3, queues=["gpu"])] == ["a"]
 
 
-def test_dependencies_are_replaced(harness: Any) -> None:
+def test_dependencies_are_replaced(harness: StoreHarness) -> None:
     """A job waits for the new ones, no longer for the old ones, and without any it can start."""
     harness.add("a", "b", "c")
     harness.add("d", after=["a"])
@@ -149,7 +152,7 @@ def test_dependencies_are_replaced(harness: Any) -> None:
     harness.claim_job("d")
 
 
-def test_failed_job_can_wait_for_another(harness: Any) -> None:
+def test_failed_job_can_wait_for_another(harness: StoreHarness) -> None:
     """It becomes blocked with its attempts, and runs its next attempt after the other job."""
     harness.add("a")
     harness.run("a", Exited(1))
@@ -161,7 +164,7 @@ def test_failed_job_can_wait_for_another(harness: Any) -> None:
     assert harness.claim_job("a").attempts == 2
 
 
-def test_cycles_and_impossible_dependencies_are_refused(harness: Any) -> None:
+def test_cycles_and_impossible_dependencies_are_refused(harness: StoreHarness) -> None:
     """A job never waits for itself, directly or not, for an unknown job, or for one that cannot complete."""
     harness.add("a", "dead")
     harness.add("b", after=["a"])
@@ -183,7 +186,7 @@ def test_cycles_and_impossible_dependencies_are_refused(harness: Any) -> None:
     assert harness.state("a") == "pending"
 
 
-def test_command_of_python_jobs_stays(harness: Any) -> None:
+def test_command_of_python_jobs_stays(harness: StoreHarness) -> None:
     """Only jobs that run a command get another one."""
     harness.add("f")
     with harness.store.db.write() as connection:
@@ -193,7 +196,7 @@ def test_command_of_python_jobs_stays(harness: Any) -> None:
     _edit(harness, "f", priority=1)
 
 
-def test_key_follows_the_command(harness: Any) -> None:
+def test_key_follows_the_command(harness: StoreHarness) -> None:
     """A key made of the command is made again, unless other work has it; a given key stays and names the new work."""
 
     def work(command: str) -> str:
@@ -213,7 +216,7 @@ def test_key_follows_the_command(harness: Any) -> None:
         _edit(harness, "made", command="echo 2")
 
 
-def test_edits_are_recorded(harness: Any) -> None:
+def test_edits_are_recorded(harness: StoreHarness) -> None:
     """Old and new value of each field that changed, in order; equal values are none; deleted with the job."""
     harness.add("a", tags=["old"])
     _edit(harness, "a", priority=3, tags=("new",))
@@ -228,7 +231,7 @@ def test_edits_are_recorded(harness: Any) -> None:
     assert harness.store.db.query("SELECT * FROM edits") == []
 
 
-def test_unknown_job(harness: Any) -> None:
+def test_unknown_job(harness: StoreHarness) -> None:
     """An unknown id is named, and nothing is changed."""
     harness.add("a")
     with pytest.raises(NotFound, match="no job b in"):

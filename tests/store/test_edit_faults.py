@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.errors import WrongState
 from queuectl_nb.store.checks import Checks
 from queuectl_nb.store.claims import Claims
 from queuectl_nb.store.edit import edit_jobs, read_edits
 from queuectl_nb.store.store import Store
+
+if TYPE_CHECKING:
+    from tests.store.conftest import StoreHarness
 
 KILLED = """
 import json, os, signal
@@ -52,7 +55,7 @@ print(json.dumps(found))
 """
 
 
-def test_killed_edit(harness: Any, processes: Any) -> None:
+def test_killed_edit(harness: StoreHarness, processes: Any) -> None:
     """Killed before any of its statements, an edit has changed all jobs and recorded it once for each, or nothing."""
     harness.add("a", "b", "c")
     processes.add(KILLED, harness.store.path)
@@ -74,7 +77,7 @@ def test_killed_edit(harness: Any, processes: Any) -> None:
     assert Checks(harness.store.db).tally_mismatches() == []
 
 
-def test_edits_while_a_worker_claims(harness: Any) -> None:
+def test_edits_while_a_worker_claims(harness: StoreHarness) -> None:
     """A worker runs a job as the last edit before its claim left it; later ones are refused, and leave the others."""
     names = [f"job-{number}" for number in range(30)]
     harness.add(*names, command="0")

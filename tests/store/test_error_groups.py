@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from queuectl_nb.model.outcome import Exited, Lost, TimedOut
+from queuectl_nb.model.outcome import Exited, Lost, Outcome, TimedOut
 from queuectl_nb.store.error_groups import FailedJobs, read_error_groups
 from queuectl_nb.store.job_filter import Filter
 
+if TYPE_CHECKING:
+    from tests.store.conftest import StoreHarness
 
-def test_groups_by_reason(harness: Any) -> None:
+
+def test_groups_by_reason(harness: StoreHarness) -> None:
     """The largest group comes first, then that which failed last; its example is the job that failed last."""
     began = harness.now
-    for number, (name, outcome) in enumerate(
-        [("a1", Exited(1)), ("t1", TimedOut(3.0)), ("a2", Exited(1)), ("lost", Lost("worker-1")), ("t2", TimedOut(4.0))]
-    ):
+    outcomes: list[tuple[str, Outcome]] = [
+        ("a1", Exited(1)),
+        ("t1", TimedOut(3.0)),
+        ("a2", Exited(1)),
+        ("lost", Lost("worker-1")),
+        ("t2", TimedOut(4.0)),
+    ]
+    for number, (name, outcome) in enumerate(outcomes):
         harness.add(
             name, queue="t" if name[0] == "t" else "default", priority=number, max_retries=1 if name == "a2" else 3
         )

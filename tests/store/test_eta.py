@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,8 +12,11 @@ from queuectl_nb.store.claims import StartedAttempt
 from queuectl_nb.store.eta import RECENT_ATTEMPTS, SAMPLED_JOBS, EtaRows, QueuedJob, read_eta_rows
 from queuectl_nb.store.job_filter import Filter
 
+if TYPE_CHECKING:
+    from tests.store.conftest import StoreHarness
 
-def read(harness: Any, **fields: Any) -> EtaRows:
+
+def read(harness: StoreHarness, **fields: Any) -> EtaRows:
     """Return the rows for the jobs that a filter selects, or for all jobs."""
     return read_eta_rows(harness.store.db, Filter(**fields) if fields else None, harness.now)
 
@@ -23,7 +26,7 @@ def by_id(rows: EtaRows) -> dict[str, QueuedJob]:
     return {job.id: job for job in rows.waiting}
 
 
-def test_an_empty_queue(harness: Any) -> None:
+def test_an_empty_queue(harness: StoreHarness) -> None:
     """Without unfinished jobs nothing is read, whatever has finished."""
     assert read(harness) == ([], [], [], set(), harness.now)
     harness.add("done")
@@ -31,7 +34,7 @@ def test_an_empty_queue(harness: Any) -> None:
     assert read(harness) == ([], [], [], set(), harness.now)
 
 
-def test_recent_attempts(harness: Any) -> None:
+def test_recent_attempts(harness: StoreHarness) -> None:
     """Attempts that ended by themselves are read, the newest first: their times, and whether they failed."""
     harness.add("a", "b", command="run", max_retries=2)
     for name, outcome in [("a", Exited(1)), ("b", Exited(0)), ("a", Exited(0))]:
@@ -48,7 +51,7 @@ def test_recent_attempts(harness: Any) -> None:
     ]
 
 
-def test_running_jobs(harness: Any) -> None:
+def test_running_jobs(harness: StoreHarness) -> None:
     """A running job has its facts and its start; it is selected as the filter says."""
     harness.add("a", "b", command="run", queue="gpu", max_retries=4, timeout=60)
     leases = harness.claim(2)
@@ -61,7 +64,7 @@ def test_running_jobs(harness: Any) -> None:
         assert rows.waiting == []
 
 
-def test_waiting_jobs(harness: Any) -> None:
+def test_waiting_jobs(harness: StoreHarness) -> None:
     """A waiting job has its facts, how long it is not due, and the jobs that it waits for while it is blocked."""
     harness.add("first", command="run", queue="gpu", priority=7, max_retries=2, tags=["x"])
     harness.add("later", delay=60, after_any=["first"])
@@ -81,7 +84,7 @@ def test_waiting_jobs(harness: Any) -> None:
     assert {job.due_s for job in read(harness).waiting} == {0}
 
 
-def test_due_by_the_clock_since_the_boot(harness: Any) -> None:
+def test_due_by_the_clock_since_the_boot(harness: StoreHarness) -> None:
     """A delay counts by the monotonic clock where that is known, whatever the wall clock says."""
     boot = read_boot_time()
     if boot.seconds is None:
@@ -105,7 +108,7 @@ def test_due_by_the_clock_since_the_boot(harness: Any) -> None:
         ({"search": "train"}, "b"),
     ],
 )
-def test_selected_jobs(harness: Any, fields: dict[str, Any], selected: str) -> None:
+def test_selected_jobs(harness: StoreHarness, fields: dict[str, Any], selected: str) -> None:
     """The jobs that the filter selects are marked; the others count as well, since they use the same workers."""
     harness.add("c")
     harness.run("c", Exited(1))
@@ -116,7 +119,7 @@ def test_selected_jobs(harness: Any, fields: dict[str, Any], selected: str) -> N
     assert {job.weight for job in found.values()} == {1}
 
 
-def test_samples(harness: Any) -> None:
+def test_samples(harness: StoreHarness) -> None:
     """Of many waiting jobs a sample is read, and each stands for as many as were left out."""
     count = 4 * SAMPLED_JOBS
     harness.enqueue(*({"id": f"{number}", "command": "x", "queue": "ab"[number % 2]} for number in range(count)))
@@ -135,7 +138,7 @@ def test_samples(harness: Any) -> None:
         assert len({job.weight for job in chosen}) == 1
 
 
-def test_sample_of_many_is_not_a_scan(harness: Any) -> None:
+def test_sample_of_many_is_not_a_scan(harness: StoreHarness) -> None:
     """Where most jobs wait, only as many rows as needed are read; where few do, those that wait are searched."""
     count, seen = 8 * SAMPLED_JOBS, list[str]()
     harness.enqueue(*({"id": f"{number}", "command": "x"} for number in range(count)))
@@ -148,7 +151,7 @@ def test_sample_of_many_is_not_a_scan(harness: Any) -> None:
     assert any("INDEXED BY" in sql for sql in seen)
 
 
-def test_history_is_bounded(harness: Any) -> None:
+def test_history_is_bounded(harness: StoreHarness) -> None:
     """However many attempts have ended, the newest few hundred are read."""
     harness.enqueue(*({"command": "x"} for _ in range(RECENT_ATTEMPTS + 5)))
     leases = harness.claim(RECENT_ATTEMPTS + 4)
@@ -156,7 +159,7 @@ def test_history_is_bounded(harness: Any) -> None:
     assert len(read(harness).attempts) == RECENT_ATTEMPTS
 
 
-def test_pools_of_dask(harness: Any) -> None:
+def test_pools_of_dask(harness: StoreHarness) -> None:
     """Pools whose jobs run on a dask cluster are named by host and process id."""
     for pool, executor in [(7, "local"), (8, "dask")]:
         facts: dict[str, Any] = {"pool": pool, "host": "here", "queues": (), "now": harness.now}

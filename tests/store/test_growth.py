@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +12,7 @@ from queuectl_nb.store.growth import DAY, ROW_BYTES, Growth, read_growth
 
 if TYPE_CHECKING:
     from queuectl_nb.store.store import Store
+    from tests.store.conftest import StoreHarness
 
 MIB = 1024 * 1024
 NOW = 1_800_000_000.0
@@ -39,7 +40,7 @@ def _read(store: Store) -> Growth:
     return read_growth(store.db, store.settings.read(), NOW)
 
 
-def test_no_recent_attempt(harness: Any) -> None:
+def test_no_recent_attempt(harness: StoreHarness) -> None:
     """Nothing grows if no attempt ended in the last day."""
     assert _read(harness.store) == (0, math.inf)
     _add(harness.store, 10, NOW - 2 * DAY, 1.0)
@@ -49,19 +50,19 @@ def test_no_recent_attempt(harness: Any) -> None:
 @pytest.mark.parametrize(
     ("size", "kept"), [(0, 0), (1000, 1000), (MIB, MIB), (10 * MIB, 11 * MIB), (4096 * MIB, 1025 * MIB)]
 )
-def test_what_attempts_keep(harness: Any, size: int, kept: int) -> None:
+def test_what_attempts_keep(harness: StoreHarness, size: int, kept: int) -> None:
     """Their rows and their output: in the database, and of long streams in the spool, within its limit."""
     _add(harness.store, 2000, NOW - 10 * HOUR, 10 * HOUR / 2000, size)
     assert _read(harness.store).bytes_per_s == pytest.approx(2000 * (ROW_BYTES + kept) / (10 * HOUR), rel=0.01)
 
 
-def test_a_burst_is_not_a_trend(harness: Any) -> None:
+def test_a_burst_is_not_a_trend(harness: StoreHarness) -> None:
     """The rate of a queue that is minutes old is that of an hour."""
     _add(harness.store, 60, NOW - 60, 1.0, 1000)
     assert _read(harness.store).bytes_per_s == pytest.approx(60 * (ROW_BYTES + 1000) / HOUR)
 
 
-def test_only_the_last_day_counts(harness: Any) -> None:
+def test_only_the_last_day_counts(harness: StoreHarness) -> None:
     """Earlier attempts do not, even if a long one of them ended late; deleted ones do not, either."""
     store = harness.store
     _add(store, 1000, NOW - 30 * DAY, 60.0, MIB)
@@ -74,7 +75,7 @@ def test_only_the_last_day_counts(harness: Any) -> None:
     assert _read(store).bytes_per_s == pytest.approx(500 * ROW_BYTES / (20 * HOUR), rel=0.15)
 
 
-def test_when_the_disk_is_full(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_the_disk_is_full(harness: StoreHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Free disk space and free pages are used up at this rate, unless ``retention`` ends the growth before that."""
     store = harness.store
     monkeypatch.setattr(growth, "free_disk_space", lambda _db: 100_000_000)

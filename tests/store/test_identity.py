@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,6 +19,8 @@ from queuectl_nb.store.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from tests.store.conftest import StoreHarness
 
 COPIED = "the queue was copied while it ran"
 
@@ -43,7 +45,7 @@ def _copy_project(source: Path, target: Path) -> None:
 
 @pytest.mark.parametrize("copy", [_sqlite_backup, _copy_project])
 def test_a_copy_fails_the_jobs_that_ran_in_the_original(
-    harness: Any, tmp_path: Path, copy: Callable[[Path, Path], None]
+    harness: StoreHarness, tmp_path: Path, copy: Callable[[Path, Path], None]
 ) -> None:
     """A copy gets an id of its own; its running jobs are failed, or dead without budget; the original is unchanged."""
     harness.add("running", priority=2)
@@ -61,7 +63,8 @@ def test_a_copy_fails_the_jobs_that_ran_in_the_original(
     assert found.row("running")["error"] == COPIED
     assert found.row("running")["attempts"] == 1
     assert found.query("SELECT outcome, error, count(*) FROM attempts") == [("lost", COPIED, 2)]
-    assert found.store.workers.list_all() == found.store.workers.orphaned_workers() == []
+    assert found.store.workers.list_all() == []
+    assert found.store.workers.orphaned_workers() == []
     found.check_invariants()
     copied_id = _queue_id(found.store)
     assert copied_id != _queue_id(harness.store)
@@ -74,10 +77,11 @@ def test_a_copy_fails_the_jobs_that_ran_in_the_original(
     original.db.close()
     assert harness.dump() == before
     for lease in leases:
-        assert harness.settle(lease).state == "completed"
+        assert harness.settle(lease) is not None  # not too late
+        assert harness.state(lease.job_id) == "completed"
 
 
-def test_a_copy_with_pages_of_different_times_is_refused(harness: Any, tmp_path: Path) -> None:
+def test_a_copy_with_pages_of_different_times_is_refused(harness: StoreHarness, tmp_path: Path) -> None:
     """An index that lists a job that runs already would have it claimed twice."""
     path, copy = harness.store.path, tmp_path / "copy.db"
     harness.add("job")
@@ -100,7 +104,7 @@ def test_a_copy_with_pages_of_different_times_is_refused(harness: Any, tmp_path:
     harness.store = Store(path)
 
 
-def test_a_renamed_queue_is_not_a_copy(harness: Any, tmp_path: Path) -> None:
+def test_a_renamed_queue_is_not_a_copy(harness: StoreHarness, tmp_path: Path) -> None:
     """A queue in a renamed directory keeps its id and its running jobs."""
     harness.add("running")
     harness.claim()
@@ -120,7 +124,7 @@ def test_a_renamed_queue_is_not_a_copy(harness: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["renamed over it", "written into it", "opened, then written into it"])
-def test_a_backup_restored_over_the_original(harness: Any, tmp_path: Path, how: str) -> None:
+def test_a_backup_restored_over_the_original(harness: StoreHarness, tmp_path: Path, how: str) -> None:
     """A restored backup is a copy if its file is another one, or if it was used as a queue in between."""
     harness.add("running")
     harness.claim()
@@ -138,7 +142,7 @@ def test_a_backup_restored_over_the_original(harness: Any, tmp_path: Path, how: 
     assert harness.state("running") == ("processing" if how == "written into it" else "failed")
 
 
-def test_a_copy_with_the_inode_of_the_original(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_with_the_inode_of_the_original(harness: StoreHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """On another file system a copy may have the same inode: those who look for processes compare the birth time."""
     harness.add("running")
     harness.claim()
@@ -184,7 +188,7 @@ def test_the_birth_time_on_other_systems(
     assert birth_time(tmp_path / "file") == born
 
 
-def test_an_invalid_setting_does_not_keep_a_copy_from_being_used(harness: Any, tmp_path: Path) -> None:
+def test_an_invalid_setting_does_not_keep_a_copy_from_being_used(harness: StoreHarness, tmp_path: Path) -> None:
     """A copy with an invalid setting is recognized too."""
     harness.add("running")
     harness.claim()
@@ -196,7 +200,7 @@ def test_an_invalid_setting_does_not_keep_a_copy_from_being_used(harness: Any, t
     copy.db.close()
 
 
-def test_the_second_name_of_a_queue_is_refused(harness: Any, tmp_path: Path) -> None:
+def test_the_second_name_of_a_queue_is_refused(harness: StoreHarness, tmp_path: Path) -> None:
     """A hard link would have sidecar files and a spool of its own, and its jobs would be lost."""
     harness.add("first")
     path, other = harness.store.path, tmp_path / "other.db"
@@ -211,7 +215,7 @@ def test_the_second_name_of_a_queue_is_refused(harness: Any, tmp_path: Path) -> 
     other.unlink()
 
 
-def test_the_second_name_of_a_renamed_queue_is_refused(harness: Any, tmp_path: Path) -> None:
+def test_the_second_name_of_a_renamed_queue_is_refused(harness: StoreHarness, tmp_path: Path) -> None:
     """A queue that was renamed without its spool has a new one, under the name that may be used."""
     harness.add("first")
     path, renamed, other = harness.store.path, tmp_path / "renamed.db", tmp_path / "other.db"
@@ -231,7 +235,7 @@ def test_the_second_name_of_a_renamed_queue_is_refused(harness: Any, tmp_path: P
     harness.store = Store(path)
 
 
-def test_copies_that_were_linked_together_remain_two_queues(harness: Any, tmp_path: Path) -> None:
+def test_copies_that_were_linked_together_remain_two_queues(harness: StoreHarness, tmp_path: Path) -> None:
     """Programs that replace equal files by links skip small ones, so the copy keeps a spool of its own."""
     harness.add("first")
     harness.store.db.close()
@@ -249,7 +253,7 @@ def test_copies_that_were_linked_together_remain_two_queues(harness: Any, tmp_pa
     again.db.close()
 
 
-def test_a_tree_of_hard_links_is_refused(harness: Any, tmp_path: Path) -> None:
+def test_a_tree_of_hard_links_is_refused(harness: StoreHarness, tmp_path: Path) -> None:
     """After ``cp -al`` both names are refused, each with what is wrong with it, until one tree is gone."""
     harness.add("first")
     harness.store.db.close()

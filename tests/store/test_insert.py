@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,8 +11,11 @@ from queuectl_nb.model.errors import BadInput, NotFound, QueuectlError
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.store.insert import insert_jobs
 
+if TYPE_CHECKING:
+    from tests.store.conftest import StoreHarness
 
-def refusal(harness: Any, kind: type[Exception], *specs: dict[str, Any], **how: Any) -> str:
+
+def refusal(harness: StoreHarness, kind: type[Exception], *specs: dict[str, Any], **how: Any) -> str:
     """Enqueue a list that must be refused as a whole, and return the error."""
     before = harness.dump()
     with pytest.raises(kind) as caught:
@@ -22,7 +25,7 @@ def refusal(harness: Any, kind: type[Exception], *specs: dict[str, Any], **how: 
     return str(caught.value)
 
 
-def test_all_fields_are_stored(harness: Any) -> None:
+def test_all_fields_are_stored(harness: StoreHarness) -> None:
     """Every field is in the record, times in epoch seconds, and no attempt has been made."""
     harness.enqueue(
         {
@@ -64,21 +67,21 @@ def test_all_fields_are_stored(harness: Any) -> None:
     assert (lease.shell, lease.kind) == ("/bin/bash", "command")
 
 
-def test_default_working_directory(harness: Any) -> None:
+def test_default_working_directory(harness: StoreHarness) -> None:
     """Without ``cwd`` the directory of the enqueue is recorded; timeout and retries stay null."""
     harness.add("a")
     job = harness.store.jobs.get("a")
     assert (job.cwd, job.timeout, job.max_retries, job.queue) == ("/", None, None, "default")
 
 
-def test_generated_ids(harness: Any) -> None:
+def test_generated_ids(harness: StoreHarness) -> None:
     """Jobs without an id are ``job-N``; numbers are not reused after a deletion."""
     assert harness.enqueue({"command": "a"}, {"command": "b"}) == ["job-1", "job-2"]
     harness.store.jobs.delete(["job-2"], harness.now)
     assert harness.add() == ["job-3"]
 
 
-def test_generated_id_collisions(harness: Any) -> None:
+def test_generated_id_collisions(harness: StoreHarness) -> None:
     """Generated ids that are in use get a suffix; ids are returned in the order of the list."""
     harness.add("job-3", "job-4.1")
     assert harness.enqueue({"command": "a"}, {"command": "b", "id": "job-4"}, {"command": "c"}, {"command": "d"}) == [
@@ -95,7 +98,7 @@ def test_generated_id_collisions(harness: Any) -> None:
     ]
 
 
-def test_ids_are_unique(harness: Any) -> None:
+def test_ids_are_unique(harness: StoreHarness) -> None:
     """An id that is in use, or occurs twice in the list, refuses the whole list and is named."""
     harness.add("there")
     new = [{"command": "x", "id": each} for each in ("a", "b")]
@@ -109,12 +112,12 @@ def test_ids_are_unique(harness: Any) -> None:
     assert harness.enqueue(*new) == ["a", "b"]
 
 
-def test_ids_are_case_sensitive(harness: Any) -> None:
+def test_ids_are_case_sensitive(harness: StoreHarness) -> None:
     """``A`` and ``a`` are two jobs."""
     assert harness.add("A", "a") == ["A", "a"]
 
 
-def test_if_absent(harness: Any) -> None:
+def test_if_absent(harness: StoreHarness) -> None:
     """An existing job with the same id and command is returned unchanged, in the order of the list."""
     harness.add("a", priority=5)
     before = harness.row("a")
@@ -125,7 +128,7 @@ def test_if_absent(harness: Any) -> None:
     assert harness.states() == dict.fromkeys(["a", "new", "last"], "pending")
 
 
-def test_if_absent_with_another_command(harness: Any) -> None:
+def test_if_absent_with_another_command(harness: StoreHarness) -> None:
     """An existing id with a different command is refused, together with the new jobs beside it."""
     harness.add("a")
     specs = [{"id": "b", "command": "x"}, {"id": "a", "command": "false"}]
@@ -145,7 +148,7 @@ def test_if_absent_with_another_command(harness: Any) -> None:
         ({"id": "other", "command": "true", "after": "nobody"}, True),
     ],
 )
-def test_index_of_the_refused_job(harness: Any, last: dict[str, Any], if_absent: bool) -> None:
+def test_index_of_the_refused_job(harness: StoreHarness, last: dict[str, Any], if_absent: bool) -> None:
     """The error says which job of the list it is about, wherever the jobs that exist already stand."""
     harness.add("there")
     first = [{"id": "there", "command": "true"}] * int(if_absent)
@@ -154,7 +157,7 @@ def test_index_of_the_refused_job(harness: Any, last: dict[str, Any], if_absent:
     assert caught.value.index == len(first) + 1
 
 
-def test_delay(harness: Any) -> None:
+def test_delay(harness: StoreHarness) -> None:
     """A delayed job is pending and not claimable before its time, whatever its priority."""
     harness.add("later", delay=30, priority=100)
     harness.add("now")
@@ -166,14 +169,14 @@ def test_delay(harness: Any) -> None:
     assert harness.claim_job("later").priority == 100
 
 
-def test_run_at_in_the_past(harness: Any) -> None:
+def test_run_at_in_the_past(harness: StoreHarness) -> None:
     """A time that has passed means no delay."""
     harness.add("a", run_at="2020-01-01T00:00:00Z")
     assert harness.row("a")["ready"] == 1
     harness.claim_job("a")
 
 
-def test_the_environment_is_stored_once(harness: Any) -> None:
+def test_the_environment_is_stored_once(harness: StoreHarness) -> None:
     """A thousand jobs with the same recorded environment share its row; another environment gets its own."""
     harness.enqueue(*({"command": "x"} for _ in range(1000)))
     harness.enqueue({"command": "x"})
@@ -184,7 +187,7 @@ def test_the_environment_is_stored_once(harness: Any) -> None:
     ]
 
 
-def test_many_jobs_in_one_revision(harness: Any) -> None:
+def test_many_jobs_in_one_revision(harness: StoreHarness) -> None:
     """Ten thousand jobs get consecutive positions and one revision, and the counts are right."""
     ids = harness.enqueue(*({"command": f"echo {n}", "queue": "ab"[n % 2], "priority": n} for n in range(10_000)))
     assert ids == [f"job-{n}" for n in range(1, 10_001)]
@@ -198,7 +201,7 @@ def test_many_jobs_in_one_revision(harness: Any) -> None:
 # ---------------------------------------------------------------------- after
 
 
-def test_after(harness: Any) -> None:
+def test_after(harness: StoreHarness) -> None:
     """``after`` an open job means blocked, after a completed one pending; a list may name its own earlier jobs."""
     harness.add("done", "open")
     harness.run("done")
@@ -212,7 +215,7 @@ def test_after(harness: Any) -> None:
 
 
 @pytest.mark.parametrize("end", ["dead", "cancelled"])
-def test_after_a_dead_job(harness: Any, end: str) -> None:
+def test_after_a_dead_job(harness: StoreHarness, end: str) -> None:
     """``after`` a dead or cancelled job means cancelled at once, and so are the dependents of that job."""
     harness.add("open", "gone")
     harness.store.jobs.cancel(["open"], harness.now)
@@ -231,7 +234,7 @@ def test_after_a_dead_job(harness: Any, end: str) -> None:
     ]
 
 
-def test_after_an_unknown_job(harness: Any) -> None:
+def test_after_an_unknown_job(harness: StoreHarness) -> None:
     """An unknown dependency, or one later in the list, is exit code 5; nothing is written."""
     for after in ("nobody", "later"):
         specs = [{"id": "first", "command": "x"}, {"id": "a", "command": "x", "after": after}]
@@ -239,7 +242,7 @@ def test_after_an_unknown_job(harness: Any) -> None:
         assert f"no job {after} to wait for" in message
 
 
-def test_after_and_run_at(harness: Any) -> None:
+def test_after_and_run_at(harness: StoreHarness) -> None:
     """A job released by its dependencies still does not start before its ``run_at``."""
     harness.add("a")
     harness.add("b", after=["a"], delay=100)

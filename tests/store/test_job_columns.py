@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,11 +11,14 @@ from queuectl_nb.store import job_columns
 from queuectl_nb.store.job_columns import JobColumns, SharedFields
 from queuectl_nb.store.job_filter import Filter
 
+if TYPE_CHECKING:
+    from tests.store.conftest import StoreHarness
+
 
 @pytest.mark.parametrize("rows", [1, 2, 100])
 @pytest.mark.parametrize("how", [{}, {"queue": "q"}, {"state": "pending"}, {"limit": 3}, {"sort": "id"}])
 def test_columns_are_those_of_the_jobs(
-    harness: Any, monkeypatch: pytest.MonkeyPatch, rows: int, how: dict[str, Any]
+    harness: StoreHarness, monkeypatch: pytest.MonkeyPatch, rows: int, how: dict[str, Any]
 ) -> None:
     """The chunks have each job of a filter once, in enqueue order or in that of the filter, with all values."""
     monkeypatch.setattr(job_columns, "CHUNK_ROWS", rows)
@@ -40,7 +43,7 @@ def test_columns_are_those_of_the_jobs(
             assert getattr(shared, name) == (list(value) if isinstance(value, tuple) else value), name
 
 
-def test_due_times(harness: Any) -> None:
+def test_due_times(harness: StoreHarness) -> None:
     """The time at which the newest attempt was due stays known; a job without attempts has none."""
     harness.add("a")
     harness.add("b", delay=50)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +12,9 @@ from queuectl_nb.store.job_filter import Filter
 from queuectl_nb.store.job_lists import JobOrder, QueryStopped, StoredOutput, iter_jobs, iter_outputs
 from queuectl_nb.store.job_texts import CSV_TEXT, JSON_TEXT, iter_job_texts
 
+if TYPE_CHECKING:
+    from tests.store.conftest import StoreHarness
+
 
 @pytest.fixture(autouse=True)
 def _few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,7 +22,7 @@ def _few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_lists, "CHUNK_ROWS", 3)
 
 
-def _several(harness: Any) -> None:
+def _several(harness: StoreHarness) -> None:
     """Create ten jobs in two queues, some with a tag, some finished, changed in another order than enqueued."""
     for number in range(10):
         harness.add(f"j{number}", queue="odd" if number % 2 else "even", tags=["t"] if number > 3 else [])
@@ -44,14 +47,14 @@ def _several(harness: Any) -> None:
         {"state": "dead"},
     ],
 )
-def test_pieces_equal_the_whole_list(harness: Any, wanted: dict[str, Any]) -> None:
+def test_pieces_equal_the_whole_list(harness: StoreHarness, wanted: dict[str, Any]) -> None:
     """The pieces contain the same jobs in the same order as a single read."""
     _several(harness)
     every = Filter.from_options(**wanted)
     assert list(iter_jobs(harness.store.db, harness.store.reader, every)) == harness.store.reader.jobs(every)
 
 
-def test_changes_between_pieces(harness: Any) -> None:
+def test_changes_between_pieces(harness: StoreHarness) -> None:
     """A job that was deleted or no longer matches between two pieces is left out; none comes twice."""
     _several(harness)
     found = iter_jobs(harness.store.db, harness.store.reader, Filter.from_options(state="pending", sort="id"))
@@ -63,7 +66,7 @@ def test_changes_between_pieces(harness: Any) -> None:
     assert ids == ["j3", "j4", "j5", "j6", "j9"]
 
 
-def test_no_transaction_between_pieces(harness: Any) -> None:
+def test_no_transaction_between_pieces(harness: StoreHarness) -> None:
     """A slow reader holds no transaction open between pieces, so the WAL can be checkpointed."""
     _several(harness)
     found = iter_jobs(harness.store.db, harness.store.reader, Filter.from_options())
@@ -71,7 +74,7 @@ def test_no_transaction_between_pieces(harness: Any) -> None:
     assert not harness.store.db.connection().in_transaction
 
 
-def test_reading_the_order_can_be_stopped(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_the_order_can_be_stopped(harness: StoreHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """It asks every now and then; afterwards the connection works as before."""
     monkeypatch.setattr(job_lists, "PROGRESS_INSTRUCTIONS", 1)
     harness.add(*"abc")
@@ -85,7 +88,7 @@ def test_reading_the_order_can_be_stopped(harness: Any, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("text", [JSON_TEXT, CSV_TEXT])
-def test_running_jobs_are_not_texts(harness: Any, text: str) -> None:
+def test_running_jobs_are_not_texts(harness: StoreHarness, text: str) -> None:
     """They come as records with what they have reported, each in its place; the other jobs come as texts."""
     harness.add("b", "a", "c")
     lease = harness.claim_job("b")
@@ -98,7 +101,7 @@ def test_running_jobs_are_not_texts(harness: Any, text: str) -> None:
     harness.settle(lease)
 
 
-def test_output_in_enqueue_order(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_in_enqueue_order(harness: StoreHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each job of the filter comes once, by its latest attempt, or with all of them; in chunks or not."""
     harness.add(*"edcba")
     harness.run("e", Exited(1), stdout="first", stdout_size=5)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from queuectl_nb.model.errors import NotFound, WrongState
 from queuectl_nb.model.outcome import Cancelled, Exited
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-def refusal(harness: Any, kind: type[Exception], verb: str, *ids: str) -> str:
+    from tests.store.conftest import StoreHarness
+
+
+def refusal(harness: StoreHarness, kind: type[Exception], verb: str, *ids: str) -> str:
     """Call a verb that must be refused without a change, and return the error."""
     before = harness.dump()
     with pytest.raises(kind) as caught:
@@ -21,9 +26,9 @@ def refusal(harness: Any, kind: type[Exception], verb: str, *ids: str) -> str:
     return str(caught.value)
 
 
-def _do(harness: Any, verb: str, *ids: str) -> Any:
+def _do(harness: StoreHarness, verb: str, *ids: str) -> Any:
     jobs, now = harness.store.jobs, harness.now
-    calls = {
+    calls: dict[str, Callable[[], Any]] = {
         "retry": lambda: jobs.retry(ids, now),
         "dlq retry": lambda: jobs.retry(ids, now, "dlq retry"),
         "cancel": lambda: jobs.cancel(ids, now),
@@ -46,7 +51,7 @@ ODD_IDS = ["nobody", "", "a\udcff", "' OR 1=1--", "x" * 1000, "a\0", "\u202e"]
 
 @pytest.mark.parametrize("verb", ALLOWED)
 @pytest.mark.parametrize("state", STATES)
-def test_states_of_each_verb(harness: Any, verb: str, state: str) -> None:
+def test_states_of_each_verb(harness: StoreHarness, verb: str, state: str) -> None:
     """Each verb works in the states it accepts; in others it changes nothing and is exit code 5."""
     harness.add_one_per_state()
     if state in ALLOWED[verb]:
@@ -58,7 +63,7 @@ def test_states_of_each_verb(harness: Any, verb: str, state: str) -> None:
 
 @pytest.mark.parametrize("verb", ALLOWED)
 @pytest.mark.parametrize("odd", ODD_IDS, ids=lambda odd: ascii(odd)[:20])
-def test_unknown_job(harness: Any, verb: str, odd: str) -> None:
+def test_unknown_job(harness: StoreHarness, verb: str, odd: str) -> None:
     """An unknown id, whatever its characters, is exit code 5 and one short line; the other jobs are unchanged."""
     harness.add_one_per_state()
     good = next(iter(ALLOWED[verb]))
@@ -68,7 +73,7 @@ def test_unknown_job(harness: Any, verb: str, odd: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ALLOWED)
-def test_several_ids_are_all_or_none(harness: Any, verb: str) -> None:
+def test_several_ids_are_all_or_none(harness: StoreHarness, verb: str) -> None:
     """If one job is refused, none is changed; an id given twice counts once."""
     harness.add_one_per_state()
     good = [each for each in STATES if each in ALLOWED[verb]]
@@ -82,7 +87,7 @@ def test_several_ids_are_all_or_none(harness: Any, verb: str) -> None:
 
 
 @pytest.mark.parametrize("state", ["completed", "dead", "cancelled"])
-def test_retry_of_a_finished_job(harness: Any, state: str) -> None:
+def test_retry_of_a_finished_job(harness: StoreHarness, state: str) -> None:
     """The job is ready with 0 attempts and no trace of its last outcome; the history stays."""
     harness.add_one_per_state()
     history = harness.store.reader.attempts(state)
@@ -95,7 +100,7 @@ def test_retry_of_a_finished_job(harness: Any, state: str) -> None:
     assert harness.store.reader.attempts(state) == history
 
 
-def test_retry_of_a_failed_job(harness: Any) -> None:
+def test_retry_of_a_failed_job(harness: StoreHarness) -> None:
     """A failed job is pending at once with the attempts it has used; the retry budget is unchanged."""
     harness.add("a", max_retries=2)
     harness.run("a", Exited(1))
@@ -105,7 +110,7 @@ def test_retry_of_a_failed_job(harness: Any) -> None:
     assert harness.state("a") == "dead"
 
 
-def test_concurrent_retries(harness: Any) -> None:
+def test_concurrent_retries(harness: StoreHarness) -> None:
     """The second of two ``dlq retry`` finds the job pending: exit code 5."""
     harness.add("a")
     harness.exhaust("a")
@@ -113,7 +118,7 @@ def test_concurrent_retries(harness: Any) -> None:
     refusal(harness, WrongState, "dlq retry", "a")
 
 
-def test_retry_with_dependencies(harness: Any) -> None:
+def test_retry_with_dependencies(harness: StoreHarness) -> None:
     """With an open dependency the job is blocked; with a dead one refused, unless both are named."""
     harness.add("a")
     harness.add("b", after=["a"])
@@ -131,7 +136,7 @@ def test_retry_with_dependencies(harness: Any) -> None:
     harness.run("b")
 
 
-def test_retry_of_a_failed_job_ignores_dependencies(harness: Any) -> None:
+def test_retry_of_a_failed_job_ignores_dependencies(harness: StoreHarness) -> None:
     """A failed job was released before: its retry starts now, even if its dependency runs again."""
     harness.add("a")
     harness.add("b", after=["a"])
@@ -145,7 +150,7 @@ def test_retry_of_a_failed_job_ignores_dependencies(harness: Any) -> None:
 # ---------------------------------------------------------------------- cancel
 
 
-def test_cancel(harness: Any) -> None:
+def test_cancel(harness: StoreHarness) -> None:
     """Waiting jobs are cancelled at once; for a running one a request is stored and its worker returned."""
     harness.add_one_per_state()
     assert harness.store.jobs.cancel(["pending", "failed", "blocked", "processing"], harness.now) == [
@@ -158,7 +163,7 @@ def test_cancel(harness: Any) -> None:
     assert harness.claim(9) == []
 
 
-def test_cancel_of_a_running_job(harness: Any) -> None:
+def test_cancel_of_a_running_job(harness: StoreHarness) -> None:
     """The job is cancelled whatever the outcome of the attempt, unless it succeeded before it was killed."""
     harness.add("a", "b", "c")
     leases = {each: harness.claim_job(each) for each in "abc"}
@@ -174,7 +179,7 @@ def test_cancel_of_a_running_job(harness: Any) -> None:
 # ---------------------------------------------------------------------- pause
 
 
-def test_pause_and_resume(harness: Any) -> None:
+def test_pause_and_resume(harness: StoreHarness) -> None:
     """Pausing all is ``*``; a name resumes that queue, no name resumes all; pausing twice is pausing once."""
     jobs, paused = harness.store.jobs, harness.store.reader.paused_queues
     jobs.pause("b", harness.now)
@@ -190,7 +195,7 @@ def test_pause_and_resume(harness: Any) -> None:
     jobs.resume("never-paused")
 
 
-def test_resume_while_all_are_paused(harness: Any) -> None:
+def test_resume_while_all_are_paused(harness: StoreHarness) -> None:
     """While all queues are paused, resuming a single one is refused, as it would not start."""
     harness.store.jobs.pause(None, harness.now)
     with pytest.raises(WrongState, match="all queues are paused, not a by name"):

@@ -19,6 +19,8 @@ from queuectl_nb.store.keys import Resumed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.store.conftest import StoreHarness
+
 
 def spec(key: str, **fields: Any) -> JobSpec:
     """Return a job with a key that is made of its work."""
@@ -26,12 +28,12 @@ def spec(key: str, **fields: Any) -> JobSpec:
     return JobSpec(f"run {key}", **fields).with_key(key, work)
 
 
-def resume(harness: Any, *specs: JobSpec) -> Inserted:
+def resume(harness: StoreHarness, *specs: JobSpec) -> Inserted:
     """Enqueue with ``resume``."""
     return insert_jobs(harness.store.db, specs, cwd="/there", recorded_env={"PATH": "/usr/bin"}, now=harness.now)
 
 
-def test_kept_retried_and_inserted(harness: Any) -> None:
+def test_kept_retried_and_inserted(harness: StoreHarness) -> None:
     """Ids come in the order of the specs; duplicates of a key and kept jobs share one."""
     ids, done = resume(harness, *[spec(key, id=key) for key in ("done", "dead", "lost", "wait")])
     assert (ids, done) == (["done", "dead", "lost", "wait"], Resumed(0, 0, 4, changed=False))
@@ -51,7 +53,7 @@ def test_kept_retried_and_inserted(harness: Any) -> None:
     assert (harness.row(ids[1])["cwd"], harness.row(ids[1])["key"]) == ("/there", "new")
 
 
-def test_a_retried_job_gets_the_new_options(harness: Any) -> None:
+def test_a_retried_job_gets_the_new_options(harness: StoreHarness) -> None:
     """Priority, queue, limits, shell and environment are those of the new spec; tags are added."""
     resume(harness, spec("a", id="a", work="w", tags=("old",), max_retries=1), spec("b", id="b", max_retries=1))
     harness.run("a", Exited(1))
@@ -63,7 +65,7 @@ def test_a_retried_job_gets_the_new_options(harness: Any) -> None:
     assert (other["priority"], other["queue"], other["max_retries"]) == (0, "default", 1)
 
 
-def test_a_retried_job_that_waits_for_others_is_blocked(harness: Any) -> None:
+def test_a_retried_job_that_waits_for_others_is_blocked(harness: StoreHarness) -> None:
     """A job whose dependency has not completed is named if it cannot run, and waits if it can."""
     harness.add("first", max_retries=1)
     resume(harness, spec("second", id="second", after=("first",)))
@@ -75,7 +77,7 @@ def test_a_retried_job_that_waits_for_others_is_blocked(harness: Any) -> None:
         resume(harness, spec("second"))
 
 
-def test_a_given_key_belongs_to_its_work(harness: Any) -> None:
+def test_a_given_key_belongs_to_its_work(harness: StoreHarness) -> None:
     """A key that the user has given is refused for other work, in the queue or in the list, by its position."""
     resume(harness, spec("mine", id="first", work="one"))
     before = harness.dump()
@@ -90,7 +92,7 @@ def test_a_given_key_belongs_to_its_work(harness: Any) -> None:
     assert resume(harness, spec("mine", work="one"))[1] == Resumed(1, 0, 0, changed=False)
 
 
-def test_errors_name_the_position_in_the_whole_list(harness: Any) -> None:
+def test_errors_name_the_position_in_the_whole_list(harness: StoreHarness) -> None:
     """A spec that cannot be inserted is named by its place among all, kept ones included."""
     resume(harness, spec("kept", id="taken"))
     with pytest.raises(BadInput) as raised:
@@ -102,7 +104,7 @@ def test_errors_name_the_position_in_the_whole_list(harness: Any) -> None:
     ("abc.1", "abc.2", True), ("abc.1", "abd.1", False), ("abc", "abc.1", False), ("abcd.1", "abc.1", False),
     ("abc.1", "abc", False),
 ])  # fmt: skip
-def test_work_of_another_version(harness: Any, existing: str, key: str, *, changed: bool) -> None:
+def test_work_of_another_version(harness: StoreHarness, existing: str, key: str, *, changed: bool) -> None:
     """New work is compared with that of other versions of the same source."""
     resume(harness, spec(existing))
     assert resume(harness, spec(key))[1] == Resumed(0, 0, 1, changed=changed)
@@ -125,14 +127,14 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]
     return let
 
 
-def test_what_others_enqueue_meanwhile_is_kept(harness: Any, meanwhile: Any) -> None:
+def test_what_others_enqueue_meanwhile_is_kept(harness: StoreHarness, meanwhile: Any) -> None:
     """Jobs that appear between the look and the transaction are not enqueued twice."""
     resume(harness, spec("c"))
     meanwhile(lambda: resume(harness, spec("a", id="theirs"), spec("other")))
     assert resume(harness, spec("a"), spec("b")) == (["theirs", "job-4"], Resumed(1, 0, 1, changed=False))
 
 
-def test_what_others_change_meanwhile(harness: Any, meanwhile: Any) -> None:
+def test_what_others_change_meanwhile(harness: StoreHarness, meanwhile: Any) -> None:
     """A job that fails meanwhile is retried, one that is deleted or gets another command is enqueued."""
     work = WorkHash("command", "/there", {}).key
     specs = [JobSpec(command, id=command, max_retries=1).with_key(work(command), work(command)) for command in "abc"]

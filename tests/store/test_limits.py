@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,9 +11,12 @@ from queuectl_nb.model.outcome import Exited, Lost
 from queuectl_nb.store.limits import Limit, read_limits, set_limit
 from tests.engine.harness import in_threads
 
+if TYPE_CHECKING:
+    from tests.store.conftest import StoreHarness
+
 
 @pytest.fixture
-def gpu(harness: Any) -> Any:
+def gpu(harness: StoreHarness) -> Any:
     """Return a harness with a limit of 2 for the queue ``gpu``, in which five jobs wait."""
     set_limit(harness.store.db, "gpu", 2)
     harness.add(*"abcde", queue="gpu")
@@ -90,7 +93,7 @@ def test_changed_limit(gpu: Any) -> None:
     assert _ids(gpu.claim(9)) == ["d", "e"]
 
 
-def test_concurrent_claims(harness: Any) -> None:
+def test_concurrent_claims(harness: StoreHarness) -> None:
     """Eight threads that claim and settle at once never hold more than the limit."""
     set_limit(harness.store.db, "gpu", 3)
     harness.enqueue(*({"command": "x", "queue": "gpu"} for _ in range(120)))

@@ -28,13 +28,15 @@ from tests.store.stored_jobs import job_ids
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.store.conftest import StoreHarness
+
 JOBS = 400
 COMMAND = "x" * 6000
 KEPT = 4
 MIB = 1024 * 1024
 
 
-def _fill(harness: Any) -> None:
+def _fill(harness: StoreHarness) -> None:
     """Add some jobs that stay, and many that are deleted."""
     harness.add(*(f"old-{number}" for number in range(JOBS)), *(f"kept-{number}" for number in range(KEPT)))
     with harness.store.db.write() as connection:
@@ -61,7 +63,7 @@ def _check(store: Store) -> None:
 
 
 @pytest.mark.parametrize("old", [False, True])
-def test_vacuum(harness: Any, old: bool) -> None:
+def test_vacuum(harness: StoreHarness, old: bool) -> None:
     """The file has the size of what is left, and can be shrunk in steps from then on; the log is empty."""
     if old:
         _make_old(harness.store)
@@ -78,7 +80,7 @@ def test_vacuum(harness: Any, old: bool) -> None:
     _check(store)
 
 
-def test_shrink(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shrink(harness: StoreHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers keep some free pages, stop when their time is over, and leave the file alone while a job is ready."""
     monkeypatch.setattr(maintenance, "KEPT_BYTES", 40_960)
     monkeypatch.setattr(maintenance, "KEPT_SHARE", 0)
@@ -103,7 +105,7 @@ def test_shrink(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     _check(store)
 
 
-def test_old_files_are_left_alone_by_workers(harness: Any) -> None:
+def test_old_files_are_left_alone_by_workers(harness: StoreHarness) -> None:
     """A rewrite keeps all others from writing: only a person asks for it."""
     _make_old(harness.store)
     _fill(harness)
@@ -114,7 +116,7 @@ def test_old_files_are_left_alone_by_workers(harness: Any) -> None:
 
 
 @pytest.mark.parametrize("old", [False, True])
-def test_others_use_the_queue_meanwhile(harness: Any, old: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_others_use_the_queue_meanwhile(harness: StoreHarness, old: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads that enqueue during vacuums lose nothing, and a reader keeps its snapshot."""
     monkeypatch.setattr(maintenance, "READER_TIMEOUT_S", 0.02)
     if old:
@@ -168,7 +170,7 @@ while True:
 
 
 @pytest.mark.parametrize("kind", ["new", "old"])
-def test_kill(harness: Any, kind: str) -> None:
+def test_kill(harness: StoreHarness, kind: str) -> None:
     """A process that is killed while it shrinks or rewrites the file damages nothing and holds no lock."""
     _fill(harness)
     store = harness.store
@@ -188,7 +190,7 @@ def test_kill(harness: Any, kind: str) -> None:
         _check(store)
 
 
-def test_interrupt(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt(harness: StoreHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl+C ends a rewrite, which changes nothing."""
     _make_old(harness.store)
     _fill(harness)
@@ -203,7 +205,7 @@ def test_interrupt(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert vacuum(harness.store.db) > 0
 
 
-def test_busy(harness: Any) -> None:
+def test_busy(harness: StoreHarness) -> None:
     """While somebody else holds the write lock, the queue is busy."""
     other = Store(harness.store.path)
     harness.store.db.set_lock_timeout(0.02)
@@ -213,7 +215,7 @@ def test_busy(harness: Any) -> None:
 
 
 @pytest.fixture
-def small(harness: Any, mounted: Callable[[str], Path]) -> Iterator[Any]:
+def small(harness: StoreHarness, mounted: Callable[[str], Path]) -> Iterator[Any]:
     """Return a harness with a store on a disk of its own."""
     found = type(harness)(Store(mounted("size=16m") / "queue.db"))
     yield found
@@ -268,7 +270,7 @@ def test_rewrite_on_a_full_disk(small: Any, monkeypatch: pytest.MonkeyPatch) -> 
     _check(store)
 
 
-def test_old_strays_are_removed(harness: Any) -> None:
+def test_old_strays_are_removed(harness: StoreHarness) -> None:
     """Files of blobs and folders of artifacts that belong to no job stay for an hour."""
     output = Path(harness.store.db.output_dir)
     strays = [output / "blobs" / ("a" * 64), Path(artifact_dir(output, "b" * 32))]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from queuectl_nb.model.attempt import Lease
+    from tests.store.conftest import StoreHarness
 
 
 @pytest.fixture
@@ -41,12 +42,12 @@ def write(path: Path, *lines: object, written_at: float = 1000.0) -> None:
     os.utime(path, (written_at, written_at))
 
 
-def report(harness: Any, lease: Lease, *lines: object) -> None:
+def report(harness: StoreHarness, lease: Lease, *lines: object) -> None:
     """Append lines to the file of a running attempt."""
     write(harness.store.db.output_dir / f"{lease.token}.metrics", *lines, written_at=harness.now)
 
 
-def end(harness: Any, lease: Lease, *lines: object, **facts: Any) -> None:
+def end(harness: StoreHarness, lease: Lease, *lines: object, **facts: Any) -> None:
     """End an attempt that has reported these lines."""
     report(harness, lease, *lines)
     path = harness.store.db.output_dir / f"{lease.token}.metrics"
@@ -173,7 +174,7 @@ def test_much_at_once(path: Path) -> None:
     assert live.read().last_values == {"a": -1}
 
 
-def test_values_of_running_jobs(harness: Any) -> None:
+def test_values_of_running_jobs(harness: StoreHarness) -> None:
     """A running job has what it has reported so far, wherever jobs are read; others have not."""
     harness.add("quiet", "loud", "half", "other")
     for name in ("quiet", "loud", "half", "other"):
@@ -192,7 +193,7 @@ def test_values_of_running_jobs(harness: Any) -> None:
 # ---------------------------------------------------------------------- all attempts
 
 
-def test_attempts_with_metrics(harness: Any) -> None:
+def test_attempts_with_metrics(harness: StoreHarness) -> None:
     """The points of all attempts are found, those of running ones in their files, and deleted with their jobs."""
     harness.add("a", "b", "c", "quiet", max_retries=2)
     end(harness, harness.claim_job("a"), {"x": 1}, {"x": 2}, outcome=Exited(1))
@@ -215,7 +216,7 @@ def test_attempts_with_metrics(harness: Any) -> None:
     assert [(each.job_id, each.number) for each in attempt_metrics(harness.store.db)] == [("a", 1), ("b", 1)]
 
 
-def test_latest_points(harness: Any) -> None:
+def test_latest_points(harness: StoreHarness) -> None:
     """Only the latest attempt counts: its stored points, or none while it runs."""
     harness.add("a", max_retries=3)
     assert latest_points(harness.store.db, "a") is None

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
+    from tests.store.conftest import StoreHarness
+
 QUERIES = load()
 MANY = ("jobs", "attempts", "dependents", "environments", "other")
 """Tables (and an alias) with as many rows as there are jobs; the others hold a handful."""
@@ -62,7 +64,7 @@ def _plan(connection: sqlite3.Connection, sql: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", QUERIES)
-def test_no_scan(harness: Any, name: str) -> None:
+def test_no_scan(harness: StoreHarness, name: str) -> None:
     """Each named statement finds its rows through an index, without ANALYZE."""
     with harness.store.db.read() as connection:
         assert not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1'").fetchall()
@@ -84,14 +86,14 @@ def test_no_scan(harness: Any, name: str) -> None:
         "recent_attempts",
     ],
 )
-def test_no_sort(harness: Any, name: str) -> None:
+def test_no_sort(harness: StoreHarness, name: str) -> None:
     """Where the first few of many are read, an index gives their order."""
     with harness.store.db.read() as connection:
         assert not [step for step in _plan(connection, QUERIES[name]) if "TEMP B-TREE" in step]
 
 
 @pytest.mark.parametrize("name", ["open_attempt", "claim_job", "settle_job", "close_attempt"])
-def test_constraints_without_in_lists(harness: Any, name: str) -> None:
+def test_constraints_without_in_lists(harness: StoreHarness, name: str) -> None:
     """A CHECK with an IN list would have SQLite build a table for every written row."""
     sql = expand(QUERIES[name], 2, _width(QUERIES[name]))
     with harness.store.db.read() as connection:
@@ -100,7 +102,7 @@ def test_constraints_without_in_lists(harness: Any, name: str) -> None:
     assert makes == []
 
 
-def test_newest_spans_use_the_index(harness: Any) -> None:
+def test_newest_spans_use_the_index(harness: StoreHarness) -> None:
     """The newest few spans among a million come from the end of the index, without a sort."""
     with harness.store.db.read() as connection:
         plan = _plan(connection, QUERIES["spans_of_attempts"])
@@ -116,7 +118,7 @@ def test_newest_spans_use_the_index(harness: Any) -> None:
         "UPDATE tally SET n = n - 1 WHERE queue = 'q' AND state = 's'",
     ],
 )
-def test_triggers_without_scan(harness: Any, sql: str) -> None:
+def test_triggers_without_scan(harness: StoreHarness, sql: str) -> None:
     """The statements of triggers, which no plan shows, use indexes."""
     with harness.store.db.read() as connection:
         triggers = " ".join(
@@ -126,7 +128,7 @@ def test_triggers_without_scan(harness: Any, sql: str) -> None:
         assert all(step.startswith(("SEARCH", "MULTI-INDEX", "INDEX")) for step in _plan(connection, sql))
 
 
-def _traced(harness: Any, action: Callable[[], object]) -> set[str]:
+def _traced(harness: StoreHarness, action: Callable[[], object]) -> set[str]:
     """Run ``action`` and return the statements it executed."""
     connection = harness.store.db.connection()
     seen: set[str] = set()
@@ -138,7 +140,7 @@ def _traced(harness: Any, action: Callable[[], object]) -> set[str]:
     return {sql for sql in seen if sql.lstrip().upper().startswith(("SELECT", "INSERT", "UPDATE", "DELETE"))}
 
 
-def _use_every_verb(harness: Any) -> None:
+def _use_every_verb(harness: StoreHarness) -> None:
     """Use every verb and every read whose cost must not grow with the number of jobs."""
     harness.add("a", "b", "c", "d", "e", "f", tags=["x"], queue="gpu", delay=5)
     harness.add()
@@ -182,7 +184,7 @@ def _use_every_verb(harness: Any) -> None:
     reader.attempts("a"), store.workers.current_jobs(), store.workers.orphaned_workers(), store.workers.list_all()
 
 
-def test_no_scan_in_use(harness: Any) -> None:
+def test_no_scan_in_use(harness: StoreHarness) -> None:
     """No statement of the verbs, the workers or a page of the list scans jobs or attempts."""
     seen = _traced(harness, lambda: _use_every_verb(harness))
     assert len(seen) > 60
@@ -194,7 +196,7 @@ def test_no_scan_in_use(harness: Any) -> None:
     assert {sql: step for sql, step in walks.items() if step not in allowed} == {}
 
 
-def test_newest_page_is_not_sorted(harness: Any) -> None:
+def test_newest_page_is_not_sorted(harness: StoreHarness) -> None:
     """The newest page is read from the index in order, state by state."""
     harness.add("a", "b")
     seen = _traced(harness, lambda: harness.store.reader.jobs(Filter.from_options(limit=5)))
@@ -203,7 +205,7 @@ def test_newest_page_is_not_sorted(harness: Any) -> None:
         assert _plan(connection, page) == ["SEARCH jobs USING COVERING INDEX jobs_state (state=?)"]
 
 
-def test_errors_are_found_by_state(harness: Any) -> None:
+def test_errors_are_found_by_state(harness: StoreHarness) -> None:
     """Errors are grouped and selected among the failed and dead jobs only, or among the given ones."""
     harness.add("a")
     harness.run("a", Exited(1))
@@ -217,7 +219,7 @@ def test_errors_are_found_by_state(harness: Any) -> None:
             assert all(plan in step for step in steps), steps
 
 
-def test_cursor_within_one_revision(harness: Any) -> None:
+def test_cursor_within_one_revision(harness: StoreHarness) -> None:
     """A cursor among a million jobs with the same revision is a position in the index."""
     harness.add(*[f"j{number}" for number in range(20)])
     (_, *rest) = harness.store.reader.jobs(Filter.from_options(limit=10))
@@ -228,7 +230,7 @@ def test_cursor_within_one_revision(harness: Any) -> None:
     assert plans == [["SEARCH jobs USING COVERING INDEX jobs_state (state=? AND rev=? AND rowid<?)"]]
 
 
-def test_few_jobs_of_a_queue(harness: Any) -> None:
+def test_few_jobs_of_a_queue(harness: StoreHarness) -> None:
     """Among thousands of jobs of other queues, the newest few of a queue are found as cheaply as among few."""
     harness.enqueue(*({"command": "true"} for _ in range(3000)))
     harness.add("mine-1", "mine-2", queue="mine")
@@ -238,7 +240,7 @@ def test_few_jobs_of_a_queue(harness: Any) -> None:
         assert _steps(harness, partial(reader.jobs, Filter.from_options(queue=queue, limit=100))) < 1500
 
 
-def _steps(harness: Any, action: Callable[[], object]) -> int:
+def _steps(harness: StoreHarness, action: Callable[[], object]) -> int:
     """Return the number of SQLite virtual machine instructions of ``action``."""
     steps = 0
 
@@ -256,7 +258,7 @@ def _steps(harness: Any, action: Callable[[], object]) -> int:
     return steps
 
 
-def test_cost_does_not_grow(harness: Any) -> None:
+def test_cost_does_not_grow(harness: StoreHarness) -> None:
     """Claim, settle, page, counts and claims of a worker cost the same with 100 and 10,000 jobs."""
 
     def fill(jobs: int) -> None:

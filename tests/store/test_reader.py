@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,13 +15,16 @@ from queuectl_nb.model.state import State
 from queuectl_nb.store import reader
 from queuectl_nb.store.job_filter import Filter
 
+if TYPE_CHECKING:
+    from tests.store.conftest import StoreHarness
 
-def _listed(harness: Any, **how: Any) -> list[str]:
+
+def _listed(harness: StoreHarness, **how: Any) -> list[str]:
     return [job.id for job in harness.store.reader.jobs(Filter.from_options(**how))]
 
 
 @pytest.fixture
-def listed(harness: Any) -> Any:
+def listed(harness: StoreHarness) -> Any:
     """Return a harness with a dozen jobs in several states, changed in a known order: c2, c1, then the rest."""
     for number in range(4):
         harness.now += 1
@@ -61,7 +64,7 @@ def test_filters_combine(listed: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["%", "_", "\\", "\\%", "a_b", "100%", "\\n", "'", "Ä", "ß", "x" * 20_000])
-def test_search_is_literal(harness: Any, text: str) -> None:
+def test_search_is_literal(harness: StoreHarness, text: str) -> None:
     """SQL wildcards and escapes are literal, ASCII case is ignored, and a text may be long."""
     harness.enqueue({"id": "with", "command": f"echo {text} end"}, {"id": "without", "command": "echo q"})
     assert _listed(harness, search=text) == ["with"]
@@ -176,13 +179,13 @@ def test_names_for_completion(listed: Any) -> None:
     assert reader.revisions_of(["c1", "nobody"]) == {"c1": listed.row("c1")["rev"]}
 
 
-def test_an_empty_queue_has_no_newest_job(harness: Any) -> None:
+def test_an_empty_queue_has_no_newest_job(harness: StoreHarness) -> None:
     """Nothing was enqueued."""
     assert (harness.store.reader.newest_id(), harness.store.reader.count_enqueued()) == (None, 0)
     assert harness.store.reader.queue_names() == []
 
 
-def test_attempts_of_a_job(harness: Any) -> None:
+def test_attempts_of_a_job(harness: StoreHarness) -> None:
     """With and without output, and one by number; rows of all attempts, and of results, come in enqueue order."""
     harness.add("a", "b")
     harness.run("a", Exited(3), stdout="one", stdout_size=3)
@@ -195,7 +198,9 @@ def test_attempts_of_a_job(harness: Any) -> None:
         (2, 0, "two"),
     ]
     assert [(each.number, each.stdout) for each in reader.attempts_without_output("a")] == [(1, None), (2, None)]
-    assert (reader.attempt("a", 2).stdout, reader.attempt("a", 3), reader.attempts("c")) == ("two", None, [])
+    second = reader.attempt("a", 2)
+    assert second is not None
+    assert (second.stdout, reader.attempt("a", 3), reader.attempts("c")) == ("two", None, [])
     assert reader.attempt_rows("jobs.id, attempts.number") == [("a", 1), ("a", 2), ("b", 1)]
     assert [row[0] for row in reader.result_rows(None)] == ["a", "b"]
     (row,) = reader.result_rows(["b", "none"])

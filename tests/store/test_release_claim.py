@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,8 +12,11 @@ from queuectl_nb.model.outcome import (
     Returned,
 )
 
+if TYPE_CHECKING:
+    from tests.store.conftest import StoreHarness
 
-def _story(harness: Any, story: str) -> None:
+
+def _story(harness: StoreHarness, story: str) -> None:
     """Bring job ``a`` to a claimable state in one of several ways."""
     harness.add("a", max_retries=5)
     if story == "new":
@@ -46,7 +49,7 @@ STORIES = [
 
 @pytest.mark.parametrize("story", STORIES)
 @pytest.mark.parametrize("times", [1, 3])
-def test_release_restores_the_row(harness: Any, story: str, times: int) -> None:
+def test_release_restores_the_row(harness: StoreHarness, story: str, times: int) -> None:
     """Releasing a claim that was not started restores the row and the history exactly."""
     _story(harness, story)
     with harness.store.db.write() as connection:
@@ -63,7 +66,7 @@ def test_release_restores_the_row(harness: Any, story: str, times: int) -> None:
     assert harness.claim_job("a").number == len(history) + 1
 
 
-def test_release_of_a_cancelled_claim(harness: Any) -> None:
+def test_release_of_a_cancelled_claim(harness: StoreHarness) -> None:
     """A claim that was cancelled before its start is cancelled on release, with its dependents."""
     harness.add("a")
     harness.add("b", after=["a"])
@@ -75,7 +78,7 @@ def test_release_of_a_cancelled_claim(harness: Any) -> None:
     assert harness.state("b") == "cancelled"
 
 
-def test_returned_attempt(harness: Any) -> None:
+def test_returned_attempt(harness: StoreHarness) -> None:
     """After an orderly stop during a run the job is pending with the same budget; the attempt is in the history."""
     harness.add("a", max_retries=1)
     for number in (1, 2, 3):
@@ -86,7 +89,7 @@ def test_returned_attempt(harness: Any) -> None:
     assert harness.store.reader.attempts("a")[-1].error == "returned: its worker was stopped"
 
 
-def test_attempt_numbers_continue(harness: Any) -> None:
+def test_attempt_numbers_continue(harness: StoreHarness) -> None:
     """A fresh budget starts at attempt 1 of 3, while the numbers in the history continue."""
     harness.add("a")
     harness.exhaust("a")

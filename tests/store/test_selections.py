@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,11 +11,14 @@ from queuectl_nb.model.outcome import Exited
 from queuectl_nb.store import selections
 from queuectl_nb.store.job_filter import Filter
 
+if TYPE_CHECKING:
+    from tests.store.conftest import StoreHarness
+
 DEAD = Filter(state=("dead",))
 MANY = [f"d{number}" for number in range(7)]
 
 
-def _all_dead(harness: Any, *ids: str) -> None:
+def _all_dead(harness: StoreHarness, *ids: str) -> None:
     """Add jobs that use up their only attempt."""
     harness.add(*ids, max_retries=1)
     for job_id in ids:
@@ -28,17 +31,17 @@ def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selections, "BATCH_JOBS", 3)
 
 
-def _retry_all(harness: Any) -> list[str]:
+def _retry_all(harness: StoreHarness) -> list[str]:
     return [job_id for ids in selections.retry_selected(harness.store.db, DEAD, harness.now) for job_id in ids]
 
 
-def _purge_all(harness: Any) -> tuple[list[str], list[str]]:
+def _purge_all(harness: StoreHarness) -> tuple[list[str], list[str]]:
     found = list(selections.delete_selected(harness.store.db, DEAD, harness.now, "dlq purge"))
     return [job_id for ids, _ in found for job_id in ids], [token for _, tokens in found for token in tokens]
 
 
 @pytest.mark.usefixtures("few_at_once")
-def test_retry_all(harness: Any) -> None:
+def test_retry_all(harness: StoreHarness) -> None:
     """All dead jobs are ready with a fresh budget; other writers get their turn in between."""
     _all_dead(harness, *MANY)
     harness.add("done")
@@ -57,7 +60,7 @@ def test_retry_all(harness: Any) -> None:
 
 
 @pytest.mark.usefixtures("few_at_once")
-def test_purge_all(harness: Any) -> None:
+def test_purge_all(harness: StoreHarness) -> None:
     """All dead jobs are deleted with their attempts, whose tokens are returned; nothing else is."""
     _all_dead(harness, *MANY)
     harness.add("failed")
@@ -70,7 +73,7 @@ def test_purge_all(harness: Any) -> None:
     assert harness.query("SELECT count(*) FROM attempts") == [(1,)]
 
 
-def test_retried_with_its_dependency(harness: Any) -> None:
+def test_retried_with_its_dependency(harness: StoreHarness) -> None:
     """A dead job that is retried together with its dependency is blocked until that completes."""
     harness.add("first")
     harness.add("second", after=["first"], max_retries=1)
@@ -84,7 +87,7 @@ def test_retried_with_its_dependency(harness: Any) -> None:
     assert harness.state("second") == "pending"
 
 
-def test_retry_refused_by_a_cancelled_dependency(harness: Any) -> None:
+def test_retry_refused_by_a_cancelled_dependency(harness: StoreHarness) -> None:
     """If one job cannot be retried, none is; the error names it and its dependency."""
     _all_dead(harness, *MANY)
     harness.add("first")
@@ -99,7 +102,7 @@ def test_retry_refused_by_a_cancelled_dependency(harness: Any) -> None:
     assert harness.dump() == before
 
 
-def test_dependents_of_a_purged_job(harness: Any) -> None:
+def test_dependents_of_a_purged_job(harness: StoreHarness) -> None:
     """A job blocked by a purged job is cancelled, with the reason."""
     harness.add("first", max_retries=1)
     harness.add("second", after=["first"])
@@ -112,7 +115,7 @@ def test_dependents_of_a_purged_job(harness: Any) -> None:
 
 @pytest.mark.usefixtures("few_at_once")
 @pytest.mark.parametrize("what", ["retry", "purge"])
-def test_jobs_changed_meanwhile_are_skipped(harness: Any, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+def test_jobs_changed_meanwhile_are_skipped(harness: StoreHarness, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     """A job that is no longer dead when its turn comes is neither changed nor returned."""
     _all_dead(harness, *MANY)
     write, taken = harness.store.db.write, []
@@ -133,7 +136,7 @@ def test_jobs_changed_meanwhile_are_skipped(harness: Any, monkeypatch: pytest.Mo
 
 
 @pytest.mark.usefixtures("few_at_once")
-def test_cancel_of_a_selection(harness: Any) -> None:
+def test_cancel_of_a_selection(harness: StoreHarness) -> None:
     """Waiting jobs are cancelled at once, running ones are named with their workers; finished ones are passed over."""
     harness.add("done", "runs", "a", "b", "c", queue="q")
     harness.add("other", priority=-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,6 +20,9 @@ from queuectl_nb.model.outcome import (
 )
 from queuectl_nb.store.claims import EndedAttempt, HeldLease, StartedAttempt
 
+if TYPE_CHECKING:
+    from tests.store.conftest import StoreHarness
+
 ENDINGS: list[tuple[Outcome, str, str, int | None, str | None, str | None]] = [
     (Exited(0), "completed", "succeeded", 0, None, None),
     (Exited(7), "failed", "failed", 7, None, "exit code 7"),
@@ -34,7 +37,13 @@ ENDINGS: list[tuple[Outcome, str, str, int | None, str | None, str | None]] = [
 
 @pytest.mark.parametrize(("outcome", "state", "name", "code", "signal", "error"), ENDINGS)
 def test_outcomes_are_recorded(
-    harness: Any, outcome: Outcome, state: str, name: str, code: int | None, signal: str | None, error: str | None
+    harness: StoreHarness,
+    outcome: Outcome,
+    state: str,
+    name: str,
+    code: int | None,
+    signal: str | None,
+    error: str | None,
 ) -> None:
     """Each outcome determines the state of the job; its details are on the job and in the history."""
     harness.add("a")
@@ -52,7 +61,7 @@ def test_outcomes_are_recorded(
     assert harness.row("a")["token"] is None
 
 
-def test_default_backoff(harness: Any) -> None:
+def test_default_backoff(harness: StoreHarness) -> None:
     """With the defaults a failing job starts three times, 2 and 4 seconds apart, and is dead with its last error."""
     harness.add("a")
     waits = []
@@ -60,6 +69,7 @@ def test_default_backoff(harness: Any) -> None:
         harness.run("a", Exited(attempt))
         job = harness.store.jobs.get("a")
         if job.state == "failed":
+            assert job.run_at is not None
             waits.append(job.run_at - harness.now)
             harness.now = job.run_at - 0.001
             assert harness.claim() == []
@@ -70,7 +80,7 @@ def test_default_backoff(harness: Any) -> None:
     assert harness.claim() == []
 
 
-def test_max_retries(harness: Any) -> None:
+def test_max_retries(harness: StoreHarness) -> None:
     """The job's own ``max_retries`` counts; without it the setting at the time the attempt ends."""
     harness.add("own", max_retries=1)
     harness.add("live")
@@ -81,7 +91,7 @@ def test_max_retries(harness: Any) -> None:
     assert harness.states() == {"own": "dead", "live": "dead"}
 
 
-def test_result_and_note(harness: Any) -> None:
+def test_result_and_note(harness: StoreHarness) -> None:
     """JSON is stored as the result of a completed job only; a note about it is then its error."""
     harness.add("a", "b", "c")
     harness.run("a", result='{"x": 1}')
@@ -93,7 +103,7 @@ def test_result_and_note(harness: Any) -> None:
     assert (found["c"].result, found["c"].error) == (None, "exit code 1")
 
 
-def test_error_says_why(harness: Any) -> None:
+def test_error_says_why(harness: StoreHarness) -> None:
     """The error of job and attempt has the last line of stderr that says something, also of large output."""
     harness.add("a", "b", "c")
     harness.run("a", Exited(1), stderr="x\nboom\n", stderr_size=7)
@@ -106,7 +116,7 @@ def test_error_says_why(harness: Any) -> None:
     assert {harness.store.reader.attempts(name)[0].error for name in "abc"} == {"exit code 1: boom"}
 
 
-def test_settle_and_claim_in_one_commit(harness: Any) -> None:
+def test_settle_and_claim_in_one_commit(harness: StoreHarness) -> None:
     """Settling one job and claiming the next is one revision, visible as a whole."""
     harness.add("a", "b")
     lease = harness.claim_job("a")
@@ -116,7 +126,7 @@ def test_settle_and_claim_in_one_commit(harness: Any) -> None:
     assert harness.store.db.revision()[0] == before + 1
 
 
-def test_start_of_a_long_attempt(harness: Any) -> None:
+def test_start_of_a_long_attempt(harness: StoreHarness) -> None:
     """A long attempt's pid is in the history, its exact start there and on the job."""
     harness.add("a")
     lease = harness.claim_job("a")
@@ -130,7 +140,7 @@ def test_start_of_a_long_attempt(harness: Any) -> None:
     assert harness.store.jobs.get("a").started_at == harness.now + 0.5
 
 
-def test_jobs_done(harness: Any) -> None:
+def test_jobs_done(harness: StoreHarness) -> None:
     """``jobs_done`` counts recorded results; late ones do not count."""
     harness.store.workers.register(lambda _: True, pool=1, host="h", queues=(), now=harness.now)
     harness.add("a", "b")
@@ -141,7 +151,7 @@ def test_jobs_done(harness: Any) -> None:
     assert [row.jobs_done for row in harness.store.workers.list_all()] == [2]
 
 
-def _lose(harness: Any) -> tuple[Any, str]:
+def _lose(harness: StoreHarness) -> tuple[Any, str]:
     """Claim a job, lose it to a rescuer and another worker; return the first lease and the stored rows."""
     harness.add("a")
     lease = harness.claim_job("a")
@@ -152,14 +162,14 @@ def _lose(harness: Any) -> tuple[Any, str]:
 
 
 @pytest.mark.parametrize("outcome", [row[0] for row in ENDINGS] + [Returned()])
-def test_late_result(harness: Any, outcome: Outcome) -> None:
+def test_late_result(harness: StoreHarness, outcome: Outcome) -> None:
     """A result after the lease was lost changes no row, and the caller is informed."""
     lease, before = _lose(harness)
     assert harness.settle(lease, outcome, stdout="late", result="1") is None
     assert "\n".join(harness.dump()) == before
 
 
-def test_late_result_of_a_finished_job(harness: Any) -> None:
+def test_late_result_of_a_finished_job(harness: StoreHarness) -> None:
     """A result for an attempt that was settled by another process changes nothing, also if the job has finished."""
     harness.add("a")
     lease = harness.claim_job("a")
@@ -170,7 +180,7 @@ def test_late_result_of_a_finished_job(harness: Any) -> None:
     assert harness.dump() == before
 
 
-def test_late_release_or_start(harness: Any) -> None:
+def test_late_release_or_start(harness: StoreHarness) -> None:
     """Releasing or starting an attempt that the worker no longer holds changes no row."""
     lease, before = _lose(harness)
     harness.settle_and_claim(released=[lease], started=[StartedAttempt(lease, 1, 1.0)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -14,8 +14,11 @@ from queuectl_nb.model.outcome import Exited, Lost, Returned, TimedOut
 from queuectl_nb.model.state import State
 from queuectl_nb.store.stats import largest_groups, percentile, stats, total_stats
 
+if TYPE_CHECKING:
+    from tests.store.conftest import StoreHarness
 
-def _known_day(harness: Any) -> float:
+
+def _known_day(harness: StoreHarness) -> float:
     """Create a day whose numbers are known; return its start.
 
     job   tags  attempts: due, started, finished (seconds from the beginning), outcome
@@ -53,14 +56,14 @@ def _known_day(harness: Any) -> float:
     return start
 
 
-def test_cpu_seconds_are_rounded(harness: Any) -> None:
+def test_cpu_seconds_are_rounded(harness: StoreHarness) -> None:
     """Sums of microseconds are whole microseconds: 0.3, not 0.30000000000000004."""
     harness.add("a")
     harness.settle(harness.claim_job("a"), Exited(0), started_at=harness.now, usage=Usage(0.1, 0.2, 1))
     assert total_stats(harness.store.db).cpu_s == 0.3
 
 
-def test_all_metrics(harness: Any) -> None:
+def test_all_metrics(harness: StoreHarness) -> None:
     """Every metric equals the one calculated by hand from the table above."""
     _known_day(harness)
     found = total_stats(harness.store.db)
@@ -89,7 +92,7 @@ def test_all_metrics(harness: Any) -> None:
         ("command", {"true": (7, 5, 2)}),
     ],
 )
-def test_groups(harness: Any, by: str, groups: dict[str, tuple[int, int, int]]) -> None:
+def test_groups(harness: StoreHarness, by: str, groups: dict[str, tuple[int, int, int]]) -> None:
     """By queue, tag or command, each group counts its own attempts, jobs and completed jobs."""
     _known_day(harness)
     harness.now += 1
@@ -99,7 +102,7 @@ def test_groups(harness: Any, by: str, groups: dict[str, tuple[int, int, int]]) 
     } == groups
 
 
-def test_since(harness: Any) -> None:
+def test_since(harness: StoreHarness) -> None:
     """Attempts that ended at or after the time and running ones are counted, and jobs that changed since."""
     start = _known_day(harness)
     found = total_stats(harness.store.db, since=start + 11)
@@ -108,7 +111,7 @@ def test_since(harness: Any) -> None:
     assert found.run_s == {"p50": 10, "p95": 55}
 
 
-def test_empty_queue(harness: Any) -> None:
+def test_empty_queue(harness: StoreHarness) -> None:
     """Without attempts counts are 0 and metrics null; grouped, there are no groups."""
     found = total_stats(harness.store.db)
     assert set(found.counts.values()) == {0}
@@ -119,7 +122,7 @@ def test_empty_queue(harness: Any) -> None:
     assert list(stats(harness.store.db, by="queue")) == []
 
 
-def test_clock_set_back(harness: Any) -> None:
+def test_clock_set_back(harness: StoreHarness) -> None:
     """An attempt that ended before it started, or started before it was due, has duration 0."""
     harness.add("a")
     lease = harness.claim_job("a")
@@ -130,7 +133,7 @@ def test_clock_set_back(harness: Any) -> None:
     assert found.per_minute == 1
 
 
-def test_rate_of_a_short_time(harness: Any) -> None:
+def test_rate_of_a_short_time(harness: StoreHarness) -> None:
     """Two jobs that completed within a second are two a minute, not hundreds."""
     harness.add("a", "b")
     leases = harness.claim(2)
@@ -140,7 +143,7 @@ def test_rate_of_a_short_time(harness: Any) -> None:
     assert total_stats(harness.store.db).per_minute == 2
 
 
-def test_unknown_group(harness: Any) -> None:
+def test_unknown_group(harness: StoreHarness) -> None:
     """``--by`` accepts command, queue and tag, and the error says so."""
     with pytest.raises(BadInput, match="valid: command, queue, tag"):
         stats(harness.store.db, by="id; DROP TABLE jobs")
@@ -150,7 +153,7 @@ def test_unknown_group(harness: Any) -> None:
 @pytest.mark.parametrize("since", [None, 11])
 @pytest.mark.parametrize("by", ["command", "queue", "tag"])
 def test_largest_groups(
-    harness: Any, by: str, since: float | None, limit: int, monkeypatch: pytest.MonkeyPatch
+    harness: StoreHarness, by: str, since: float | None, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The groups with the longest total run time come first, with the statistics that they have among all."""
     monkeypatch.setattr("queuectl_nb.store.stats.FETCH_ROWS", 2)

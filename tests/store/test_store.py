@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from queuectl_nb.store.limits import set_limit
 
+if TYPE_CHECKING:
+    from tests.store.conftest import StoreHarness
 
-def test_waiting_jobs_pauses_and_limits(harness: Any) -> None:
+
+def test_waiting_jobs_pauses_and_limits(harness: StoreHarness) -> None:
     """Queues with unfinished jobs have the number of those that wait; pauses and limits are those of all queues."""
     assert harness.store.read_waiting() == ({}, set(), [])
     harness.add("a", "b", "c", queue="gpu")
@@ -21,7 +24,7 @@ def test_waiting_jobs_pauses_and_limits(harness: Any) -> None:
     assert harness.store.read_waiting() == ({"gpu": 1, "default": 1}, {"gpu", "*"}, [("gpu", 3, 1)])
 
 
-def test_an_open_queue(harness: Any) -> None:
+def test_an_open_queue(harness: StoreHarness) -> None:
     """Everything that is stored is that of one file, with the output of its jobs beside it."""
     store = harness.store
     assert (store.path, store.spool.folder, store.worker_dir) == (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,10 +16,13 @@ from queuectl_nb.model.outcome import Signalled
 from queuectl_nb.model.times import format_time
 from queuectl_nb.render.json_shapes import attempt_json, job_json
 
+if TYPE_CHECKING:
+    from tests.store.conftest import StoreHarness
+
 # ---------------------------------------------------------------------- views
 
 
-def _view(harness: Any, name: str) -> tuple[list[str], list[dict[str, Any]]]:
+def _view(harness: StoreHarness, name: str) -> tuple[list[str], list[dict[str, Any]]]:
     """Return the columns and rows of a view, as any SQLite tool shows them."""
     with sqlite3.connect(harness.store.path) as connection:
         found = connection.execute(f"SELECT * FROM {name}")
@@ -27,7 +30,7 @@ def _view(harness: Any, name: str) -> tuple[list[str], list[dict[str, Any]]]:
         return columns, [dict(zip(columns, row, strict=True)) for row in found]
 
 
-def _some_jobs(harness: Any) -> None:
+def _some_jobs(harness: StoreHarness) -> None:
     harness.now += 0.0625
     harness.add("a", tags=["x", "y"], timeout=1.5, max_retries=2, env={"SECRET": "1"})
     harness.add("b", after=["a"], delay=60)
@@ -40,13 +43,13 @@ def _some_jobs(harness: Any) -> None:
     harness.claim_job("d")
 
 
-def test_view_columns(harness: Any) -> None:
+def test_view_columns(harness: StoreHarness) -> None:
     """``job_view`` and ``attempt_view`` have exactly the fields of the JSON, in order."""
     assert _view(harness, "job_view") == (list(JOB_FIELDS), [])
     assert _view(harness, "attempt_view") == (list(ATTEMPT_FIELDS), [])
 
 
-def test_view_rows(harness: Any) -> None:
+def test_view_rows(harness: StoreHarness) -> None:
     """Each row equals the record, with lists and results as JSON text."""
     _some_jobs(harness)
     for row in _view(harness, "job_view")[1]:
@@ -72,7 +75,7 @@ def test_times_in_views(stamp: float) -> None:
     assert shown == format_time(stamp)
 
 
-def test_all_times_use_one_format(harness: Any) -> None:
+def test_all_times_use_one_format(harness: StoreHarness) -> None:
     """Every time in the views has the format of the test above."""
     for (sql,) in harness.query("SELECT sql FROM sqlite_schema WHERE type = 'view'"):
         formats = set(re.findall(r"strftime\('([^']*)'", sql))

@@ -15,13 +15,15 @@ from queuectl_nb.store.claims import StartedAttempt
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.store.conftest import StoreHarness
 
-def _register(harness: Any, hold: Any = lambda _: True, **facts: Any) -> str:
+
+def _register(harness: StoreHarness, hold: Any = lambda _: True, **facts: Any) -> str:
     (name,) = _register_all(harness, hold, **facts)
     return name
 
 
-def _register_all(harness: Any, hold: Any = lambda _: True, **facts: Any) -> list[str]:
+def _register_all(harness: StoreHarness, hold: Any = lambda _: True, **facts: Any) -> list[str]:
     values = {"pool": 1, "host": "here", "queues": (), "now": harness.now, **facts}
     names: list[str] = harness.store.workers.register(hold, **values)
     return names
@@ -30,7 +32,7 @@ def _register_all(harness: Any, hold: Any = lambda _: True, **facts: Any) -> lis
 # ---------------------------------------------------------------------- register
 
 
-def test_lowest_free_names(harness: Any) -> None:
+def test_lowest_free_names(harness: StoreHarness) -> None:
     """Workers are ``worker-1``, ``worker-2`` …; the lowest free number is reused."""
     assert [_register(harness) for _ in range(11)] == [f"worker-{n}" for n in range(1, 12)]
     assert [row.name for row in harness.store.workers.list_all()][-3:] == ["worker-9", "worker-10", "worker-11"]
@@ -38,7 +40,7 @@ def test_lowest_free_names(harness: Any) -> None:
     assert _register(harness) == "worker-3"
 
 
-def test_names_in_use_are_skipped(harness: Any) -> None:
+def test_names_in_use_are_skipped(harness: StoreHarness) -> None:
     """A name whose lock is held, or whose jobs are still to be rescued, is skipped."""
     harness.add("a")
     harness.claim_job("a", "worker-2")
@@ -53,7 +55,7 @@ def test_names_in_use_are_skipped(harness: Any) -> None:
     assert asked == ["worker-1", "worker-3", "worker-4"]
 
 
-def test_lock_before_row(harness: Any) -> None:
+def test_lock_before_row(harness: StoreHarness) -> None:
     """The worker's row is visible only once its lock is held, so that it never looks dead."""
     seen: list[int] = []
 
@@ -68,7 +70,7 @@ def test_lock_before_row(harness: Any) -> None:
     assert len(harness.store.workers.list_all()) == 1
 
 
-def test_lock_error(harness: Any) -> None:
+def test_lock_error(harness: StoreHarness) -> None:
     """An error while the lock is taken registers no worker."""
 
     def hold(_: str) -> bool:
@@ -99,7 +101,7 @@ print(*names)
 """
 
 
-def test_names_are_unique_among_processes(harness: Any, processes: Any) -> None:
+def test_names_are_unique_among_processes(harness: StoreHarness, processes: Any) -> None:
     """Eight processes that register five workers each at once get forty different names."""
     for _ in range(8):
         processes.add(REGISTER, harness.store.path)
@@ -107,7 +109,7 @@ def test_names_are_unique_among_processes(harness: Any, processes: Any) -> None:
     assert sorted(names) == sorted(f"worker-{n}" for n in range(1, 41))
 
 
-def test_worker_row(harness: Any) -> None:
+def test_worker_row(harness: StoreHarness) -> None:
     """The row of a worker from registration to the stop request."""
     name = _register(harness, queues=["x", "y"])
     workers = harness.store.workers
@@ -126,7 +128,7 @@ def test_worker_row(harness: Any) -> None:
     assert workers.read_inputs(name)[0] == "now"
 
 
-def test_current_job(harness: Any) -> None:
+def test_current_job(harness: StoreHarness) -> None:
     """Of several claims the started one is shown, or before that the first."""
     harness.add("old", "older", priority=0)
     harness.add("urgent", priority=1)
@@ -141,7 +143,7 @@ def test_current_job(harness: Any) -> None:
 # ---------------------------------------------------------------------- settings
 
 
-def test_set_and_unset(harness: Any) -> None:
+def test_set_and_unset(harness: StoreHarness) -> None:
     """A value is validated, stored and visible to all at once; unset restores the default."""
     table = harness.store.settings
     assert table.read() == Settings.from_stored({})
@@ -174,7 +176,7 @@ def test_set_and_unset(harness: Any) -> None:
         ("' OR 1=1--", "1"),
     ],
 )
-def test_invalid_setting(harness: Any, key: str, value: object) -> None:
+def test_invalid_setting(harness: StoreHarness, key: str, value: object) -> None:
     """An unknown key or a value out of bounds is exit code 2, and nothing is stored."""
     before = harness.dump()
     with pytest.raises(BadInput):
@@ -185,7 +187,7 @@ def test_invalid_setting(harness: Any, key: str, value: object) -> None:
 
 
 @pytest.mark.parametrize("value", ["banana", "", "-1", "1e400", b"\xff\x00", 7.5, "\u0663", None])
-def test_invalid_stored_setting(harness: Any, value: object) -> None:
+def test_invalid_stored_setting(harness: StoreHarness, value: object) -> None:
     """An invalid stored value is exit code 3 with the key; ``set`` and ``unset`` repair it."""
     repairs: list[Callable[[], object]] = [
         lambda: harness.store.settings.set("max_retries", 4),
