@@ -7,10 +7,11 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from queuectl_nb.client.wait_display import progress_bar
+from queuectl_nb.client.wait_display import INTERRUPTED_TEXT, progress_bar
 from queuectl_nb.commands import results
 from queuectl_nb.model.displayed_command import listed_command
 from queuectl_nb.model.errors import BadEnvironment, BadInput, WaitTimeout
@@ -251,8 +252,13 @@ def _show_wait(result: results.PendingWait, output_format: str) -> None:
     if notes_first:
         _write_notes(result.notes)
     if interactive and result.wait.read_progress().remaining:
-        with progress_bar(result.wait) as update:
-            progress = result.wait.run(update)
+        try:
+            with progress_bar(result.wait) as update:
+                progress = result.wait.run(update)
+        except KeyboardInterrupt:
+            with suppress(OSError):  # the terminal was closed
+                _write_notes([INTERRUPTED_TEXT])
+            raise
     else:
         try:
             progress = result.wait.run()

@@ -19,7 +19,7 @@ from queuectl_nb.model.outcome import Exited
 from queuectl_nb.render import text_table
 from tests.commands.manual_worker import ManualWorker
 from tests.engine.harness import until
-from tests.journeys.terminals import CONSOLE, environment
+from tests.journeys.terminals import CONSOLE, environment, in_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,6 +159,15 @@ def test_interrupt(words: tuple[str, ...], terminals: Terminals, queue: Queue) -
         assert process.wait(60) == 130
         assert b"Traceback" not in process.stderr.read()
     assert str(queue.job("job-1").state) == "pending"
+
+
+def test_interrupted_wait_says_that_jobs_continue(queue: Queue) -> None:
+    """After Ctrl+C in a terminal a line says what becomes of the jobs."""
+    enqueue(queue, "true")
+    with in_terminal(queue.path, "wait") as (read_until, press):
+        read_until("1 unfinished")
+        press("\x03")
+        read_until("queuectl: no longer waiting; the jobs continue\r\n")
 
 
 def test_help_and_version(run: Callable[..., Ran]) -> None:

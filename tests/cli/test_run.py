@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from queuectl_nb.client.run import ForegroundJob
 from queuectl_nb.client.workers import list_workers
 from queuectl_nb.model.errors import BadEnvironment
 from tests.engine.harness import until
-from tests.journeys.terminals import CONSOLE, environment
+from tests.journeys.terminals import CONSOLE, environment, in_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -267,39 +266,10 @@ def test_full_disk(queue: Queue) -> None:
     assert queue.job("job-2").state == "completed"
 
 
-@contextmanager
-def in_terminal(path: Path, *words: str) -> Iterator[tuple[Callable[[str], None], Callable[[str], object]]]:
-    """Start ``run`` in a terminal; yield a function that reads until a text, and one that types keys."""
-    spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
-    with subprocess.Popen(
-        [sys.executable, "-c", spawn, *CONSOLE, "run", *words],
-        env=environment(path),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        bufsize=0,
-    ) as process:
-        seen = bytearray()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        screen, keyboard = process.stdout.fileno(), process.stdin.fileno()
-
-        def read_until(text: str) -> None:
-            while text.encode() not in seen:
-                piece = os.read(screen, 4096)
-                assert piece, seen.decode()
-                seen.extend(piece)
-
-        try:
-            yield read_until, lambda keys: os.write(keyboard, keys.encode())
-            assert process.wait(60) == 130
-        finally:
-            process.kill()
-
-
 @pytest.mark.parametrize("keys", ["\r", "y\r", "what?\ryes\r", "\x04"])
 def test_leave_running(keys: str, queue: Queue) -> None:
     """Ctrl+C asks; by default the job is left running, with its worker."""
-    with in_terminal(queue.path, "-c", LONG) as (read_until, press):
+    with in_terminal(queue.path, "run", "-c", LONG) as (read_until, press):
         read_until("begun\r\n")
         press("\x03")
         read_until("Leave job job-1 running? [Y/n] (Ctrl+C cancels it) ")
@@ -312,7 +282,7 @@ def test_leave_running(keys: str, queue: Queue) -> None:
 @pytest.mark.parametrize("keys", ["n\r", "No\r", "\x03"])
 def test_cancel(keys: str, queue: Queue) -> None:
     """``n`` and a second Ctrl+C cancel the job; its worker ends."""
-    with in_terminal(queue.path, "-c", LONG) as (read_until, press):
+    with in_terminal(queue.path, "run", "-c", LONG) as (read_until, press):
         read_until("begun\r\n")
         press("\x03")
         read_until("(Ctrl+C cancels it) ")

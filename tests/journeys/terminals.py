@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.conftest import Ran
@@ -33,6 +33,38 @@ def environment(queue: Path) -> dict[str, str]:
         "QUEUECTL_DB": str(queue),
         "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
     }
+
+
+@contextlib.contextmanager
+def in_terminal(path: Path, *words: str) -> Iterator[tuple[Callable[[str], None], Callable[[str], object]]]:
+    """Run a command in a pseudo-terminal, to be interrupted.
+
+    Yields a function that reads until a text, and one that types keys.
+    """
+    spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+    with subprocess.Popen(
+        [sys.executable, "-c", spawn, *CONSOLE, *words],
+        env=environment(path),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+    ) as process:
+        seen = bytearray()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        screen, keyboard = process.stdout.fileno(), process.stdin.fileno()
+
+        def read_until(text: str) -> None:
+            while text.encode() not in seen:
+                piece = os.read(screen, 4096)
+                assert piece, seen.decode()
+                seen.extend(piece)
+
+        try:
+            yield read_until, lambda keys: os.write(keyboard, keys.encode())
+            assert process.wait(60) == 130
+        finally:
+            process.kill()
 
 
 @dataclass
