@@ -20,6 +20,7 @@ from queuectl_nb.engine import process_tree
 from queuectl_nb.engine.executor import CannotStart, ForkServerFailed, LeaseLost, NoResources
 from queuectl_nb.engine.local_run import LocalRun
 from queuectl_nb.engine.python.request import command_line, write_request
+from queuectl_nb.engine.resource_limits import ResourceLimits
 from queuectl_nb.model.call import Kind
 from queuectl_nb.model.job_environment import base_environment
 from queuectl_nb.store.artifact_folder import ArtifactFolder
@@ -87,6 +88,7 @@ class LocalExecutor:
         self.artifacts = ArtifactFolder(spool.folder, files.name)
         self._artifact_path = os.fsencode(self.artifacts.path)
         self._server_pids: set[int] = set()
+        self._limits = ResourceLimits()
 
     @cached_property
     def fork_servers(self) -> ForkServers:
@@ -125,6 +127,15 @@ class LocalExecutor:
     def close(self) -> None:
         """Remove the artifact folder, when no attempt follows."""
         self.artifacts.close()
+
+    def restore_limits(self, server: ForkServer | None) -> bool:
+        """Undo what a job has done to the resource limits of this process; return False if that is impossible.
+
+        A fork server whose limits were changed is ended.
+        """
+        if server is not None and server.pid in self._server_pids and not self._limits.are_those_of(server.pid):
+            os.kill(server.pid, signal.SIGKILL)  # our own child, which was not reaped
+        return self._limits.restore()
 
     def _open_files(self) -> tuple[int, int]:
         """Open the worker's files; replace them if something other than a rescuer holds a lock.

@@ -9,7 +9,9 @@ with a higher priority has arrived.
 from __future__ import annotations
 
 import math
+import os
 import random
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -133,6 +135,9 @@ class Worker:
     def _collect(self, monitor: RunMonitor) -> None:
         """Collect outcome, usage, output and result of a finished run."""
         run = monitor.run
+        if not self.executor.restore_limits(run.server):  # a new worker has those of the supervisor
+            self.core.events.warn(f"job {run.lease.job_id} has lowered the resource limits of its worker")
+            os.kill(os.getpid(), signal.SIGKILL)
         limit = self.control.settings.artifact_limit
         artifacts = self.executor.artifacts.take(run.lease.token, run.started, limit)
         known = Ending(time.time(), run.start_time(), run.pid, artifacts=artifacts, usage=run.usage)
