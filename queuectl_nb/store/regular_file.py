@@ -9,7 +9,15 @@ import stat
 import time
 from typing import Self
 
-__all__ = ["REPLACED_ERRNOS", "Descriptor", "FolderWatch", "last_write", "open_locked", "open_regular"]
+__all__ = [
+    "REPLACED_ERRNOS",
+    "Descriptor",
+    "FolderWatch",
+    "is_replaced",
+    "last_write",
+    "open_locked",
+    "open_regular",
+]
 
 REPLACED_ERRNOS = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EINVAL})
 """Error numbers of :func:`open_regular` for a path that is not a regular file of its own."""
@@ -73,6 +81,11 @@ def last_write(path: str) -> tuple[int, int]:
     except FileNotFoundError:
         return 0, 0
     return (found.st_mtime_ns, found.st_size) if stat.S_ISREG(found.st_mode) else (0, 0)
+
+
+def is_replaced(path: str) -> bool:
+    """Return True if there is something other than a regular file."""
+    return os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode)
 
 
 def _check(found: os.stat_result, path: str | os.PathLike[str], *, writing: bool) -> None:

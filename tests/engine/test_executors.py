@@ -226,6 +226,13 @@ def test_output_around_the_size_limits_is_complete(harness: WorkerHarness) -> No
         assert job.log("stdout") == "x" * size
 
 
+def test_output_that_a_job_replaces_is_missed(harness: WorkerHarness) -> None:
+    """If a job puts a link in the place of its output, nothing is read through it, and the error says so."""
+    _, attempt = run_once(harness, 'ln -sf /etc/hostname "$(readlink /proc/$$/fd/1)"')
+    assert (attempt.stdout, attempt.outcome) == ("", "succeeded")
+    assert attempt.error == "its output could not be read: not a regular file"
+
+
 def test_output_is_readable_while_the_command_runs(harness: WorkerHarness, tmp_path: Path) -> None:
     """Output is in the log before the command exits."""
     go = tmp_path / "go"

@@ -33,7 +33,7 @@ from queuectl_nb.model.settings import Settings
 from queuectl_nb.store.blobs import blob_dir
 from queuectl_nb.store.calls import parse_reply
 from queuectl_nb.store.output import punch_middle, read_range
-from queuectl_nb.store.regular_file import Descriptor, last_write
+from queuectl_nb.store.regular_file import Descriptor, is_replaced, last_write
 from queuectl_nb.store.spool import Spool
 
 if TYPE_CHECKING:
@@ -197,6 +197,8 @@ class Runner:
             blobs = _take_blobs(self.spool, reply)
         kept = self.executor.artifacts.take(token, run.started, self.settings.artifact_limit)
         artifacts = pack(f"{self.spool.folder}", token, kept)
+        if any(map(is_replaced, run.paths.values())):
+            note = note or "its output could not be read: not a regular file"
         paths = {**_streams(run), ARCHIVE: f"{self.spool.path(token, ARCHIVE)}"}
         sizes = {stream: last_write(path)[1] for stream, path in paths.items()}
         output: dict[str, tuple[int, bytes]] = {}
