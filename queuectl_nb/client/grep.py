@@ -78,7 +78,7 @@ class Search:
             for stream in STREAMS:
                 text = output.streams[stream]
                 if text is None:  # it is running, or only a part of it is in the database
-                    attempt = store.reader.attempt(output.job_id, output.number)
+                    attempt = self._logs.with_output(output.job_id, output.number)
                     lines: Iterable[str] = self._spooled_lines(attempt, stream) if attempt is not None else ()
                 else:
                     lines = self._stored_lines(text)

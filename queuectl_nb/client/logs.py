@@ -52,13 +52,13 @@ class Logs:
         known_facts = self.store.reader.attempts_without_output(job_id)
         if number is None and not known_facts:
             return None
-        found = self._with_output(job_id, known_facts[-1].number if number is None else number)
+        found = self.with_output(job_id, known_facts[-1].number if number is None else number)
         if found is not None or number is None:
             return found
         known = ", ".join(str(attempt.number) for attempt in known_facts) or "none yet"
         raise NotFound(f"job {job_id} has no attempt {number}; attempts: {known}")
 
-    def _with_output(self, job_id: str, number: int) -> AttemptRecord | None:
+    def with_output(self, job_id: str, number: int) -> AttemptRecord | None:
         """Return an attempt with its streams as bytes: encoding text for each chunk would take quadratic time."""
         found = self.store.reader.attempt(job_id, number)
         if found is None:
@@ -122,9 +122,12 @@ class Logs:
             begin = start + len(data)
 
     def iter_chunks(self, attempt: AttemptRecord, stream: str, offset: int = 0) -> Iterator[bytes]:
-        """Yield a stream from ``offset`` in chunks."""
+        """Yield a stream from ``offset`` in chunks, from the database if the attempt ends meanwhile."""
         while True:
             piece = self.read_chunk(attempt, stream, offset)
+            if not piece.data and attempt.outcome is None:
+                attempt = self.with_output(attempt.job_id, attempt.number) or attempt
+                piece = self.read_chunk(attempt, stream, offset)
             if piece.data:
                 yield piece.data
             if piece.end or not piece.data:
@@ -171,7 +174,7 @@ class Logs:
 
         If nothing was written there, of the other stream.
         """
-        found = self._with_output(attempt.job_id, attempt.number) or attempt
+        found = self.with_output(attempt.job_id, attempt.number) or attempt
         for stream in STREAMS if attempt.outcome == "succeeded" else reversed(STREAMS):
             data = self.read_chunk(found, stream, max(0, self.size(found, stream) - count)).data
             if data.strip():
@@ -205,7 +208,7 @@ class Logs:
             fresh = [each for each in history if each.token not in seen and number in (None, each.number)]
             for facts in fresh:
                 seen.add(facts.token)
-                attempt = self._with_output(job_id, facts.number)
+                attempt = self.with_output(job_id, facts.number)
                 if attempt is not None:  # else it was returned to the queue meanwhile
                     if on_attempt is not None:
                         on_attempt(attempt.number)

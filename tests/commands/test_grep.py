@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from queuectl_nb.client.logs import Logs
 from queuectl_nb.model.errors import BadInput, NotFound
 from queuectl_nb.model.outcome import Exited
 from tests.engine.harness import until
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from queuectl_nb.client import Queue
+    from queuectl_nb.model.attempt import AttemptRecord
     from tests.commands.manual_worker import ManualWorker
     from tests.conftest import Ran
 
@@ -113,6 +115,28 @@ def test_long_and_running_output(queue: Queue, tmp_path: Path, run: Callable[...
         f"{job.id}:stdout:99999:99999",
         f"{job.id}:stdout:100002:last",
     ]
+
+
+@pytest.mark.parametrize("ends", ["before its row is read", "after its row is read"])
+def test_job_that_ends_during_the_search(
+    queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """The output of an attempt that was running at first is found, wherever it is when it is read."""
+    end, read = tmp_path / "end", Logs.with_output
+
+    def end_job(logs: Logs, job_id: str, number: int) -> AttemptRecord | None:
+        found = read(logs, job_id, number)
+        if not end.exists():
+            end.touch()
+            job.wait(timeout=60)
+            return found if "after" in ends else read(logs, job_id, number)
+        return found
+
+    with queue.start_workers(1):
+        job = queue.enqueue(f"echo loss; while [ ! -e {end} ]; do sleep 0.02; done")
+        until(lambda: "loss" in job.log())
+        monkeypatch.setattr(Logs, "with_output", end_job)
+        assert queue.grep("loss")["text"].tolist() == ["loss"]
 
 
 def test_long_line(queue: Queue) -> None:
