@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from queuectl_nb.client.growth import describe_growth
+from queuectl_nb.client.hints import db_option
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, QueuectlError
 from queuectl_nb.render.progress import format_size
@@ -85,7 +86,10 @@ def _blobs(store: Store) -> Result:
         text = f"{len(missing)} files of arguments or values are missing, such as {missing[0][:12]}"
         return text, "restore the spool from a backup; jobs that need them fail, and their values cannot be read"
     if strays:
-        return f"{len(strays)} files of arguments or values belong to no job", "run 'queuectl prune --vacuum'"
+        return (
+            f"{len(strays)} files of arguments or values belong to no job",
+            f"run 'queuectl prune --vacuum{db_option(store)}'",
+        )
     return "all files of arguments and values exist", ""
 
 
@@ -96,7 +100,7 @@ def _artifacts(store: Store) -> Result:
     strays = find_stray_folders(store.db, time.time())
     if strays:
         text = f"{len(strays)} folders of artifacts belong" if len(strays) > 1 else "1 folder of artifacts belongs"
-        return f"{text} to no job, such as {strays[0]}", "run 'queuectl prune --vacuum'"
+        return f"{text} to no job, such as {strays[0]}", f"run 'queuectl prune --vacuum{db_option(store)}'"
     attempts, files, size = count_artifacts(store.db)
     return f"{files} files of {attempts} attempts, {format_size(size)}", ""
 
@@ -203,7 +207,7 @@ def _settings(store: Store) -> Result:
     try:
         store.settings.read()
     except InvalidSetting as error:
-        return str(error).partition(";")[0], f"queuectl config unset {error.key}"
+        return str(error).partition(";")[0], f"queuectl config unset {error.key}{db_option(store)}"
     return "valid", ""
 
 
@@ -213,7 +217,7 @@ def _workers(store: Store) -> Result:
     lost = [row.name for row in rows if heartbeat.is_dead(store.worker_dir, row)]
     lost += store.workers.orphaned_workers()
     if lost:
-        remedy = "start a worker ('queuectl worker start') to recover their jobs"
+        remedy = f"start a worker ('queuectl worker start{db_option(store)}') to recover their jobs"
         return f"lost, not cleaned up: {', '.join(dict.fromkeys(lost))}", remedy
     return f"{len(rows)} live", ""
 
@@ -222,7 +226,7 @@ def _free_pages(store: Store) -> Result:
     """Return how much of the file is free; that is not a problem, since new jobs use it first."""
     space = read_space(store.db)
     size, free = (format_size(each) for each in (space.size, space.free))
-    how = "; 'queuectl prune --vacuum' gives them back" if space.free > KEPT_BYTES else ""
+    how = f"; 'queuectl prune --vacuum{db_option(store)}' gives them back" if space.free > KEPT_BYTES else ""
     return f"{size}, of which {space.free_pages} pages ({free}) are free{how}", ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from queuectl_nb.client.hints import db_option
 from queuectl_nb.client.workers import MAX_WORKERS
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.model.errors import BadEnvironment, BadInput, NotFound, WrongState
@@ -43,7 +44,8 @@ def find_pool(store: Store, worker: str | None) -> Pool:
         names = ", ".join(name for pool in pools for name in pool.workers) or "none"
         raise NotFound(f"no worker {worker!a} that could be scaled on {store.path}; running: {names}")
     if not pools:
-        raise NotFound(f"no workers are running on {store.path}; start some with 'queuectl worker start'")
+        start = f"queuectl worker start{db_option(store)}"
+        raise NotFound(f"no workers are running on {store.path}; start some with '{start}'")
     if len(pools) > 1:
         choice = " or ".join(f"{pool.workers[0]} ({len(pool.workers)} workers)" for pool in pools)
         raise BadInput(f"{len(pools)} pools are running; give one of its workers as pool (--pool): {choice}")

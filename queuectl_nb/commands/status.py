@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from queuectl_nb.client.eta import read_eta
 from queuectl_nb.client.growth import disk_hints
-from queuectl_nb.client.hints import empty_hints, waiting_hints
+from queuectl_nb.client.hints import db_option, empty_hints, waiting_hints
 from queuectl_nb.client.workers import served_queues, status_with
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.context import Context
@@ -27,7 +27,7 @@ def command(context: Context) -> Detail:
     notes = []
     if status["paused"]:
         names = "all queues" if status["paused"] == ["*"] else ", ".join(status["paused"])
-        notes.append(f"Paused: {names} (use '{context.program} resume')")
+        notes.append(f"Paused: {names} (use '{context.program} resume{db_option(queue.store)}')")
     if limits := read_limits(queue.store.db):
         notes.append(f"Limits: {', '.join(f'{each.queue} {each.limit} ({each.running} running)' for each in limits)}")
     if str(eta):
@@ -39,7 +39,8 @@ def command(context: Context) -> Detail:
         yield from notes
         yield "\nWorkers:"
         if not status["workers"]:
-            yield "none" if waiting else f"none; start some with '{context.program} worker start'"  # the hint says it
+            start = f"{context.program} worker start{db_option(queue.store)}"
+            yield "none" if waiting else f"none; start some with '{start}'"  # the hint says it
             return
         keys = ("name", "pid", "host", "state", "job_id")
         serves = served_queues(queue.store)

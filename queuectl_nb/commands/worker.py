@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from queuectl_nb.client import workers
+from queuectl_nb.client.hints import db_option
 from queuectl_nb.client.workers import EXECUTORS, MAX_IN_FLIGHT, MAX_WORKERS
 from queuectl_nb.commands.app import command_group, queuectl_command
 from queuectl_nb.commands.context import Context
@@ -127,7 +128,7 @@ def list_(context: Context) -> Listing:
         lambda _limit: [{**worker, "serves": serves.get(worker["name"]) or "all"} for worker in found],
         value=queue.workers,
         data=lambda: found,
-        empty_text=f"No workers; start some with '{context.program} worker start'.",
+        empty_text=f"No workers; start some with '{context.program} worker start{db_option(queue.store)}'.",
     )
 
 

@@ -15,6 +15,7 @@ from queuectl_nb.commands.app import run_command_line
 from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.results import Output
 from queuectl_nb.engine import heartbeat
+from queuectl_nb.model.errors import NotFound
 from queuectl_nb.notebook.dashboard.widgets import WorkerPanel
 from queuectl_nb.render.cards import queue_card
 
@@ -88,14 +89,19 @@ def test_job_hints(queue: Queue) -> None:
     assert job_hints(queue.store, queue.store.jobs.get(first.id), MAGIC) == []
 
 
-def test_hint_names_another_queue(queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hint_names_another_queue(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The suggested command works where it is typed: it names a queue that is not the default one."""
     monkeypatch.chdir(tmp_path)
     other = Queue("my jobs.db")
-    other.enqueue("true")
+    other.enqueue("true", id="a")
     assert waiting_hints(other.store) == [f"{NO_WORKERS[:-1]} --db 'my jobs.db''"]
+    with pytest.raises(NotFound, match="queuectl worker start --db 'my jobs"):
+        other.scale_workers(2)
     monkeypatch.delenv("QUEUECTL_DB")
     assert waiting_hints(other.store) == [f"{NO_WORKERS[:-1]} --db 'my jobs.db''"]
+    other.cancel("a")
+    for words in ("status", "worker list"):
+        assert "queuectl worker start --db 'my jobs.db'" in run(*words.split(), "--db", str(other.path)).stdout
     other.close()
 
 
