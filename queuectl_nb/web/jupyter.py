@@ -19,8 +19,8 @@ from traitlets.config import Configurable
 
 from queuectl_nb.client.queue import Queue
 from queuectl_nb.client.workers import list_workers
-from queuectl_nb.model.errors import QueuectlError
-from queuectl_nb.store.paths import find_queue
+from queuectl_nb.model.errors import BadEnvironment, QueuectlError
+from queuectl_nb.store.paths import find_queue, is_missing
 from queuectl_nb.web.auth import is_own_page
 from queuectl_nb.web.base_handler import BaseHandler
 from queuectl_nb.web.handlers import routes
@@ -30,7 +30,7 @@ from queuectl_nb.web.queue_reader import QueueReader
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
 
-__all__ = ["JupyterAuth", "PublicStatic", "Queuectl"]
+__all__ = ["JupyterAuth", "PublicStatic", "Queuectl", "open_queue"]
 
 NAME = "queuectl"
 ACTIVITY_INTERVAL_S = 60.0
@@ -115,10 +115,19 @@ def _frame_ancestors(policy: str) -> str | None:
     return None
 
 
+def open_queue(root: Path) -> Queue:
+    """Open the queue of a server with the root directory ``root``; the error of a new one says how to begin."""
+    path = find_queue(start=root)
+    if is_missing(path):
+        msg = f"no queue at {path} yet; '%queuectl enqueue' in a notebook creates it"
+        raise BadEnvironment(msg)
+    return Queue(path, create=False)
+
+
 def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
     """Add our routes to a server; the queue is opened at the first request."""
     root = Path(serverapp.root_dir)
-    reader = QueueReader(lambda: Queue(find_queue(start=root), create=False))
+    reader = QueueReader(lambda: open_queue(root))
     base = url_path_join(serverapp.web_app.settings["base_url"], NAME)
     pattern = re.escape(base)
     rules: list[Any] = [(pattern, RedirectHandler, {"url": base + "/", "permanent": False})]

@@ -10,6 +10,8 @@ import pytest
 
 import queuectl_nb
 from queuectl_nb.client import Queue
+from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.web.jupyter import open_queue
 from tests.engine.harness import WorkerHarness, until
 from tests.web.jupyter import JupyterProcess
 from tests.web.server import Response
@@ -120,6 +122,16 @@ def test_queue_of_the_server_root(jupyter: JupyterServer) -> None:
     response = jupyter.ask(HERE)
     assert response.status == 302
     assert response.headers["Location"].endswith("/queuectl/")
+
+
+def test_new_server_says_how_to_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page of a user without a queue names the file that a notebook creates, and creates none itself."""
+    path = tmp_path / "queue.db"
+    monkeypatch.setenv("QUEUECTL_DB", str(path))
+    with pytest.raises(BadEnvironment) as raised:
+        open_queue(tmp_path)
+    assert str(raised.value) == f"no queue at {path} yet; '%queuectl enqueue' in a notebook creates it"
+    assert not path.exists()
 
 
 def test_foreign_pages_are_refused(jupyter: JupyterServer) -> None:
