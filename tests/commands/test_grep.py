@@ -126,9 +126,11 @@ def test_job_that_ends_during_the_search(
 
     def end_job(logs: Logs, job_id: str, number: int) -> AttemptRecord | None:
         found = read(logs, job_id, number)
+        assert found is not None
         if not end.exists():
             end.touch()
             job.wait(timeout=60)
+            until(lambda: logs.store.spool.read(found.token, "stdout", 0, 1) is None)  # moved to the database
             return found if "after" in ends else read(logs, job_id, number)
         return found
 
