@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from queuectl_nb.client.batch import Batch
@@ -54,6 +55,10 @@ class Task(Generic[P, R]):
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function in this process."""
         return self.function(*args, **kwargs)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Task[..., R]:
+        """Return the task of a method, bound to ``instance``."""
+        return self if instance is None else Task(self.queue, MethodType(self.function, instance), self.options)
 
     def __reduce__(self) -> tuple[type[Task[P, R]], tuple[Any, ...]]:
         """Pickle queue, function and options."""

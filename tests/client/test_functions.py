@@ -93,6 +93,23 @@ def test_partial_functions_are_shown_with_their_arguments(queue: Queue) -> None:
     assert queue.submit(partial, y=4).command == "add(2, y=4)"
 
 
+def test_methods_as_tasks(served: Queue) -> None:
+    """A method that is a task is called, and submitted, with its object."""
+
+    class Model:
+        def __init__(self, rate: float) -> None:
+            self.rate = rate
+
+        @served.task(max_retries=1)
+        def fit(self, count: int) -> float:
+            return self.rate * count
+
+    assert Model(0.5).fit(4) == 2
+    assert Model(0.5).fit.submit(4).result(TIMEOUT_S) == 2
+    assert Model(0.5).fit.map([2, 4]).results() == [1, 2]
+    assert Model.fit.submit(Model(0.5), 4).result(TIMEOUT_S) == 2
+
+
 MAIN = """
 import functools, multiprocessing, pickle
 
