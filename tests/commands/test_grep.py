@@ -135,7 +135,7 @@ def test_job_that_ends_during_the_search(
         return found
 
     with queue.start_workers(1):
-        job = queue.enqueue(f"echo loss; while [ ! -e {end} ]; do sleep 0.02; done")
+        job = queue.enqueue(f"echo loss; while [ ! -e {end} ]; do sleep 0.02; done", timeout=0)
         until(lambda: "loss" in job.log())
         monkeypatch.setattr(Logs, "with_output", end_job)
         assert queue.grep("loss")["text"].tolist() == ["loss"]
