@@ -75,8 +75,7 @@ class Job(CardDisplay):
         """Return the current record; read again if the job runs, or anything was committed (a check takes 10 µs)."""
         record = self._record
         try:
-            with _attribute_errors():
-                # the version belongs to the connection, and so to the thread
+            with _attribute_errors():  # the version belongs to the connection, and so to the thread
                 changes = (threading.get_ident(), *self._queue.store.db.change_counters())
                 if record is None or record.state is State.PROCESSING or changes != self._version:
                     record = self._read()
@@ -241,8 +240,9 @@ class Job(CardDisplay):
         Raises ``WaitTimeout`` (a ``TimeoutError``) after ``timeout`` seconds; the job continues. With ``check``, raises
         ``JobFailed`` with the last lines of the log unless the job completed.
         """
-        self._queue.wait(self, timeout=timeout)
-        self.refresh()
+        from queuectl_nb.client.wait_display import wait_for_job
+
+        self._record = wait_for_job(self._queue, self.id, timeout)
         if check:
             self.check()
         return self

@@ -8,16 +8,20 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from queuectl_nb.client.arguments import parse_timeout
+from queuectl_nb.client.wait import Wait
 from queuectl_nb.model.errors import QueuectlError
 from queuectl_nb.render.output_cell import new_output_cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from queuectl_nb.client.wait import Progress, Wait
+    from queuectl_nb.client.queue_data import QueueData
+    from queuectl_nb.client.wait import Progress
+    from queuectl_nb.model.job import JobRecord
     from queuectl_nb.render.output_cell import OutputCell
 
-__all__ = ["INTERRUPTED_TEXT", "progress_bar", "run_with_progress"]
+__all__ = ["INTERRUPTED_TEXT", "progress_bar", "run_with_progress", "wait_for_job"]
 
 SHOW_AFTER_S = 0.3
 """Shorter waits show nothing."""
@@ -37,6 +41,13 @@ def run_with_progress(wait: Wait, *, keep: bool = True) -> Progress:
     if cell is None:
         return wait.run()
     return _WaitDisplay(wait, cell, keep=keep).run()
+
+
+def wait_for_job(queue: QueueData, job_id: str, timeout: float | str | None) -> JobRecord:
+    """Wait until a job has finished and return it; in a notebook show the progress."""
+    waiting = Wait(queue, [job_id], parse_timeout(timeout))
+    run_with_progress(waiting)
+    return waiting.record or queue.store.jobs.get(job_id)
 
 
 class _WaitDisplay:

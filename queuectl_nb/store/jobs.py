@@ -79,6 +79,11 @@ class Jobs:
         """Work on ``db``."""
         self.db = db
 
+    def get_finished(self, job_id: str) -> JobRecord | None:
+        """Return a job that has finished; None if it has not, or does not exist."""
+        found = self.db.query(Q.finished_job, {"id": job_id})
+        return rows.job_from_row(found[0]) if found else None
+
     def get(self, job_id: str) -> JobRecord:
         """Return a job; raise :class:`NotFound` for an unknown id."""
         row = None

@@ -36,6 +36,14 @@ SELECT
     shell
 FROM jobs WHERE id = :id;
 
+-- name: finished_job
+-- As job_by_id, for a process that waits for the job.
+SELECT
+    seq, id, command, state, priority, attempts, max_retries, timeout, queue, tags, after, cwd, run_at, created_at,
+    updated_at, started_at, finished_at, exit_code, error, worker, result, kind, key, progress, metrics, result_repr, rev,
+    shell
+FROM jobs WHERE id = :id AND state IN ('completed', 'dead', 'cancelled');
+
 -- name: keep_payload
 INSERT INTO payloads (job, body) VALUES (?, ?) ON CONFLICT (job) DO UPDATE SET body = excluded.body;
 
