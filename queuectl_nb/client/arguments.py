@@ -6,14 +6,16 @@ import os
 import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from queuectl_nb.client.job import Job
 from queuectl_nb.model import times, validation
 from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
-    Jobs = str | Job | Iterable[str | Job]
+    import pandas as pd
+
+    Jobs = str | Job | Iterable[str | Job] | pd.DataFrame
 
 __all__ = ["PLAIN_TYPES", "parse_age", "parse_ids", "parse_since", "parse_timeout", "to_python"]
 
@@ -22,13 +24,16 @@ PLAIN_TYPES = frozenset({str, int, float, bool, type(None), list, tuple, dict})
 
 
 def parse_ids(jobs: Iterable[Jobs]) -> list[str]:
-    """Return the ids of jobs and ids, and of collections of these (a batch, a list, a column of a frame)."""
+    """Return the ids of jobs and ids, and of collections of these: a batch, a list, a frame of jobs or its column."""
     found: list[str] = []
     for each in jobs:
         if isinstance(each, str):
             found.append(each)
         elif isinstance(each, Job):
             found.append(each.id)
+        elif hasattr(each, "columns"):
+            frame = cast("pd.DataFrame", each)  # pandas may not be loaded
+            found += parse_ids([frame.get("job_id", frame.index)])
         elif isinstance(each, Iterable) and not isinstance(each, bytes):
             found += parse_ids(each)
         else:

@@ -15,7 +15,7 @@ from queuectl_nb.store.boot_time import read_boot_time
 from queuectl_nb.store.edit import edit_jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from queuectl_nb.client.arguments import Jobs
     from queuectl_nb.store.store import Store
@@ -26,7 +26,7 @@ SELECTION_WORDS = {"state": "state", "in_queue": "queue", "with_tag": "tag", "er
 """Keywords that select jobs, and their names in a selection; ``queue`` and ``tags`` are new values here."""
 
 
-def edit(store: Store, jobs: Iterable[Jobs], words: Mapping[str, Any], *, dry_run: bool = False) -> list[str]:
+def edit(store: Store, jobs: Sequence[Jobs], words: Mapping[str, Any], *, dry_run: bool = False) -> list[str]:
     """Change fields of jobs, wake the workers that this concerns, and return the ids of the jobs.
 
     ``words`` are the changes, and the selection unless jobs are given. All given jobs are changed, or none.
@@ -41,6 +41,8 @@ def edit(store: Store, jobs: Iterable[Jobs], words: Mapping[str, Any], *, dry_ru
     if not fields:
         raise BadInput(f"there is nothing to change; give one of {', '.join(EDIT_FIELDS)}")
     if not chosen:
+        if jobs:
+            return []  # such as those of an empty batch
         raise BadInput(f"give the ids of jobs, or select them with {', '.join(SELECTION_WORDS)}")
     edited, workers, now, boottime = list[str](), set[str](), time.time(), read_boot_time()
     if isinstance(chosen, list):

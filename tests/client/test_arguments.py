@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 
 def test_job_arguments(queue: Queue) -> None:
-    """Every verb accepts ids, jobs, batches and lists of them; an empty batch means no jobs, not all jobs."""
+    """Every verb accepts ids, jobs, batches, frames and lists; an empty batch means no jobs, not all jobs."""
     first, batch = queue.enqueue("true", id="a"), queue.enqueue_many([{"command": "true"}] * 3)
     queue.cancel(first, batch[:2], [batch.ids[2]])
     assert {job.state for job in (first, *batch)} == {"cancelled"}
-    queue.retry(batch)
+    assert queue.retry(queue.jobs().drop("a")) == batch.ids[::-1]
     assert {job.state for job in batch} == {"pending"}
+    assert queue.edit(queue.results(batch).reset_index(names="job_id"), priority=1) == batch.ids
+    assert queue.edit(batch[:0], priority=2) == []
     with pytest.raises(WaitTimeout):
         queue.wait(batch, first, timeout=0)
     assert queue.wait(first, timeout=0) == {"cancelled": 1}
