@@ -83,7 +83,9 @@ def _show_listing(result: results.Listing) -> object:
     if isinstance(value, list):  # findings of doctor
         import pandas as pd
 
-        value = pd.DataFrame(value, columns=list(result.fields)).set_index(result.fields[0])
+        from queuectl_nb.render.frames.display import mark
+
+        value = mark(pd.DataFrame(value, columns=list(result.fields)).set_index(result.fields[0]), "texts")
     if result.exit_code:
         display(value)
         failed = [str(row[result.fields[0]]) for row in result.rows(None) if not row.get("ok", True)]

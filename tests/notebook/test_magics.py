@@ -14,6 +14,7 @@ import pytest
 from queuectl_nb.client import Job, Queue
 from queuectl_nb.client.pool import WorkerPool
 from queuectl_nb.model.errors import BadInput, JobFailed, NotFound, QueuectlError
+from queuectl_nb.render.frames.display import frame_html
 from tests.client.test_notebook import write
 from tests.engine.harness import until
 
@@ -430,7 +431,9 @@ def test_configuration_file(shell: Any, cell: Cell, tmp_path: Path) -> None:
 
 def test_doctor(cell: Cell, queue: Queue) -> None:
     """A healthy queue returns the findings; with an invalid setting the cell fails after showing them."""
-    assert cell("%queuectl doctor").ok.all()
+    findings = cell("%queuectl doctor")
+    assert findings.ok.all()
+    assert "mathjax_ignore" in str(frame_html(findings))
     with queue.store.db.write() as connection:
         connection.execute("INSERT INTO settings VALUES ('lease', 'banana')")
     with pytest.raises(QueuectlError) as caught:
