@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from queuectl_nb.client.eta import read_eta
@@ -33,6 +34,9 @@ def command(context: Context) -> Detail:
     if str(eta):
         notes.append(str(eta))
 
+    states = Counter(worker["state"] for worker in status["workers"])
+    summary = ", ".join(f"{count} {state}" for state, count in states.items())
+
     def blocks() -> Iterator[str | Table]:
         yield "Job Status Summary:"
         yield Table(("state", "count"), list(status["counts"].items()))
@@ -56,5 +60,5 @@ def command(context: Context) -> Detail:
             *(waiting or empty_hints(queue.store)),
             *disk_hints(queue.store, context.program),
         ],
-        notes=notes,
+        notes=[*notes, f"Workers: {summary or 'none'}"],
     )

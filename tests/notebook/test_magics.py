@@ -45,13 +45,14 @@ def test_frames(cell: Cell, line: str) -> None:
 
 
 def test_status_says_more_than_its_frame(cell: Cell, capsys: pytest.CaptureFixture[str]) -> None:
-    """Pauses, limits and the time left are printed above the counts, as on the console."""
+    """Pauses, limits, the time left and the workers are printed above the counts, as on the console."""
     cell("%queuectl enqueue --id a --command true")
     cell("%queuectl limit gpu 2")
     cell("%queuectl pause")
     capsys.readouterr()
     assert cell("%queuectl status")["count"]["pending"] == 1
-    paused, limits, left = capsys.readouterr().out.splitlines()[:3]
+    paused, limits, left, workers = capsys.readouterr().out.splitlines()[:4]
+    assert workers == "Workers: none"
     assert paused.startswith("Paused: all queues")
     assert limits == "Limits: gpu 2 (0 running)"
     assert left.startswith("Time left is unknown")
