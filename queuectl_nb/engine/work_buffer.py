@@ -216,7 +216,6 @@ class WorkBuffer:
         self.results = [explain(each) for each in self.results]  # before the write lock is taken
         self.store.db.lock_timeout_s = lock_timeout_s
         try:
-            version = self.store.db.data_version()  # before the transaction: later commits show as a change
             claim = self.claims.settle_and_claim(
                 ended=self.results,
                 released=self.to_release,
@@ -246,7 +245,7 @@ class WorkBuffer:
         self.contended = self.store.db.lock_waited_s > CONTENDED_S
         if not self.claimed:
             # jobs claimed earlier are still to be checked for preemption by changes until now
-            self._version = version
+            self._version = claim.version
         retries = self._after_flush(claim.settled)
         if claim.leases:
             self.claimed += claim.leases

@@ -44,6 +44,8 @@ class ClaimResult(NamedTuple):
     """Upper bound of the jobs that still wait in the worker's queues."""
     unblocked: int
     """Jobs that can start now because others have ended: their dependents, and jobs of a queue with a limit."""
+    version: int
+    """The data version (:meth:`Database.data_version`): later commits of others change it."""
 
 
 class QueueWithWork(NamedTuple):
@@ -84,6 +86,7 @@ class Claims:
         backoffs end by ``boottime``; without it, as all other times, by ``now``.
         """
         with self.db.write() as connection:
+            version = connection.execute("PRAGMA data_version").fetchone()[0]
             record_boot(connection, boottime.boot)
             settled, woken = record_ended(connection, ended, settings, now, rand, boottime=boottime)
             done = sum(transition is not None for transition in settled)
@@ -96,7 +99,7 @@ class Claims:
             leases, waiting = self._claim(connection, limit, now, boottime) if limit else ([], 0)
             if not limit and (done or released) and connection.execute(Q.any_limits).fetchone():
                 woken += sum(queue.waiting for queue in self._queues_with_work(connection).values() if queue.free)
-        return ClaimResult(settled, leases, waiting, woken)
+        return ClaimResult(settled, leases, waiting, woken, version)
 
     def _claim(
         self, connection: sqlite3.Connection, limit: int, now: float, boottime: BootTime
@@ -104,6 +107,8 @@ class Claims:
         connection.execute(Q.promote_due, {"now": now, "boottime": boottime.seconds})
         queues = self._queues_with_work(connection)
         waiting = sum(_startable(queue) for queue in queues.values())
+        if not waiting:
+            return [], 0
         # no prefetching of the last jobs, which another worker could start now
         workers = max(1, connection.execute(Q.count_workers).fetchone()[0])
         limit = min(limit, max(1, waiting // workers, min(MAX_LAST_JOBS, workers // WORKERS_PER_LAST_JOB)))

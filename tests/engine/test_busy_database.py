@@ -62,6 +62,7 @@ def test_worker_does_not_start_claims_that_it_cannot_check(harness: WorkerHarnes
     worker = Worker(WorkerCore(store, QuietControl(store), host="here", drain=True), executor)
     with unreadable(store, "data_version"):
         assert not worker._flush_due()
+    with unreadable(store, "write"):
         assert not worker.buffer.flush(worker.control.settings, 1)
     worker.buffer.pause(0)
     assert worker._flush_due()
