@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from queuectl_nb.child.blob import MAX_INLINE_BYTES
 from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.job import Job
-from queuectl_nb.client.payload import Item, PayloadWriter
+from queuectl_nb.client.payload import Content, Item, PayloadWriter
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.job import SPEC_FIELDS
 from queuectl_nb.model.validation import quoted
@@ -67,12 +67,20 @@ class FunctionPickler:
             called = called.func
         self.name = getattr(called, "__name__", None) or type(called).__name__
         self._signature = _call_signature(function)
-        sha256 = self._writer.share(self._writer.dump(f"function {self.name}", function))
+        sha256 = self._writer.share(self._dump(function))
         self._body = {
             "function": {"sha256": sha256},
             "preload": sorted(_imported_names(function)),
             "parameters": _positional_parameters(function),
         }
+
+    def _dump(self, function: Callable[..., Any]) -> Content:
+        try:
+            return self._writer.dump(f"function {self.name}", function)
+        except BadInput:
+            for name, value in _variables(function).items():
+                self._writer.dump(f"variable {name} of function {self.name}", value)  # raises for the one that fails
+            raise
 
     def text(self, calls: Sequence[Call]) -> str:
         """Return how a job that makes ``calls`` is displayed."""
@@ -154,6 +162,15 @@ def _positional_parameters(function: Callable[..., Any]) -> list[str]:
         return []
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return [each.name for each in parameters if each.kind in kinds]
+
+
+def _variables(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the variables that a function takes from its module and from enclosing functions."""
+    try:
+        found = inspect.getclosurevars(inspect.unwrap(function))
+    except (TypeError, ValueError):
+        return {}
+    return {name: value for name, value in {**found.globals, **found.nonlocals}.items() if value is not function}
 
 
 def _imported_names(function: Callable[..., Any]) -> set[str]:
