@@ -9,7 +9,6 @@ from types import BuiltinFunctionType, FunctionType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.child.displays import Displays
-from queuectl_nb.child.main_module import JobArguments
 from queuectl_nb.child.payload import Arguments
 from queuectl_nb.child.reply import Reply, Unpicklable, short_repr
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from queuectl_nb.child.cell_shell import CellShell
+    from queuectl_nb.child.main_module import JobArguments
 
 __all__ = ["CELL_NAME", "run", "run_again"]
 
@@ -32,7 +32,6 @@ def run(request: Mapping[str, Any], reply: Reply) -> int:
     module = sys.modules["__main__"]
     del module.__getattr__
     module.__spec__ = ModuleSpec(MAIN_MODULE, None)
-    sys.argv = JobArguments(request, ("inputs",))
     sys.argv[0] = CELL_NAME
     displays = Displays(request["displays"], request["display_limit"])
     try:

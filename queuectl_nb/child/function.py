@@ -8,7 +8,6 @@ import sys
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.child.main_module import JobArguments
 from queuectl_nb.child.payload import Arguments
 from queuectl_nb.child.reply import MAX_REPR_CHARS, Reply, Unpicklable, print_error, short_repr
 
@@ -21,7 +20,6 @@ __all__ = ["run"]
 
 def run(request: Mapping[str, Any], reply: Reply) -> int:
     """Make the calls of ``request`` that have not returned yet; return the exit code."""
-    sys.argv = JobArguments(request, ("function", "calls"))
     arguments = Arguments(request)
     try:
         function = _load_function(request["function"], arguments)

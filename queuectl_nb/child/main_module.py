@@ -23,6 +23,7 @@ __all__ = ["Cached", "JobArguments", "find", "find_again", "hidden", "make_main"
 Cached = type(functools.cache(int))
 hidden = False
 """Set while a value is pickled for other processes, which need it by value."""
+_KEYS = ("name", "blobs", "jobs", "function", "calls", "inputs")
 _loaded: list[Any] = []
 
 
@@ -33,9 +34,9 @@ class JobArguments(list[str]):
     module by the name in its spec, to find the functions that it defines.
     """
 
-    def __init__(self, request: Mapping[str, Any], keys: tuple[str, ...]) -> None:
+    def __init__(self, request: Mapping[str, Any]) -> None:
         super().__init__([request["name"]])
-        self.request = {key: request[key] for key in ("name", "blobs", "jobs", *keys)}
+        self.request = {key: request[key] for key in _KEYS if key in request}
 
 
 def make_main() -> ModuleType:

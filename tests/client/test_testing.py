@@ -16,6 +16,7 @@ import pytest
 
 import queuectl_nb
 from queuectl_nb import BadInput, JobCancelled, Queue, Retry, WaitTimeout, current_job, report
+from queuectl_nb.child.main_module import JobArguments
 from queuectl_nb.engine.notifier import FinishWaiter, waiter_dir
 from queuectl_nb.testing import assert_enqueued, run_pending, temporary_queue
 from tests.client.job_functions import add, fail
@@ -150,6 +151,7 @@ def test_inline_functions_run_at_once() -> None:
         assert list(executor.map(add, [1, 2])) == [2, 3]
     assert queue.enqueue("echo hello").log() == "hello\n"
     assert len(queue.jobs()) == len(queue.attempts()) == 10
+    assert not isinstance(sys.argv, JobArguments)
 
 
 def test_inline_errors_and_retries() -> None:
