@@ -5,8 +5,10 @@ Short jobs produce thousands of lines a second, so lines are written in batches.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import select
 import signal
 import sys
 from contextlib import contextmanager, suppress
@@ -29,6 +31,8 @@ __all__ = ["event_lines", "follow_pool"]
 
 STATUS_BY_OUTCOME = {"succeeded": "SUCCESS", "cancelled": "CANCELLED", "returned": "RETURNED"}
 """All other outcomes are FAILED."""
+STUCK_AFTER_S = 1.0
+"""Time for which output waits for its reader in a signal handler, and once the workers have been stopped."""
 
 
 def follow_pool(pool: WorkerPool) -> int:
@@ -38,7 +42,7 @@ def follow_pool(pool: WorkerPool) -> int:
         output.write([*_start_lines(pool), *(f"[{name}] Starting..." for name in pool.names)])
         return 0
     pool.unread.max_lines = math.inf
-    with _forward_signals(pool):
+    with _forward_signals(pool, output):
         output.write(_start_lines(pool))
         for events in pool.unread.batches():
             lines: list[str] = []
@@ -47,7 +51,7 @@ def follow_pool(pool: WorkerPool) -> int:
                 (warnings if event["event"] in ("warning", "dropped") else lines).extend(event_lines(event))
             output.write(lines)
             if warnings:
-                _warn(*warnings)
+                output.warn(*warnings)
         code = pool.wait()
     if code < 0:
         _warn(f"the worker pool was killed by {signal.Signals(-code).name}")
@@ -69,18 +73,40 @@ class _LineWriter:
 
     def __init__(self) -> None:
         self.open = True
+        self._writing = False
 
     def write(self, lines: list[str]) -> None:
         """Write the lines with one call."""
         if not self.open or not lines:
             return
         try:
-            sys.stdout.write("\n".join(lines) + "\n")
-            sys.stdout.flush()
+            with self._can_give_up():
+                sys.stdout.write("\n".join(lines) + "\n")
+                sys.stdout.flush()
         except OSError as error:
             self.open = False
             redirect_stdout_to_null()
-            _warn(f"further output is lost ({error.strerror}); the workers keep running")
+            what = "" if isinstance(error, TimeoutError) else "; the workers keep running"
+            self.warn(f"further output is lost ({error.strerror}){what}")
+
+    def warn(self, *lines: str) -> None:
+        """Write the lines to stderr."""
+        with suppress(OSError), self._can_give_up():
+            _warn(*lines)
+
+    @contextmanager
+    def _can_give_up(self) -> Iterator[None]:
+        self._writing = True
+        try:
+            yield
+        finally:
+            self._writing = False
+
+    def give_up(self) -> None:
+        """Let a write fail that waits for its reader; for a signal handler."""
+        if self._writing:
+            self._writing = False
+            raise TimeoutError(errno.ETIMEDOUT, "it is not read")
 
 
 def _warn(*lines: str) -> None:
@@ -90,33 +116,48 @@ def _warn(*lines: str) -> None:
 
 
 @contextmanager
-def _forward_signals(pool: WorkerPool) -> Iterator[None]:
+def _forward_signals(pool: WorkerPool, output: _LineWriter) -> Iterator[None]:
     """Stop the pool on signals: gracefully on the first Ctrl+C, at once on the second, on SIGTERM and SIGHUP.
 
-    An ignored SIGHUP stays ignored: nohup asks for that.
+    After a stop at once, output that nobody reads is lost. An ignored SIGHUP stays ignored: nohup asks for that.
     """
     interrupted = False
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         nonlocal interrupted
         now, interrupted = interrupted, True
-        pool.stop(now=now, wait=False)
-        _warn(
-            "stopping; running jobs are killed and returned to the queue"
-            if now
-            else "stopping after the running jobs; press Ctrl+C again to return them to the queue"
-        )
+        if now:
+            stop_now()
+        else:
+            pool.stop(wait=False)
+        ready = select.poll()
+        ready.register(2, select.POLLOUT)
+        if ready.poll(STUCK_AFTER_S * 1000):
+            _warn(
+                "stopping; running jobs are killed and returned to the queue"
+                if now
+                else "stopping after the running jobs; press Ctrl+C again to return them to the queue"
+            )
 
-    def terminate(_number: int, _frame: FrameType | None) -> None:
+    def stop_now(_number: int = 0, _frame: FrameType | None = None) -> None:
         pool.stop(now=True, wait=False)
+        signal.signal(signal.SIGALRM, give_up)  # until now, it repeats an interrupt whose exception was lost
+        signal.setitimer(signal.ITIMER_REAL, STUCK_AFTER_S, STUCK_AFTER_S)
 
-    handlers = {signal.SIGINT: interrupt, signal.SIGTERM: terminate}
+    def give_up(_number: int, _frame: FrameType | None) -> None:
+        if not pool.alive:
+            output.give_up()
+
+    handlers = {signal.SIGINT: interrupt, signal.SIGTERM: stop_now}
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        handlers[signal.SIGHUP] = terminate
+        handlers[signal.SIGHUP] = stop_now
     with handled_signals(handlers):
-        if interrupts:  # whose exception was lost
-            pool.stop(now=True, wait=False)
-        yield
+        try:
+            if interrupts:  # whose exception was lost
+                stop_now()
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def event_lines(event: Event) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -311,6 +312,36 @@ def test_broken_pipe(terminals: Terminals, queue: Queue) -> None:
         assert process.wait(60) == 0
         assert "Traceback" not in process.stderr.read()
     assert {str(state): n for state, n in queue.store.reader.counts().items() if n} == {"completed": 2}
+
+
+@pytest.mark.parametrize("stderr", [subprocess.DEVNULL, subprocess.STDOUT])
+def test_output_that_is_not_read(terminals: Terminals, stderr: int) -> None:
+    """A reader that stands still, as a pager does, keeps neither the jobs nor a stop waiting."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write, bytes(4096))
+    os.set_blocking(write, True)
+    terminals.run("enqueue", "--id", "job", "--command", "true")
+    process = subprocess.Popen(
+        [*CONSOLE, "worker", "start"], env=environment(terminals.queue), stdout=write, stderr=stderr
+    )
+    try:
+        terminals.run("wait", "job")
+
+        def has_ended() -> bool:  # Python handles a signal that comes just before the write only after the next one
+            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(3)
+            return process.returncode is not None
+
+        until(has_ended)
+    finally:
+        os.close(read)
+        os.close(write)
+        process.kill()
+        process.wait()
 
 
 def test_output_cannot_forge_lines(terminals: Terminals) -> None:
