@@ -151,6 +151,7 @@ class Worker:
             reply = read_reply(self.core.store.spool, run.lease, run.files.name)
             outcome, ending, modules = add_reply(reply, outcome, ending)
             self.executor.fork_servers.learn(modules)
+            run.lease = run.lease._replace(call=None)  # its payload takes memory until the result is recorded
         if keep_files or ending.note is not None:  # a note: the job may have replaced its output file
             if not run.move_to_own_files() and ending.note is None:
                 ending = ending._replace(note="part of its output was lost: the disk is full")
