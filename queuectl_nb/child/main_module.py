@@ -77,4 +77,4 @@ def _find_all(name: str) -> list[Any]:
 
 
 def _is_named(value: Any, name: str) -> bool:
-    return getattr(value, "__module__", None) == "__main__" and value.__qualname__ == name
+    return getattr(value, "__module__", None) == "__main__" and getattr(value, "__qualname__", None) == name

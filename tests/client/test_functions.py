@@ -181,6 +181,14 @@ def test_classes_that_are_sent_twice() -> None:
         gc.enable()
 
 
+def test_cached_objects_without_a_name() -> None:
+    """They are passed over when pickle looks for another name."""
+    nameless = functools.cache(functools.partial(int))
+    nameless.__module__ = "__main__"
+    with pytest.raises(AttributeError, match="module '__main__' has no attribute 'Missing'"):
+        main_module.find("Missing")
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_multiprocessing_finds_what_the_main_module_defines(served: Queue, main: dict[str, Any], method: str) -> None:
     """Also among the arguments, by every start method."""
