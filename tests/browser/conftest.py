@@ -55,6 +55,14 @@ def pictures() -> Path:
 
 
 @pytest.fixture
+def queue_path(queue_path: Path, tmp_path: Path) -> Path:
+    """Return the path of a fresh queue, as the page shows it in screenshots."""
+    folder = tmp_path / "projects" / "experiments" / "learning-rates"
+    folder.mkdir(parents=True)
+    return queue_path.rename(folder / queue_path.name)
+
+
+@pytest.fixture
 def browser(chromium_path: str, tmp_path: Path) -> Iterator[Browser]:
     """Return a browser with its own profile for this test."""
     with tempfile.TemporaryDirectory(dir=tmp_path) as profile, launched(chromium_path, profile) as started:
