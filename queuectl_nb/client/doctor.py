@@ -159,14 +159,16 @@ def _modes(path: Path) -> Result:
     """Check that other users cannot read commands and output, and that their owner can write them."""
     real = Path(os.path.realpath(path))
     spool = spool_dir(real)
-    paths = [real, *(real.with_name(real.name + suffix) for suffix in SIDECAR_SUFFIXES), spool]
-    paths += [spool / name for name in ("output", "worker", LOCK_NAME)]
-    for each in paths:
+    folders = [spool, spool / "output", spool / "worker"]
+    files = [real, *(real.with_name(real.name + suffix) for suffix in SIDECAR_SUFFIXES), spool / LOCK_NAME]
+    for each in (*files, *folders):
         try:
             found = each.lstat()
         except FileNotFoundError:
             continue
-        right = 0o700 if stat.S_ISDIR(found.st_mode) else 0o600
+        if not (stat.S_ISDIR if each in folders else stat.S_ISREG)(found.st_mode):
+            return f"{each} is not a {'directory' if each in folders else 'regular file'}", "remove it"
+        right = 0o700 if each in folders else 0o600
         mode = stat.S_IMODE(found.st_mode)
         if found.st_uid != os.geteuid():
             return f"{each} belongs to user {found.st_uid}", "chown it, or use another queue"

@@ -111,6 +111,10 @@ def test_modes(find_problems: Callable[..., Any], queue: Queue) -> None:
         (spool / name).chmod(0o500)
         assert find_problems()["modes"]["remedy"] == f"chmod {mode:o} {spool / name}"
         (spool / name).chmod(mode)
+    (spool / "write.lock").unlink()
+    (spool / "write.lock").mkdir()
+    wrong = {"finding": f"{spool / 'write.lock'} is not a regular file", "remedy": "remove it"}
+    assert wrong.items() <= find_problems()["modes"].items()
 
 
 def test_other_files(find_problems: Callable[..., Any], tmp_path: Path) -> None:
