@@ -19,12 +19,12 @@ class ResourceLimits:
 
     def restore(self) -> bool:
         """Return False if they have changed and cannot be restored: raising a hard limit takes privileges."""
-        for number, limits in zip(_NUMBERS, self._limits, strict=True):
-            if resource.getrlimit(number) != limits:
-                try:
+        if [resource.getrlimit(number) for number in _NUMBERS] != self._limits:
+            try:
+                for number, limits in zip(_NUMBERS, self._limits, strict=True):
                     resource.setrlimit(number, limits)
-                except (OSError, ValueError):
-                    return False
+            except (OSError, ValueError):
+                return False
         return True
 
     def are_those_of(self, pid: int) -> bool:

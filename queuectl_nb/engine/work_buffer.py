@@ -280,8 +280,7 @@ class WorkBuffer:
         if time.monotonic() - self._busy_since < BUSY_WARNING_AFTER_S:
             self.pause(pause_s)
         else:
-            text = f"the queue is busy: others have held its write lock for over {BUSY_WARNING_AFTER_S:g} seconds"
-            self._warn_and_pause(text, BUSY_RETRY_S)
+            self._warn_and_pause(f"the queue has been busy for over {BUSY_WARNING_AFTER_S:g} seconds", BUSY_RETRY_S)
 
     def _warn_and_pause(self, why: str, pause_s: float) -> None:
         self.events.warn(f"{why}; keeping {len(self.results)} result(s) and retrying")
