@@ -109,7 +109,7 @@ def test_every_button(notebook: Callable[..., Notebook], queue: Queue) -> None: 
     until(lambda: len(queue.job("fails").history) == 2)
     expect(dashboard.root.get_by_label("Attempt", exact=True)).to_contain_text("latest of 2")
     dashboard.root.get_by_label("Attempt", exact=True).select_option("1")
-    expect(dashboard.log).to_contain_text("Attempt 1: exit code 1")
+    expect(dashboard.log).to_contain_text("Attempt 1: exit code 3")
 
     dashboard.root.get_by_label("Workers to stop").select_option("worker-1")
     dashboard.button("Stop").click()
