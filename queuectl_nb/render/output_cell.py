@@ -110,17 +110,20 @@ class OutputCell:
     def write(self, html: str, text: str) -> None:
         """Show the content: first below the output of the running cell, then in the same place."""
         data = {"text/html": shared_style.apply(html, self.display_id), "text/plain": text}
+        update, self.shown = self.shown, True  # also if an interrupt comes right after it was published
         _writing.now = True
         try:
             self._publisher.publish(
                 {kind: value for kind, value in data.items() if kind in self.kinds},
                 {},
                 transient={"display_id": self.display_id},
-                update=self.shown,
+                update=update,
             )
+        except Exception:
+            self.shown = update
+            raise
         finally:
             _writing.now = False
-        self.shown = True
 
     def clear(self) -> None:
         """Remove the content."""
