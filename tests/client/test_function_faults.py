@@ -263,7 +263,7 @@ def test_a_stopped_fork_server_continues(served: Queue) -> None:
         os.kill(parent, signal.SIGSTOP)
         return parent
 
-    assert len({run(served, stop_parent) for _ in range(3)}) == 1
+    assert len({run(served, stop_parent) for _ in range(3)}) <= 2  # one for each worker
     assert run(served, add, 1) == 2
 
 
