@@ -227,8 +227,11 @@ def test_output_around_the_size_limits_is_complete(harness: WorkerHarness) -> No
 
 
 def test_output_that_a_job_replaces_is_missed(harness: WorkerHarness) -> None:
-    """If a job puts a link in the place of its output, nothing is read through it, and the error says so."""
-    _, attempt = run_once(harness, 'ln -sf /etc/hostname "$(readlink /proc/$$/fd/1)"')
+    """If a job puts a link in place of its output, nothing is read through it, and the error says so."""
+    renamed = "readlink /proc/$$/fd/1 | grep -q $QUEUECTL_ATTEMPT_TOKEN"  # the file of a job that is not short
+    _, attempt = run_once(
+        harness, f'until {renamed}; do sleep 0.02; done; ln -sf /etc/hostname "$(readlink /proc/$$/fd/1)"'
+    )
     assert (attempt.stdout, attempt.outcome) == ("", "succeeded")
     assert attempt.error == "its output could not be read: not a regular file"
 
