@@ -167,7 +167,9 @@ def _modes(path: Path) -> Result:
         except FileNotFoundError:
             continue
         if not (stat.S_ISDIR if each in folders else stat.S_ISREG)(found.st_mode):
-            return f"{each} is not a {'directory' if each in folders else 'regular file'}", "remove it"
+            if each == real:
+                break  # not a queue: opening it says so
+            return f"{each} is not a {'directory' if each in folders else 'regular file'}", "move it away"
         right = 0o700 if each in folders else 0o600
         mode = stat.S_IMODE(found.st_mode)
         if found.st_uid != os.geteuid():

@@ -96,7 +96,7 @@ class CommandGroup(click.Group):
     """A group of commands; an unknown one raises ``BadInput`` with the valid ones, ``list`` is the default."""
 
     suggestions: Mapping[str, str] = {}
-    """Words that are no commands of this group, and what is suggested for them."""
+    """Words that are not commands of this group, and what is suggested for them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of definition."""

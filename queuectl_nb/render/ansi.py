@@ -141,8 +141,9 @@ def _colour(kind: int, values: list[int]) -> int | str | None:
         (index,) = values
         if index < 16:
             return index
-        cube = (index - 16) // 36, (index - 16) // 6 % 6, (index - 16) % 6
-        values = [8 + (index - 232) * 10] * 3 if index >= 232 else [each and 55 + each * 40 for each in cube]
+        from rich.color import Color  # only for such colours
+
+        values = [*Color.from_ansi(index).get_truecolor()]
     return f"rgb({', '.join(map(str, values))})"
 
 

@@ -316,7 +316,7 @@ def test_broken_pipe(terminals: Terminals, queue: Queue) -> None:
 
 @pytest.mark.parametrize("stderr", [subprocess.DEVNULL, subprocess.STDOUT])
 def test_output_that_is_not_read(terminals: Terminals, stderr: int) -> None:
-    """A reader that stands still, as a pager does, keeps neither the jobs nor a stop waiting."""
+    """Output that nobody reads, as in a paused pager, delays neither jobs nor a stop."""
     read, write = os.pipe()
     os.set_blocking(write, False)
     with contextlib.suppress(BlockingIOError):

@@ -113,8 +113,9 @@ def test_modes(find_problems: Callable[..., Any], queue: Queue) -> None:
         (spool / name).chmod(mode)
     (spool / "write.lock").unlink()
     (spool / "write.lock").mkdir()
-    wrong = {"finding": f"{spool / 'write.lock'} is not a regular file", "remedy": "remove it"}
+    wrong = {"finding": f"{spool / 'write.lock'} is not a regular file", "remedy": "move it away"}
     assert wrong.items() <= find_problems()["modes"].items()
+    assert list(find_problems("--db", str(spool))) == ["opens"], "a directory of the user is not to be moved"
 
 
 def test_other_files(find_problems: Callable[..., Any], tmp_path: Path) -> None:

@@ -226,14 +226,15 @@ def test_output_around_the_size_limits_is_complete(harness: WorkerHarness) -> No
         assert job.log("stdout") == "x" * size
 
 
-def test_output_that_a_job_replaces_is_missed(harness: WorkerHarness) -> None:
+def test_output_that_a_job_replaces_is_missed(harness: WorkerHarness, tmp_path: Path) -> None:
     """If a job puts a link in place of its output, nothing is read through it, and the error says so."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
     renamed = "readlink /proc/$$/fd/1 | grep -q $QUEUECTL_ATTEMPT_TOKEN"  # the file of a job that is not short
-    _, attempt = run_once(
-        harness, f'until {renamed}; do sleep 0.02; done; ln -sf /etc/hostname "$(readlink /proc/$$/fd/1)"'
-    )
+    _, attempt = run_once(harness, f'until {renamed}; do sleep 0.02; done; ln -sf {victim} "$(readlink /proc/$$/fd/1)"')
     assert (attempt.stdout, attempt.outcome) == ("", "succeeded")
     assert attempt.error == "its output could not be read: not a regular file"
+    assert victim.read_text() == "precious"
 
 
 def test_output_is_readable_while_the_command_runs(harness: WorkerHarness, tmp_path: Path) -> None:
