@@ -10,7 +10,6 @@ from queuectl_nb.model.outcome import Exited
 from queuectl_nb.store import job_lists
 from queuectl_nb.store.job_filter import Filter
 from queuectl_nb.store.job_lists import JobOrder, QueryStopped, StoredOutput, iter_jobs, iter_outputs
-from queuectl_nb.store.job_texts import CSV_TEXT, JSON_TEXT, iter_job_texts
 
 if TYPE_CHECKING:
     from tests.store.conftest import StoreHarness
@@ -85,20 +84,6 @@ def test_reading_the_order_can_be_stopped(harness: StoreHarness, monkeypatch: py
     assert [job.id for job in order.jobs_at(seqs)] == ["a", "b", "c"]
     assert [job.id for job in order.jobs_at([seqs[2], 99, seqs[0]])] == ["c", "a"]
     assert harness.store.reader.count(Filter()) == 3
-
-
-@pytest.mark.parametrize("text", [JSON_TEXT, CSV_TEXT])
-def test_running_jobs_are_not_texts(harness: StoreHarness, text: str) -> None:
-    """They come as records with what they have reported, each in its place; the other jobs come as texts."""
-    harness.add("b", "a", "c")
-    lease = harness.claim_job("b")
-    (harness.store.db.output_dir / f"{lease.token}.metrics").write_text('{"progress": 0.5, "loss": 2}\n')
-    first, running, last = iter_job_texts(harness.store.db, harness.store.reader, Filter(sort="id"), text)
-    assert isinstance(first, str)
-    assert isinstance(last, str)
-    assert not isinstance(running, str)
-    assert (running.id, running.progress, running.metrics) == ("b", 0.5, {"loss": 2})
-    harness.settle(lease)
 
 
 def test_output_in_enqueue_order(harness: StoreHarness, monkeypatch: pytest.MonkeyPatch) -> None:

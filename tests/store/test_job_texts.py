@@ -7,15 +7,19 @@ import io
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from queuectl_nb.commands.list import job_texts
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.render import formats
 from queuectl_nb.render.json_shapes import job_json
 from queuectl_nb.store.job_filter import Filter
 from queuectl_nb.store.job_lists import iter_jobs
+from queuectl_nb.store.job_texts import CSV_TEXT, JSON_TEXT, iter_job_texts
 
 if TYPE_CHECKING:
     from queuectl_nb import Queue
+    from tests.store.conftest import StoreHarness
 
 RESULTS: tuple[object, ...] = (
     *(None, [1, {"a": "ü"}], "=1+1", 'say "x", then\nend', 0.5, 10**20, True, {}, ""),
@@ -70,3 +74,17 @@ def test_many_at_a_time_equal_one_by_one(queue: Queue) -> None:
     assert [row["id"] for row in rows] == [job["id"] for job in jobs]
     assert {row["command"] for row in rows} >= {"'=cmd", "echo 'a,\"b\"'\r", "echo\nä 日本", "'\tx"}
     assert {row["result"] for row in rows} >= {"'=1+1", 'say "x", then\nend', "0.5", str(10**20), "true", "{}"}
+
+
+@pytest.mark.parametrize("text", [JSON_TEXT, CSV_TEXT])
+def test_running_jobs_are_not_texts(harness: StoreHarness, text: str) -> None:
+    """They come as records with what they have reported, each in its place; the other jobs come as texts."""
+    harness.add("b", "a", "c")
+    lease = harness.claim_job("b")
+    (harness.store.db.output_dir / f"{lease.token}.metrics").write_text('{"progress": 0.5, "loss": 2}\n')
+    first, running, last = iter_job_texts(harness.store.db, harness.store.reader, Filter(sort="id"), text)
+    assert isinstance(first, str)
+    assert isinstance(last, str)
+    assert not isinstance(running, str)
+    assert (running.id, running.progress, running.metrics) == ("b", 0.5, {"loss": 2})
+    harness.settle(lease)
