@@ -232,3 +232,11 @@ class FreezeDetector:
                 last, seconds = previous.get(name, (None, 0.0))
                 self.unchanged[name] = (written, seconds + elapsed if written == last else 0.0)
         return [name for name, (_, seconds) in self.unchanged.items() if seconds > lease]
+
+    def frozen_s(self, name: str) -> float:
+        """Return the seconds for which a worker's heartbeat had not changed at the last check."""
+        return self.unchanged.get(name, (0, 0.0))[1]
+
+    def forget(self, name: str) -> None:
+        """Begin anew with a worker whose process is replaced."""
+        self.unchanged.pop(name, None)

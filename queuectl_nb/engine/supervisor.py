@@ -159,6 +159,7 @@ class Supervisor:
     def _start(self, workers: Iterable[WorkerProcess]) -> None:
         """Start the processes of these workers and record their pids."""
         for worker in workers:
+            self.freeze_detector.forget(worker.name)
             pid = worker.start(self.store, self.config, self.events)
             if pid is not None:
                 self.unrecorded_pids[worker.name] = pid
@@ -280,8 +281,7 @@ class Supervisor:
             frozen = self.freeze_detector.find_frozen(names, now, self.settings.lease, MAINTENANCE_INTERVAL_S)
             self._report_rescued(self.rescuer.rescue_frozen(frozen))
             for worker in self.workers:
-                if worker.process is not None and worker.stop is not None and worker.name in frozen:
-                    worker.process.kill()  # its job has been rescued
+                worker.kill_if_frozen(self.freeze_detector, self.settings.lease, self.events)
             self.housekeeping.run(self.settings.retention)
         except QueuectlError as error:
             warning = str(error)

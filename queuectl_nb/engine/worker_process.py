@@ -186,6 +186,17 @@ class WorkerProcess:
             self.process.kill()
             self.kill_at = now + KILL_MARGIN_S
 
+    def kill_if_frozen(self, detector: heartbeat.FreezeDetector, lease: float, events: Events) -> None:
+        """Kill a frozen process, whose job has been rescued: at once if it has to stop, else to replace it.
+
+        One that resumes within a second lease works on.
+        """
+        limit = lease * (2 if self.stop is None else 1)
+        if self.process is not None and detector.frozen_s(self.name) > limit:
+            events.emit("warning", worker=self.name, text=f"killed: it has been frozen for more than {limit:g} seconds")
+            self.process.kill()
+            detector.forget(self.name)
+
     def on_exit(self, events: Events, *, gone: bool) -> int:
         """Record the exit of the process, decide whether and when it is restarted, and return its exit code.
 

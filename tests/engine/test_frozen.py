@@ -40,14 +40,18 @@ if TYPE_CHECKING:
 
 
 def test_late_result_is_dropped(harness: WorkerHarness, tmp_path: Path) -> None:
-    """The job of a worker frozen for longer than the lease runs elsewhere; the worker's late result changes no row."""
+    """The job of a worker frozen for longer than the lease runs elsewhere; the worker's late result changes no row.
+
+    Its supervisor is frozen too, or would replace it.
+    """
     pids = tmp_path / "pids"
     harness.queue.set("lease", 2)
     harness.queue.set("backoff_max", 0)
     job = harness.add(f"echo $$ >> {pids}; [ $(wc -l < {pids}) -gt 1 ] || sleep 60")
-    harness.start()
+    pool = harness.start()
     shell = read_pid(pids)
     until(lambda: job.history[0].pid)
+    os.kill(pool.pid, signal.SIGSTOP)
     worker = harness.freeze()
     try:
         harness.start()
@@ -56,12 +60,33 @@ def test_late_result_is_dropped(harness: WorkerHarness, tmp_path: Path) -> None:
         before = list(harness.queue.store.db.connection().iterdump())
     finally:
         os.kill(worker, signal.SIGCONT)
+        os.kill(pool.pid, signal.SIGCONT)
     until(lambda: [each for each in harness.events("warning") if "too late" in each["text"]])
     done = harness.add("true").wait(timeout=60)
     assert (job.state, harness.outcomes(job)) == (State.COMPLETED, ["lost", "succeeded"])
     rows = [line for line in harness.queue.store.db.connection().iterdump() if f"'{job.id}'" in line]
     assert [line for line in before if f"'{job.id}'" in line] == rows
     assert done.state is State.COMPLETED
+
+
+def test_frozen_worker_is_replaced(harness: WorkerHarness, tmp_path: Path) -> None:
+    """A worker that stays frozen is killed, so that the pool has all its workers again."""
+    pids = tmp_path / "pids"
+    harness.queue.set("lease", 2)
+    harness.queue.set("backoff_max", 0)
+    job = harness.add(f"echo $$ >> {pids}; [ $(wc -l < {pids}) -gt 1 ] || sleep 60")
+    pool = harness.start()
+    read_pid(pids)
+    until(lambda: job.history[0].pid)
+    worker = harness.freeze()
+    job.wait(timeout=60)
+    assert not alive(worker)
+    assert (job.state, harness.outcomes(job)) == (State.COMPLETED, ["lost", "succeeded"])
+    assert job.history[0].error == "lost: worker-1 froze"
+    text = "killed: it has been frozen for more than 4 seconds"
+    until(lambda: harness.events("warning", worker="worker-1", text=text))
+    until(lambda: harness.worker_pid() != worker)
+    assert pool.alive
 
 
 def test_frozen_worker_can_be_stopped(harness: WorkerHarness, tmp_path: Path) -> None:
@@ -164,6 +189,18 @@ def test_a_restarted_worker_is_not_frozen(heartbeats: HeartbeatFiles) -> None:
     finally:
         thread.stop()
         os.close(handle)
+
+
+def test_a_replaced_worker_is_not_frozen(heartbeats: HeartbeatFiles) -> None:
+    """The time for which its former process was frozen does not count."""
+    detector = FreezeDetector(heartbeats.folder)
+    heartbeats.beat("a", 1)
+    for second in range(4):
+        detector.find_frozen(["a"], float(second), 2, 1)
+    assert detector.frozen_s("a") == 3.0
+    detector.forget("a")
+    assert detector.frozen_s("a") == 0.0
+    assert detector.find_frozen(["a"], 4.0, 2, 1) == []
 
 
 def test_a_worker_without_a_heartbeat_does_not_start(
