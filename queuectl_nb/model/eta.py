@@ -99,9 +99,15 @@ def _make_blocks(workload: Workload) -> list[_Block]:
     """Return the waiting jobs in blocks.
 
     As in guided self-scheduling, a block has an equal share of what is left in its queue, so that blocks become
-    smaller towards the end and the workers finish as they would with single jobs.
+    smaller towards the end and the workers finish as they would with single jobs. Jobs that start after all that are
+    needed are left out, and a block with selected jobs ends with one.
     """
     named = {name for job in workload.waiting for name in job.after}
+    others = {job.id: job for job in workload.waiting if job.id in named}
+    needed = [job for job in workload.waiting if job.selected]
+    for job in needed:
+        needed += [others.pop(name) for name in job.after if name in others]
+    last = max((job.order for job in needed), default=(-math.inf, 0.0))
     blocks, plain = [], defaultdict[str, list[WaitingJob]](list)
     for job in workload.waiting:
         if job.due_s > 0 or job.after or job.id in named:
@@ -109,13 +115,14 @@ def _make_blocks(workload: Workload) -> list[_Block]:
             blocks.append(
                 _Block(job.order, job.queue, [(kind, job.weight)], job.due_s, job.selected, job.id, job.after)
             )
-        else:
+        elif job.order <= last:
             plain[job.queue].append(job)
     for queue, jobs in plain.items():
         servers = sum(not queues or queue in queues for queues in workload.workers)
-        blocks += _divide(
-            sorted(jobs, key=lambda job: job.order), max(1, min(servers, workload.limits.get(queue, servers)))
-        )
+        jobs.sort(key=lambda job: job.order)
+        end = max((number for number, job in enumerate(jobs, 1) if job.selected), default=0)
+        for part in filter(None, (jobs[:end], jobs[end:])):
+            blocks += _divide(part, max(1, min(servers, workload.limits.get(queue, servers))))
     return blocks
 
 

@@ -259,6 +259,27 @@ def test_order() -> None:
     assert make([*jobs(20), *before]) == make([*before, *jobs(20)]) == pytest.approx(400, rel=0.03)
 
 
+def test_jobs_behind_the_selected_ones() -> None:
+    """However many there are, they add nothing; nor do others that are not selected, on workers of their own."""
+    many = [job._replace(selected=False, order=(1, job.order[1])) for job in jobs(1000)]
+    assert make([*jobs(10), *many]) == pytest.approx(100, rel=0.05)
+    gpu = [job._replace(selected=False, queue="gpu", id="") for job in jobs(400)]
+    workers = [frozenset({"default"}), frozenset({"gpu"})]
+    assert make([*jobs(40), *gpu], workers=workers) == pytest.approx(400, rel=0.05)
+    chosen = WaitingJob("a", (2, 0), "gpu", id="last")
+    assert make([*jobs(10), *many, chosen], workers=workers) == pytest.approx(100, rel=0.05)
+    assert make(many, running=[RunningJob("a", 4, 0)]) == pytest.approx(6, rel=0.05)
+
+
+def test_selected_jobs_that_wait() -> None:
+    """Jobs behind a selected one do not delay its next attempt; those before a job that it waits for delay it."""
+    late = [job._replace(selected=False, order=(1, job.order[1]), id="") for job in jobs(1000)]
+    assert make([*jobs(1, due_s=60.0), *late]) == pytest.approx(70, rel=0.2)
+    needed = WaitingJob("a", (3, 0), selected=False, id="needed")
+    selected = WaitingJob("a", (0, 0), id="selected", after=("needed",))
+    assert make([*late, needed, selected]) == pytest.approx(10_020, rel=0.05)
+
+
 def test_running() -> None:
     """A running job goes on as long as those that took longer than it until now, or as its progress says."""
     half = RunningJob("a", 4, 0)
