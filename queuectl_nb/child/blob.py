@@ -115,8 +115,10 @@ def _publish(file: BinaryIO, temporary: str, path: str) -> None:
         os.close(directory)
 
 
-class BlobWriter(contextlib.ExitStack):
+class BlobWriter:
     """A file object for a pickle: a small one stays in memory, a large one becomes a blob while it is written.
+
+    Its file is open as long as ``files``.
 
     Attributes
     ----------
@@ -126,9 +128,9 @@ class BlobWriter(contextlib.ExitStack):
         Why a write has failed, if one has.
     """
 
-    def __init__(self, folder: str) -> None:
-        super().__init__()
+    def __init__(self, folder: str, files: contextlib.ExitStack) -> None:
         self._folder = folder
+        self._files = files
         self._parts: list[bytes] = []
         self._file: tuple[BinaryIO, str] | None = None
         self.size = 0
@@ -146,7 +148,7 @@ class BlobWriter(contextlib.ExitStack):
         try:
             if self._file is None:
                 self._hash = hashlib.sha256()
-                self._file = self.enter_context(_create(self._folder))
+                self._file = self._files.enter_context(_create(self._folder))
                 for part in self._parts:
                     self._append(part)
             self._append(data)

@@ -12,12 +12,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import nbformat
+import papermill.execute
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
-from papermill.execute import execute_notebook
+from papermill.execute import raise_for_execution_errors
 from papermill.iorw import papermill_io
 
 from queuectl_nb.child.control import report
@@ -34,6 +35,8 @@ __all__ = ["execute"]
 
 ENGINE = "queuectl"
 CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ipykernel_config.py")
+MAY_FAIL = "raises-exception"
+"""Tag of a cell after whose error nbclient and JupyterLab go on."""
 IOPUB_TIMEOUT_S = 300
 """Time for the output of a cell to arrive after its end; papermill's 4 seconds are too short for much output."""
 
@@ -47,11 +50,12 @@ def execute(
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # as papermill does: a warning about frozen modules
     papermill_io.register(file.path, file)
     papermill_engines.register(ENGINE, _Engine)
+    papermill.execute.raise_for_execution_errors = _raise_for_errors
     manager = AsyncKernelManager(
         kernel_name=kernel, kernel_spec_manager=specs, transport="ipc", connection_file=f"{folder}/kernel.json"
     )
     try:
-        execute_notebook(
+        papermill.execute.execute_notebook(
             nbformat.reads(source, as_version=4),
             file.path.replace("{", "{{").replace("}", "}}"),  # a template for papermill
             json.loads(notebook["parameters"]),
@@ -66,6 +70,13 @@ def execute(
     except Exception as error:  # noqa: BLE001 - of the start of the kernel, whose own message is in the log
         return 1, f"kernel {kernel}: {type(error).__name__}: {_one_line(error)}"
     return 0, None
+
+
+def _raise_for_errors(notebook: NotebookNode, path: str, check: Any = raise_for_execution_errors) -> None:
+    """Raise the error of the cell that failed; papermill's own ``check`` also raises that of a cell that may fail."""
+    tags = {tag for cell in notebook.cells for tag in cell.metadata.get("tags", ())}
+    if notebook.metadata.papermill["exception"] or MAY_FAIL not in tags:
+        check(notebook, path)
 
 
 def _describe(error: PapermillExecutionError) -> tuple[int, str]:

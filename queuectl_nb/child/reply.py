@@ -135,7 +135,8 @@ class Reply:
         """Pickle a value and return how a line refers to it; raise :class:`Unpicklable` or OSError."""
         if not self.by_value:
             return self.store(self._dump(value))
-        with BlobWriter(self._blob_dir) as writer:  # a large value of a cell is not in memory twice
+        with contextlib.ExitStack() as files:
+            writer = BlobWriter(self._blob_dir, files)  # a large value of a cell is not in memory twice
             _dump_by_value(value, writer)
             if writer.size <= MAX_INLINE_BYTES:
                 return self.store(writer.body)

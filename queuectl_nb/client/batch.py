@@ -93,16 +93,19 @@ class Batch(CardDisplay, Sequence[Job]):
 
         return frames.error_groups(read_error_groups(self._queue.store.db, self._filter()))
 
-    def cancel(self) -> list[str]:
-        """Cancel the jobs that have not finished, wait until running ones have stopped, and return their ids."""
-        return self._queue._cancel(self._filter())  # noqa: SLF001 - counts for its next wait, too
+    def cancel(self, *, dry_run: bool = False) -> list[str]:
+        """Cancel the jobs that have not finished, wait until running ones have stopped, and return their ids.
 
-    def retry(self, *, error: str | None = None) -> list[str]:
+        With ``dry_run`` nothing is changed.
+        """
+        return self._queue._cancel(self._filter(), dry_run=dry_run)  # noqa: SLF001 - counts for its next wait, too
+
+    def retry(self, *, error: str | None = None, dry_run: bool = False) -> list[str]:
         """Run the jobs that did not complete again now, and return their ids.
 
-        ``error`` is the key of a group in :meth:`errors`; then only its jobs.
+        ``error`` is the key of a group in :meth:`errors`; then only its jobs. With ``dry_run`` nothing is changed.
         """
-        return self._queue._retry("retry", self._filter(error), dry_run=False)  # noqa: SLF001 - the same
+        return self._queue._retry("retry", self._filter(error), dry_run=dry_run)  # noqa: SLF001 - the same
 
     def _filter(self, error: str | None = None) -> Filter:
         from queuectl_nb.store.job_filter import Filter

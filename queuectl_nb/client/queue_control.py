@@ -109,12 +109,11 @@ class QueueControl(QueueData):
 
         Raises ``WrongState`` if a named job has finished, or finishes before it could be stopped.
         """
-        chosen = choose_jobs(jobs, selection)
+        return self._cancel(choose_jobs(jobs, selection), dry_run=dry_run)
+
+    def _cancel(self, chosen: list[str] | Filter, *, dry_run: bool = False) -> list[str]:
         if dry_run:
             return job_actions.preview(self.store, chosen, "cancel")
-        return self._cancel(chosen)
-
-    def _cancel(self, chosen: list[str] | Filter) -> list[str]:
         ids = job_actions.cancel(self.store, chosen)
         self._unreported.mark_reported(ids)
         return ids

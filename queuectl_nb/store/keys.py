@@ -65,7 +65,7 @@ def insert_missing(
 ) -> tuple[list[str], Resumed]:
     """Insert the specs whose keys no job has; return the ids of all in order, and what was done.
 
-    Completed, running and waiting jobs are kept; dead, cancelled and failed ones run again with a full retry budget and
+    Completed, running and waiting jobs are kept, and get the tags of the spec, too; dead, cancelled and failed ones run again with a full retry budget and
     the code, limits, priority and queue of the spec. A spec without a key is always inserted; of several with the same
     key, one is.
 
@@ -105,6 +105,8 @@ def insert_missing(
             retried = sorted(JobRef.from_row(each[2:]) for each in again)
             retry_jobs(connection, retried, now, fresh=True)
             _renew(db, connection, [(each[2], specs[first[each[0]]]) for each in again], environment)
+            if any(spec.tags for spec in specs):
+                _add_tags(connection, [(each[2], specs[first[key]].tags) for key, each in found.items()])
             changed = _has_other_version(connection, [specs[index].key for index in missing])
             try:
                 ids = new.insert(connection, environment, check_ids=True) if new is not None else []
@@ -153,19 +155,28 @@ def _write_blobs(db: Database, specs: Iterable[JobSpec]) -> None:
 
 
 def _renew(db: Database, connection: sqlite3.Connection, jobs: Sequence[tuple[int, JobSpec]], environment: str) -> None:
-    """Apply the new specs of jobs, by seq, apart from their work: code, limits, priority, queue, more tags."""
+    """Apply the new specs of jobs, by seq, apart from their work and tags: code, limits, priority, queue."""
     if not jobs:
         return
     connection.execute(Q.keep_environment, {"body": environment})
     alike = defaultdict(list)
     for seq, spec in jobs:
-        alike[spec.priority, spec.queue, spec.timeout, spec.max_retries, spec.shell, tuple(spec.tags)].append(seq)
-    for (*options, tags), seqs in alike.items():
-        connection.execute(Q.renew_jobs, (*options, json.dumps(tags), environment, json.dumps(seqs)))
+        alike[spec.priority, spec.queue, spec.timeout, spec.max_retries, spec.shell].append(seq)
+    for options, seqs in alike.items():
+        connection.execute(Q.renew_jobs, (*options, environment, json.dumps(seqs)))
     if payloads := {seq: spec.payload for seq, spec in jobs if spec.payload is not None}:
         from queuectl_nb.store.calls import replace_payloads
 
         replace_payloads(db, connection, payloads)
+
+
+def _add_tags(connection: sqlite3.Connection, jobs: Iterable[tuple[int, Sequence[str]]]) -> None:
+    """Add tags to jobs, by seq: whoever selects a sweep by its tag expects the kept jobs, too."""
+    alike = defaultdict(list)
+    for seq, tags in jobs:
+        alike[tuple(tags)].append(seq)
+    for each, seqs in alike.items():
+        connection.execute(Q.add_tags, {"tags": json.dumps(each), "seqs": json.dumps(seqs)})
 
 
 def _check_work(

@@ -478,10 +478,17 @@ WHERE state IN ('pending', 'processing', 'completed', 'failed', 'dead', 'cancell
 
 -- name: renew_jobs
 -- Retried by an enqueue of the same work, with its options.
-UPDATE jobs SET priority = ?, queue = ?, timeout = ?, max_retries = ?, shell = ?, tags = (
+UPDATE jobs SET priority = ?, queue = ?, timeout = ?, max_retries = ?, shell = ?,
+    environment = (SELECT id FROM environments WHERE body = ?)
+WHERE seq IN (SELECT value FROM json_each(?));
+
+-- name: add_tags
+-- Kept by an enqueue of the same work. Those who wait for a job must not take this for its end, so rev is unchanged.
+UPDATE jobs SET tags = (
     SELECT replace(json_group_array(value), '","', '", "')
-    FROM (SELECT value FROM json_each(tags) UNION SELECT value FROM json_each(?))
-), environment = (SELECT id FROM environments WHERE body = ?) WHERE seq IN (SELECT value FROM json_each(?));
+    FROM (SELECT value FROM json_each(tags) UNION SELECT value FROM json_each(:tags))
+) WHERE seq IN (SELECT value FROM json_each(:seqs))
+    AND EXISTS (SELECT value FROM json_each(:tags) EXCEPT SELECT value FROM json_each(jobs.tags));
 
 -- name: any_key_between
 SELECT 1 FROM jobs WHERE key > :from AND key < :until LIMIT 1;

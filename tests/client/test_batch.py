@@ -41,10 +41,14 @@ def test_frames(batch: Batch) -> None:
 
 def test_cancel_and_retry(queue: Queue, batch: Batch, manual_worker: ManualWorker) -> None:
     """``cancel`` takes what has not finished, ``retry`` what did not complete; other jobs are left alone."""
+    assert batch.cancel(dry_run=True) == ["c"]
+    assert queue.job("c").state == "pending"
     assert batch.cancel() == ["c"]
     assert batch.wait(timeout=1) == {"completed": 1, "dead": 1, "cancelled": 1}
     with pytest.raises(JobFailed, match="2 job"):
         batch.wait(check=True)
+    assert set(batch.retry(dry_run=True)) == {"b", "c"}
+    assert queue.job("b").state == "dead"
     assert set(batch.retry()) == {"b", "c"}
     manual_worker.run("b")
     manual_worker.run("c")

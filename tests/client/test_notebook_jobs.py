@@ -73,6 +73,8 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "death": ("n = 1", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"),
     "own": ("n = 1", "import os, shutil; shutil.rmtree(os.environ['QUEUECTL_ARTIFACTS'])"),
     "empty": (),
+    "allowed": ("n = 1", "raise ValueError('expected')", "print('after')"),
+    "later": ("n = 1", "raise ValueError('expected')", "raise KeyError('not expected')"),
 }
 
 
@@ -90,6 +92,10 @@ def finished(served: Queue, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     jobs = {}
     for name, sources in SOURCES.items():
         path = write(folder / f"{name}.ipynb", *sources, tagged=bool(sources))
+        if name in ("allowed", "later"):
+            content = nbformat.read(path, as_version=4)
+            content.cells[1].metadata["tags"] = ["raises-exception"]
+            nbformat.write(content, path)
         parameters = VALUES if name == "values" else {}
         jobs[name] = served.enqueue_notebook(path, parameters, id=name, max_retries=1)
         path.unlink()
@@ -171,6 +177,16 @@ def test_error(finished: dict[str, Job]) -> None:
     cells = [cell for cell in executed(job).cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == [1, 2, 3, None]
     assert [output.output_type for output in cells[2].outputs] == ["error"]
+
+
+def test_error_that_is_allowed(finished: dict[str, Job]) -> None:
+    """The error of a cell with the tag ``raises-exception`` fails nothing, and hides no later one."""
+    job = finished["allowed"]
+    assert (job.state, job.log("stdout")) == ("completed", "after\n")
+    cells = executed(job).cells
+    assert [cell.cell_type for cell in cells] == ["code"] * 3  # no markers of an error
+    assert [output.output_type for output in cells[1].outputs] == ["error"]
+    assert (finished["later"].state, finished["later"].error) == ("dead", "In [3]: KeyError: 'not expected'")
 
 
 def test_exits(finished: dict[str, Job]) -> None:

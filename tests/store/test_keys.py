@@ -65,6 +65,17 @@ def test_a_retried_job_gets_the_new_options(harness: StoreHarness) -> None:
     assert (other["priority"], other["queue"], other["max_retries"]) == (0, "default", 1)
 
 
+def test_a_kept_job_gets_the_new_tags(harness: StoreHarness) -> None:
+    """A finished and a waiting one have the tags of both enqueues; nobody takes this for a change of their state."""
+    resume(harness, spec("done", id="done", tags=("b", "old")), spec("wait", id="wait"))
+    harness.run("done")
+    before = harness.row("done")
+    again = [spec(key, tags=("new", "b")) for key in ("done", "wait", "more")]
+    assert resume(harness, *again)[1] == Resumed(2, 0, 1, changed=False)
+    assert harness.row("done") == {**before, "tags": '["b", "new", "old"]'}
+    assert harness.row("wait")["tags"] == '["b", "new"]'
+
+
 def test_a_retried_job_that_waits_for_others_is_blocked(harness: StoreHarness) -> None:
     """A job whose dependency has not completed is named if it cannot run, and waits if it can."""
     harness.add("first", max_retries=1)
