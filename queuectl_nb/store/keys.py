@@ -65,9 +65,9 @@ def insert_missing(
 ) -> tuple[list[str], Resumed]:
     """Insert the specs whose keys no job has; return the ids of all in order, and what was done.
 
-    Completed, running and waiting jobs are kept, and get the tags of the spec, too; dead, cancelled and failed ones run again with a full retry budget and
-    the code, limits, priority and queue of the spec. A spec without a key is always inserted; of several with the same
-    key, one is.
+    Completed, running and waiting jobs are kept; dead, cancelled and failed ones run again with a full retry budget and
+    the code, limits, priority and queue of the spec. All get the tags of the spec in addition to theirs. A spec without
+    a key is always inserted; of several with the same key, one is.
 
     Raises
     ------
@@ -105,8 +105,7 @@ def insert_missing(
             retried = sorted(JobRef.from_row(each[2:]) for each in again)
             retry_jobs(connection, retried, now, fresh=True)
             _renew(db, connection, [(each[2], specs[first[each[0]]]) for each in again], environment)
-            if any(spec.tags for spec in specs):
-                _add_tags(connection, [(each[2], specs[first[key]].tags) for key, each in found.items()])
+            _add_tags(connection, [(each[2], specs[first[key]].tags) for key, each in found.items()])
             changed = _has_other_version(connection, [specs[index].key for index in missing])
             try:
                 ids = new.insert(connection, environment, check_ids=True) if new is not None else []
@@ -174,7 +173,8 @@ def _add_tags(connection: sqlite3.Connection, jobs: Iterable[tuple[int, Sequence
     """Add tags to jobs, by seq: whoever selects a sweep by its tag expects the kept jobs, too."""
     alike = defaultdict(list)
     for seq, tags in jobs:
-        alike[tuple(tags)].append(seq)
+        if tags:
+            alike[tuple(tags)].append(seq)
     for each, seqs in alike.items():
         connection.execute(Q.add_tags, {"tags": json.dumps(each), "seqs": json.dumps(seqs)})
 
