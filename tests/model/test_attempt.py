@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from queuectl_nb.model.attempt import ATTEMPT_FIELDS, AttemptRecord, Ending, Usage
+from queuectl_nb.model.attempt import ATTEMPT_FIELDS, STREAM_FIELDS, AttemptRecord, Ending, Usage
 
 
 def test_public_fields() -> None:
@@ -13,6 +13,12 @@ def test_public_fields() -> None:
         *("reason", "error_key"),
     ) == ATTEMPT_FIELDS
     assert AttemptRecord._fields == ATTEMPT_FIELDS
+
+
+def test_stream_fields() -> None:
+    """What an attempt has written is in six fields of its ending."""
+    assert STREAM_FIELDS == ("stdout", "stdout_tail", "stdout_size", "stderr", "stderr_tail", "stderr_size")
+    assert set(STREAM_FIELDS) < set(Ending._fields)
 
 
 def test_ending_without_facts() -> None:

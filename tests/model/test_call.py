@@ -11,8 +11,8 @@ def test_kinds() -> None:
 
 
 def test_displays_are_not_calls() -> None:
-    """The outputs of a cell do not take the number of a call."""
-    assert DISPLAYS < 0
+    """The outputs of a cell have a number of their own, which queue files contain."""
+    assert DISPLAYS == -1
 
 
 def test_value_of_a_function() -> None:

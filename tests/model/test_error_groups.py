@@ -126,6 +126,12 @@ def test_different_groups(first: tuple[Outcome, str], second: tuple[Outcome, str
     assert group(*first) != group(*second)
 
 
+def test_names_that_are_not_utf_8() -> None:
+    """A name with bytes that are not UTF-8 is a message as any other."""
+    assert group(NotStarted("no folder b\udcff")) == group(NotStarted("no folder b\udcff"))
+    assert group(NotStarted("no folder b\udcff")) != group(NotStarted("no file b\udcff"))
+
+
 def test_cost_of_a_hostile_message() -> None:
     """A long message of one kind of character costs no more than reading it a few times."""
     for text in ("/" * 8000, "1" * 8000, "a1" * 4000, "-" * 8000, "0x" * 4000, "://" * 2600, " |" * 4000):

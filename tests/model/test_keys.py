@@ -111,6 +111,7 @@ def test_equal(first: Any, second: Any) -> None:
         tuple(pd.Timedelta(number, unit="ns") for number in (-1001, -1, 0, 1, 1000)),
         (np.timedelta64(1, "ns"), np.datetime64(1, "ns"), 1, pd.NA, np.datetime64("NaT", "D"), None),
         (10**5000, 10**5000 + 1),
+        (0.0, 1e-20, 2e-20, np.array([1e-20]), np.array([2e-20])),
         (range(3), range(4), slice(3), [0, 1, 2], ...),
         (pd.Period("2026-11"), pd.Period("2026-11-01"), pd.Interval(0, 1), pd.Interval(0, 1, closed="both")),
         (

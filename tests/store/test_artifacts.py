@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.model.attempt import KeptArtifacts
-from queuectl_nb.store.artifact_folder import BLOCK_BYTES, ArtifactFolder, is_empty_folder, keep_artifacts
+from queuectl_nb.store.artifact_folder import ArtifactFolder, is_empty_folder, keep_artifacts
 from queuectl_nb.store.artifacts import (
     artifact_attempts,
     artifact_dir,
@@ -63,6 +63,16 @@ def deep_folder(folder: Path, depth: int) -> None:
         handle = deeper
     os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=handle))
     os.close(handle)
+
+
+def test_folders_in_folders(folder: Path, outside: Path) -> None:
+    """Each of them is searched, on all levels and beside each other."""
+    for path in ("a", "a/a", "a/b", "a/b/a", "b", "b/a"):
+        (folder / path).mkdir()
+        (folder / path / "link").symlink_to(outside)
+    kept = keep_artifacts(str(folder), LIMIT)
+    assert kept is not None
+    assert kept.note == "6 artifacts were not kept: links (6)"
 
 
 def test_partial_file(folder: Path) -> None:
@@ -151,10 +161,10 @@ def test_a_limit(folder: Path) -> None:
     assert names(folder) == ["small"]
 
 
-@pytest.mark.parametrize(("limit", "files"), [(2 * BLOCK_BYTES - 1, 0), (2 * BLOCK_BYTES, 1)])
+@pytest.mark.parametrize(("limit", "files"), [(8191, 0), (8192, 1)])
 def test_a_limit_counts_blocks(folder: Path, limit: int, files: int) -> None:
-    """A file counts with the blocks that it begins."""
-    (folder / "file").write_bytes(b"x" * (BLOCK_BYTES + 1))
+    """A file counts with the blocks of 4 KiB that it begins."""
+    (folder / "file").write_bytes(b"x" * 4097)
     kept = keep_artifacts(str(folder), limit)
     assert kept is not None
     assert kept.files == files
@@ -199,7 +209,7 @@ def test_many_empty_files(folder: Path) -> None:
         (folder / f"{number}").touch()
     for number in range(100):
         (folder / f"d{number}").mkdir()
-    kept = keep_artifacts(str(folder), 200 * BLOCK_BYTES)
+    kept = keep_artifacts(str(folder), 200 * 4096)
     assert kept is not None
     assert kept.files <= 200
     assert len(os.listdir(folder)) == 200
@@ -373,7 +383,7 @@ def test_a_write_long_after_the_start_is_noticed(tmp_path: Path) -> None:
     kept = shared.take("b" * 32, until_later, LIMIT)
     assert kept is not None
     assert kept.files == 1
-    assert shared.take("c" * 32, until_later, LIMIT) is None
+    assert [shared.take("c" * 32, until_later, LIMIT) for _ in range(3)] == [None] * 3
 
 
 @pytest.mark.parametrize("how", ["removed", "link", "file", "closed"])
