@@ -161,6 +161,8 @@ class Job(CardDisplay):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
+        if isinstance(getattr(type(self), name, None), property):  # it has raised JobRemoved: again
+            return object.__getattribute__(self, name)
         if name not in _ATTRIBUTES:  # before the job is read: it may be gone
             raise AttributeError(f"a job has no attribute {name!r}; 'to_dict()' shows its fields")
         return getattr(self._current(), name)

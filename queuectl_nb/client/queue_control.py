@@ -156,7 +156,8 @@ class QueueControl(QueueData):
     ) -> int:
         """Delete finished jobs that did not change for ``older_than`` seconds (or ``"7d"``); return how many.
 
-        With ``dry_run`` nothing is changed, and the result is how many would be deleted.
+        Jobs on which unfinished ones depend stay, because these may need their values. With ``dry_run`` nothing is
+        changed, and the result is how many would be deleted.
 
         ``vacuum`` gives the free space in the file back to the disk; without ``older_than`` it does only that. Workers
         do it by themselves while no job waits, except for the last megabytes.

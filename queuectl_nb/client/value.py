@@ -11,7 +11,7 @@ from queuectl_nb.child.blob import open_blob
 from queuectl_nb.child.payload import Arguments
 from queuectl_nb.client.logs import Logs
 from queuectl_nb.model.call import Kind
-from queuectl_nb.model.errors import JobFailed
+from queuectl_nb.model.errors import JobFailed, NotFound
 from queuectl_nb.model.escape_sequences import SEQUENCE
 from queuectl_nb.model.state import State
 from queuectl_nb.store.calls import executed_notebook, load_call, read_calls
@@ -165,15 +165,15 @@ def call_results(store: Store, jobs: Iterable[Job]) -> pd.DataFrame | None:
     ids: list[str] = []
     values: list[Any] = []
     for job in jobs:
-        if job.record.kind not in {Kind.FUNCTION, Kind.NOTEBOOK}:
-            return None
         try:
-            rows = list(_parameters(store, job))
-        except LookupError:  # a job among the arguments was deleted
-            rows = [{}] * read_calls(store.db, job.id).number
+            if job.record.kind not in {Kind.FUNCTION, Kind.NOTEBOOK}:
+                return None
+            rows = _rows(store, job)
+            found = read_results([job], store, return_exceptions=True) if job.done() else [None] * len(rows)
+        except NotFound:  # it was deleted
+            rows, found = [{}], [None]
         parameters += rows
         ids += [job.id] * len(rows)
-        found = read_results([job], store, return_exceptions=True) if job.done() else [None] * len(rows)
         values += [None if isinstance(value, BaseException) else value for value in found]
     return frames.results(store.reader, _parameter_frame(parameters), ids, values)
 
@@ -188,6 +188,14 @@ def _parameter_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         if pd.api.types.infer_dtype(values, skipna=True) == "integer":
             frame[name] = pd.array(values, dtype="Int64")
     return frame
+
+
+def _rows(store: Store, job: Job) -> list[dict[str, Any]]:
+    """Return the arguments of each call; nothing if a job among them was deleted."""
+    try:
+        return list(_parameters(store, job))
+    except LookupError:
+        return [{}] * read_calls(store.db, job.id).number
 
 
 def _parameters(store: Store, job: Job) -> Iterator[dict[str, Any]]:

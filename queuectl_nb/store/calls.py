@@ -12,6 +12,7 @@ from queuectl_nb.model.call import CallValue, Kind
 from queuectl_nb.model.failure import encodable
 from queuectl_nb.store.artifacts import artifact_dir
 from queuectl_nb.store.blobs import blob_dir, insert_blobs
+from queuectl_nb.store.jobs import not_found
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
@@ -81,9 +82,12 @@ def record_values(connection: sqlite3.Connection, ended: Sequence[EndedAttempt])
 
 
 def read_calls(db: Database, job_id: str) -> JobCalls:
-    """Return the calls of a Python job."""
+    """Return the calls of a Python job; raise :class:`NotFound` if it was deleted."""
     with db.read() as connection:
-        number, chunk = connection.execute(Q.count_calls, {"id": job_id}).fetchone() or (0, False)
+        found = connection.execute(Q.count_calls, {"id": job_id}).fetchone()
+        if found is None:
+            raise not_found(connection, job_id)
+        number, chunk = found
         rows = connection.execute(Q.values_of_job, {"id": job_id}).fetchall()
     folder = blob_dir(db.output_dir)
     values = [

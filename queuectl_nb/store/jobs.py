@@ -134,6 +134,8 @@ class Jobs:
     def prune(self, older_than: float, now: float, state: str | None = None) -> Iterator[tuple[int, list[str]]]:
         """Delete finished jobs unchanged for ``older_than`` seconds, in small transactions.
 
+        Jobs on which unfinished ones depend stay.
+
         Yield for each transaction how many were deleted, and the tokens of their attempts.
         """
         size, failed_at = PRUNE_BATCH_JOBS, 0

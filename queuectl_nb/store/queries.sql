@@ -531,11 +531,21 @@ DELETE FROM jobs WHERE seq IN (SELECT value FROM json_each(:seqs));
 SELECT token FROM attempts WHERE job IN (SELECT value FROM json_each(:seqs));
 
 -- name: oldest_finished
--- Pruning starts with the longest unchanged jobs, until a batch contains none that is old enough.
-SELECT seq, updated_at FROM jobs WHERE state = :state ORDER BY rev LIMIT :limit;
+-- Pruning starts with the longest unchanged jobs, until a batch contains none that is old enough. Jobs on which
+-- unfinished ones depend stay: these may need their values.
+SELECT seq, updated_at FROM jobs
+WHERE state = :state AND NOT EXISTS (
+    SELECT 1 FROM dependents JOIN jobs AS later ON later.seq = dependents.job
+    WHERE dependents.other = jobs.seq AND later.state IN ('pending', 'processing', 'failed', 'blocked')
+)
+ORDER BY rev LIMIT :limit;
 
 -- name: count_old
-SELECT count(*) FROM jobs WHERE state = :state AND updated_at <= :before;
+SELECT count(*) FROM jobs
+WHERE state = :state AND updated_at <= :before AND NOT EXISTS (
+    SELECT 1 FROM dependents JOIN jobs AS later ON later.seq = dependents.job
+    WHERE dependents.other = jobs.seq AND later.state IN ('pending', 'processing', 'failed', 'blocked')
+);
 
 -- ---------------------------------------------------------------- maintenance
 

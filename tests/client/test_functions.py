@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from queuectl_nb import BadInput, GiveUp, JobCancelled, JobFailed, Queue, Retry, WaitTimeout, current_job
+from queuectl_nb import BadInput, GiveUp, JobCancelled, JobFailed, NotFound, Queue, Retry, WaitTimeout, current_job
 from queuectl_nb.child import main_module
 from queuectl_nb.child.reply import short_repr
 from queuectl_nb.client.batch import Batch
@@ -563,6 +563,21 @@ def test_results_of_a_batch() -> None:
     frame = queue.results(queue.map(train, [1.5, None], [1, None]))
     assert frame.dtypes[["rate", "epochs"]].astype(str).to_list() == ["float64", "Int64"]
     assert queue.results(queue.enqueue_many([{"command": "true"}])).command.to_list() == ["true"]
+
+
+def test_values_of_deleted_jobs(served: Queue) -> None:
+    """A finished job that was deleted keeps its state, but its value and artifacts are gone."""
+    jobs = served.map(abs, [-1, -2])
+    assert jobs.results() == [1, 2]
+    job = jobs[0].wait()
+    served.delete(job)
+    assert job.state == "completed"
+    for read in (job.result, jobs.results, lambda: job.artifacts):
+        with pytest.raises(NotFound, match=f"no job {job.id} "):
+            read()
+    frame = served.results(jobs)
+    assert frame.state.isna().to_list() == [True, False]
+    assert frame.result.iloc[1] == 2
 
 
 def test_exceptions_of_a_batch(served: Queue) -> None:

@@ -49,6 +49,16 @@ def test_prune_of_open_jobs_is_refused(harness: StoreHarness, state: str) -> Non
         harness.prune(0, state)
 
 
+def test_prune_keeps_what_unfinished_jobs_depend_on(harness: StoreHarness) -> None:
+    """A job that waits for its time may need the value of a completed one; once it has finished, both can go."""
+    harness.add("needed")
+    harness.run("needed")
+    harness.add("waits", after=("needed",), delay=60.0)
+    assert list(harness.store.jobs.prune(0, harness.now))[-1][0] == harness.store.jobs.count_old(0, harness.now) == 0
+    harness.store.jobs.cancel(["waits"], harness.now)
+    assert harness.store.jobs.count_old(0, harness.now) == harness.prune(0)[0] == 2
+
+
 def test_prune_uses_short_transactions(harness: StoreHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand old jobs are deleted in short transactions, younger ones in between are kept."""
     monkeypatch.setattr(jobs_module, "PRUNE_BATCH_JOBS", 10)

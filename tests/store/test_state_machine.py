@@ -140,6 +140,9 @@ class Machine(RuleBasedStateMachine):
             for job_id, updated in self.harness.query("SELECT id, updated_at FROM jobs")
             if self.model.jobs[job_id].state in FINISHED and updated <= self.harness.now - age
         }
+        for job in self.model.jobs.values():
+            if job.state not in FINISHED:
+                old.difference_update(job.after)
         assert self.harness.prune(age)[0] == len(old)
         for job_id in old:
             del self.model.jobs[job_id]
