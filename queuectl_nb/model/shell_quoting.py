@@ -155,8 +155,6 @@ class ShellReader:
     def _special(self, char: str, before: str) -> bool:
         """Handle what is the same in plain words, double quotes and expansions; return False for anything else."""
         self._word += "\0" if char in "$`" else ""
-        if before == "$" and char == "$":  # the shell's own number
-            return True
         if before == "$" and char == "[":
             self._lost = "follows a $[, where shells differ"
         elif before == "$" and char in "({":
@@ -166,7 +164,7 @@ class ShellReader:
         elif char == "`":
             self._open.append(char)
         elif char in "\\$":
-            self._before = char
+            self._before = "" if before + char == "$$" else char  # $$ is the shell's own number
         else:
             return False
         return True

@@ -41,10 +41,14 @@ def test_several_numbers() -> None:
 
 
 def test_chance() -> None:
-    """Numbers that say nothing about the run time are hardly ever used; nor are those that all runs share."""
+    """Numbers that say nothing about the run time are hardly ever used; nor are those that all runs share.
+
+    If all runs take the same time, there is nothing to say.
+    """
     rng = random.Random(1)
     assert sum(bool(fit(lambda *_: rng.expovariate(1)).trends) for _ in range(50)) <= 2
     assert not fit_trends([((7.0,), float(number)) for number in range(50)]).trends
+    assert not fit(lambda *_: 5.0).trends
 
 
 def test_what_cannot_be_compared() -> None:

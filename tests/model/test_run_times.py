@@ -110,6 +110,20 @@ def test_what_counts_as_the_same_run(seconds: float, alike: bool) -> None:
     assert (drawn.count(7.0) > 200) == alike
 
 
+def test_unit() -> None:
+    """What takes a thousandth of the time has a thousandth of the run time, of the rest and of the mean."""
+
+    def sizes(unit: float) -> list[float]:
+        times = RunTimes("a", [Ended(seconds * unit) for seconds in range(1, 11)], running(4 * unit, 20 * unit))
+        rng = random.Random(1)
+        times.resample(rng)
+        rests = [times.draw_rest(rng, elapsed_s * unit)[0] for elapsed_s in (0, 5, 9, 50) for _ in range(20)]
+        mean, variance, _ = times.describe(rng)
+        return [each / unit for each in (times.draw(rng)[0], mean, math.sqrt(variance), *rests)]
+
+    assert sizes(0.001) == pytest.approx(sizes(1))
+
+
 def test_sum() -> None:
     """Many attempts have the mean and variance of those that ended, and as many fail as did."""
     times, rng = RunTimes("a", [Ended(10.0), Ended(20.0, failed=True)] * 50, []), random.Random(1)

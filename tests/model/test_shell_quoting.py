@@ -7,6 +7,7 @@ import pytest
 from queuectl_nb.model.shell_quoting import ShellReader
 
 QUOTES, COMMENT = "is inside quotes", "is in a comment"
+INSIDE = "(...)), where quotes cannot be recognized"
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,12 @@ QUOTES, COMMENT = "is inside quotes", "is in a comment"
         ("((1 + (2))", "is inside ((...)), which quotes do not protect"),
         ("((1 + (2))); echo ", None),
         ("echo $((", "is inside $((...)), which quotes do not protect"),
+        ("echo $(($", "follows a $"),
+        *(
+            (f"echo $((1 + {each}", f"follows quotes or a substitution inside $({INSIDE}")
+            for each in ("$(", "${", "$[")
+        ),
+        *((f"(({each}", f"follows quotes or a substitution inside ({INSIDE}") for each in "'\"`\\#"),
         ("echo $((1 + 1)) ", None),
         ("echo ${a:-", "is inside ${...}"),
         ("echo ${a} ", None),

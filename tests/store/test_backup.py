@@ -106,6 +106,12 @@ def test_anything_but_a_file_is_refused(
     assert (after.st_ino, after.st_mode, after.st_mtime_ns) == (before.st_ino, before.st_mode, before.st_mtime_ns)
 
 
+def test_an_empty_path_is_refused(harness: StoreHarness) -> None:
+    """It is not taken for the current directory."""
+    with pytest.raises(BadInput, match="needs the path of a file"):
+        write_backup(harness.store.db, "")
+
+
 @pytest.mark.parametrize("name", ["a\0b", "\ud800"])
 def test_a_name_that_no_file_can_have_is_refused(harness: StoreHarness, tmp_path: Path, name: str) -> None:
     """The console cannot pass such a name; a notebook and Python can."""
