@@ -22,8 +22,7 @@ from queuectl_nb import Queue
 from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.client.workers import read_status
 from queuectl_nb.store.claims import Claims
-from queuectl_nb.store.growth import read_growth
-from queuectl_nb.store.maintenance import KEPT_BYTES, read_space, vacuum
+from queuectl_nb.store.maintenance import KEPT_BYTES, read_growth, read_space, vacuum
 
 if TYPE_CHECKING:
     import argparse

@@ -10,7 +10,7 @@ from queuectl_nb.model.call import Kind
 from queuectl_nb.model.errors import BadInput, JobFailed, NotFound
 from queuectl_nb.model.state import State
 from queuectl_nb.render.cell_outputs import CellFacts
-from queuectl_nb.store import cells
+from queuectl_nb.store import calls
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,16 +32,16 @@ class NoSuchVariable(NotFound, KeyError):
 
 def read_cell_facts(store: Store, record: JobRecord) -> CellFacts:
     """Return what a card shows of a cell."""
-    displays = [] if record.state is State.PROCESSING else cells.read_displays(store.db, record.id)
-    return CellFacts(cells.read_input_text(store.db, record.id), displays)
+    displays = [] if record.state is State.PROCESSING else calls.read_displays(store.db, record.id)
+    return CellFacts(calls.read_input_text(store.db, record.id), displays)
 
 
 def read_variable(job: Job, store: Store, name: str) -> Any:
     """Return a variable that a cell has assigned; only this one is unpickled."""
     _check_finished(job)
-    found = cells.read_variable(store.db, job.id, name)
+    found = calls.read_variable(store.db, job.id, name)
     if found is None:
-        names = [each.name for each in cells.read_variables(store.db, job.id)]
+        names = [each.name for each in calls.read_variables(store.db, job.id)]
         raise NoSuchVariable(f"job {job.id} assigned no variable {name}; it assigned {', '.join(names) or 'none'}")
     if found.pickle is None:
         raise NoSuchVariable(f"variable {name} of job {job.id} {found.error}")
@@ -57,8 +57,8 @@ def list_variables(job: Job, store: Store) -> pd.DataFrame:
     import pandas as pd
 
     _check_finished(job)
-    rows = cells.read_variables(store.db, job.id)
-    frame = pd.DataFrame(rows, columns=list(cells.Variable._fields))
+    rows = calls.read_variables(store.db, job.id)
+    frame = pd.DataFrame(rows, columns=list(calls.Variable._fields))
     frame["size"] = frame["size"].astype("Int64").mask(frame["note"].notna())
     return frame.set_index("name").astype({"type": "string", "note": "string"})
 
@@ -78,7 +78,7 @@ def display_outputs(job: Job, store: Store) -> None:
     if job.record.kind != Kind.CELL:
         raise BadInput(f"job {job.id} is a {job.record.kind}; only cells display something")
     printed = job.log("stdout", tail=MAX_PRINTED_LINES)
-    for output in cells.read_displays(store.db, job.id):
+    for output in calls.read_displays(store.db, job.id):
         data = output.get("data") or {"text/plain": output.get("text", "")}
         before, found, after = f"\n{printed}".partition(f"\n{data.get('text/plain')}\n")
         if found:  # the text of an output is in the log, too

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.client.hints import CONSOLE, db_option
 from queuectl_nb.render.progress import format_size
-from queuectl_nb.store.growth import DAY, read_growth
+from queuectl_nb.store.maintenance import DAY, read_growth
 
 if TYPE_CHECKING:
-    from queuectl_nb.store.growth import Growth
+    from queuectl_nb.store.maintenance import Growth
     from queuectl_nb.store.store import Store
 
 __all__ = ["describe_growth", "disk_hints"]

@@ -112,7 +112,7 @@ def list_jobs(
 
 def job_texts(store: Store, job_filter: Filter, output_format: str) -> Iterator[str]:
     """Yield each job as JSON or a line of CSV: the same text as one by one, but of a million jobs in seconds."""
-    from queuectl_nb.store.job_texts import CSV_TEXT, JSON_TEXT, iter_job_texts
+    from queuectl_nb.store.bulk_export import CSV_TEXT, JSON_TEXT, iter_job_texts
 
     is_csv = output_format == "csv"
     for found in iter_job_texts(store.db, store.reader, job_filter, CSV_TEXT if is_csv else JSON_TEXT):

@@ -8,8 +8,7 @@ from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.call import Kind
 from queuectl_nb.model.failure import MAX_ERROR_CHARS, cut
 from queuectl_nb.model.outcome import Exited, NotStarted, Raised
-from queuectl_nb.store.calls import parse_reply
-from queuectl_nb.store.cells import add_displays
+from queuectl_nb.store.calls import add_displays, parse_reply
 from queuectl_nb.store.output import EMPTY_STREAM, normalize_json, read_truncated
 from queuectl_nb.store.spool import STREAMS
 

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.child.blob import PARTIAL
 from queuectl_nb.store.artifacts import artifact_dir, is_valid_name
-from queuectl_nb.store.regular_file import Descriptor, FolderWatch
-from queuectl_nb.store.remove_tree import OPEN_DIR, remove_tree
+from queuectl_nb.store.regular_file import OPEN_DIR, Descriptor, FolderWatch, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

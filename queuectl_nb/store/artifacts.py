@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from queuectl_nb.child.blob import PARTIAL
 from queuectl_nb.store.blobs import STRAY_AGE_S
 from queuectl_nb.store.queries import Q
-from queuectl_nb.store.regular_file import Descriptor
-from queuectl_nb.store.remove_tree import OPEN_DIR, remove_tree
+from queuectl_nb.store.regular_file import OPEN_DIR, Descriptor, remove_tree
 
 if TYPE_CHECKING:
     import sqlite3

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.model.state import State
 from queuectl_nb.store import rows
-from queuectl_nb.store.batch_sql import run_for_rows
 from queuectl_nb.store.boot_time import WALL_CLOCK_ONLY, BootTime, NextDue, record_boot
-from queuectl_nb.store.queries import Q
+from queuectl_nb.store.queries import Q, run_for_rows
 from queuectl_nb.store.settle import EndedAttempt, HeldLease, StartedAttempt, record_ended, record_start, release_claim
 
 if TYPE_CHECKING:

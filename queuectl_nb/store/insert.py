@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from queuectl_nb.model.errors import BadInput, QueuectlError
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
-from queuectl_nb.store.batch_sql import insert_rows
 from queuectl_nb.store.boot_time import WALL_CLOCK_ONLY, BootTime, record_boot
 from queuectl_nb.store.dependencies import DependencyResolver
-from queuectl_nb.store.queries import Q
+from queuectl_nb.store.queries import Q, insert_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

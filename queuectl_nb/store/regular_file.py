@@ -1,7 +1,8 @@
-"""Opens and measures files that a job may have replaced by a link, a FIFO, a directory or a hard link."""
+"""Opens, measures and removes files that a job may have replaced by a link, a FIFO, a directory or a hard link."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -10,6 +11,7 @@ import time
 from typing import Self
 
 __all__ = [
+    "OPEN_DIR",
     "REPLACED_ERRNOS",
     "Descriptor",
     "FolderWatch",
@@ -17,6 +19,7 @@ __all__ = [
     "last_write",
     "open_locked",
     "open_regular",
+    "remove_tree",
 ]
 
 REPLACED_ERRNOS = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EINVAL})
@@ -121,3 +124,58 @@ class FolderWatch:
             return self._seen_at + CTIME_LAG_S < started
         self._state, self._seen_at = state, time.monotonic()
         return False
+
+
+OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+"""Flags that open a folder, but no link to one."""
+
+
+def remove_tree(path: str) -> None:
+    """Remove a file or folder with all of its content, however deep, without following links.
+
+    Subfolders are moved to the top before they are emptied, so that their depth does not matter.
+    """
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError:
+        with contextlib.suppress(OSError):
+            _make_writable(path)
+            with Descriptor(os.open(path, OPEN_DIR)) as handle:
+                _empty(handle)
+            os.rmdir(path)
+
+
+def _empty(top: int) -> None:
+    """Remove the content of a folder."""
+    number = 0
+    progress = True
+    while progress:
+        progress = False
+        for name in os.listdir(top):
+            try:
+                os.unlink(name, dir_fd=top)
+                progress = True
+                continue
+            except OSError as error:
+                if error.errno not in (errno.EISDIR, errno.EPERM):
+                    continue
+            with contextlib.suppress(OSError):
+                _make_writable(name, top)
+                with Descriptor(os.open(name, OPEN_DIR, dir_fd=top)) as folder:
+                    for each in os.listdir(folder):
+                        try:
+                            os.unlink(each, dir_fd=folder)
+                        except OSError:
+                            _make_writable(each, folder)  # otherwise it cannot be moved
+                            number += 1
+                            os.rename(each, f".removed-{os.getpid()}-{number}", src_dir_fd=folder, dst_dir_fd=top)
+                os.rmdir(name, dir_fd=top)
+                progress = True
+
+
+def _make_writable(path: str, folder: int | None = None) -> None:
+    """Give the owner all rights on a folder; nothing else is changed."""
+    if stat.S_ISDIR(os.stat(path, dir_fd=folder, follow_symlinks=False).st_mode):
+        os.chmod(path, 0o700, dir_fd=folder)

@@ -14,10 +14,9 @@ from queuectl_nb.model.lifecycle import Transition, settle
 from queuectl_nb.model.outcome import Outcome, Signalled, exit_code
 from queuectl_nb.model.state import FINISHED_STATES, WAITING_STATES, State, check_transition
 from queuectl_nb.store.artifacts import record_artifacts
-from queuectl_nb.store.batch_sql import run_for_rows
 from queuectl_nb.store.boot_time import WALL_CLOCK_ONLY, BootTime
 from queuectl_nb.store.dependencies import cancel_waiting, update_dependents
-from queuectl_nb.store.queries import Q
+from queuectl_nb.store.queries import Q, run_for_rows
 
 if TYPE_CHECKING:
     import sqlite3

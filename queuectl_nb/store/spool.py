@@ -17,8 +17,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from queuectl_nb.store.artifacts import SUFFIX, artifact_dir, list_artifacts
 from queuectl_nb.store.metrics import read_metrics
 from queuectl_nb.store.output import next_data_offset, next_hole_offset, read_result
-from queuectl_nb.store.regular_file import REPLACED_ERRNOS, FolderWatch, last_write, open_locked, open_regular
-from queuectl_nb.store.remove_tree import remove_tree
+from queuectl_nb.store.regular_file import (
+    REPLACED_ERRNOS,
+    FolderWatch,
+    last_write,
+    open_locked,
+    open_regular,
+    remove_tree,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,7 +12,7 @@ from queuectl_nb.client.metrics import finished_values, latest_metrics, running_
 from queuectl_nb.model.displayed_command import MAX_LISTED_CHARS, displayed_command, listed_command
 from queuectl_nb.model.failure import cut
 from queuectl_nb.render.json_shapes import attempt_json, error_group_json, extra_json, job_json, stats_json
-from queuectl_nb.store.cells import read_displays
+from queuectl_nb.store.calls import read_displays
 from queuectl_nb.store.edit import read_edits
 from queuectl_nb.store.error_groups import read_error_groups
 from queuectl_nb.store.job_filter import Filter

@@ -12,7 +12,7 @@ import pytest
 
 from queuectl_nb import BadInput, JobFailed, NotFound, Queue
 from queuectl_nb.client import cell as client_cell
-from queuectl_nb.store.cells import read_displays
+from queuectl_nb.store.calls import read_displays
 from queuectl_nb.testing import run_pending, temporary_queue
 from tests.client.calls import TIMEOUT_S
 from tests.client.cells import enqueue_cell

@@ -44,7 +44,7 @@ def test_full_disk_ahead(run: Callable[..., Ran], queue: Queue, monkeypatch: pyt
     """``status`` and ``doctor`` say when the disk is full, if that is within days, with the commands that help."""
     insert_history(queue, [Attempt("worker-1", time.time() - 60, time.time() - 30) for _ in range(60)])
     for hours, hinted, full, age in ((200, False, "", ""), (144, True, "6 days", "1d"), (5, True, "5 hours", "1h")):
-        monkeypatch.setattr("queuectl_nb.store.growth.free_disk_space", lambda _, hours=hours: hours * 600 * 60)
+        monkeypatch.setattr("queuectl_nb.store.maintenance.free_disk_space", lambda _, hours=hours: hours * 600 * 60)
         remedy = f"queuectl prune --older-than {age} --vacuum"
         hint = f"queuectl: the queue grows by about 843.8 KiB a day: the disk is full in {full}; delete old jobs"
         ran = run("status")

@@ -15,7 +15,7 @@ from queuectl_nb.client.artifacts import find_artifacts
 from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
-from queuectl_nb.store.cells import read_displays
+from queuectl_nb.store.calls import read_displays
 from tests.client.cells import enqueue_cell
 from tests.client.test_notebook import write
 from tests.engine.dask_processes import start_cluster

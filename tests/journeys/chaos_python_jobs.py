@@ -12,7 +12,7 @@ from queuectl_nb.client.function import Call, FunctionPickler
 from queuectl_nb.client.notebook import make_notebook_specs
 from queuectl_nb.client.task import make_call_spec
 from queuectl_nb.model.call import Kind
-from queuectl_nb.store.cells import read_displays
+from queuectl_nb.store.calls import read_displays
 from tests.journeys import chaos_functions
 
 if TYPE_CHECKING:

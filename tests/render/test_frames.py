@@ -16,9 +16,9 @@ from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import State
 from queuectl_nb.model.times import format_time
 from queuectl_nb.render.json_shapes import WORKER_FIELDS, job_json
-from queuectl_nb.store import job_columns
+from queuectl_nb.store import bulk_export
+from queuectl_nb.store.bulk_export import JobColumns
 from queuectl_nb.store.claims import Claims, EndedAttempt
-from queuectl_nb.store.job_columns import JobColumns
 from queuectl_nb.store.job_filter import Filter
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def test_filters_and_order(queue: Queue, options: dict[str, Any]) -> None:
 
 def test_frame_from_many_pieces(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are read in pieces without visible boundaries, and each row has its own lists."""
-    monkeypatch.setattr(job_columns, "CHUNK_ROWS", 4)
+    monkeypatch.setattr(bulk_export, "CHUNK_ROWS", 4)
     queue.enqueue_many([{"command": f"run {index}", "tags": ["a"]} for index in range(10)])
     for sort in (None, "id"):
         frame = queue.jobs(sort=sort)

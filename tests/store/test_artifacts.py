@@ -22,7 +22,7 @@ from queuectl_nb.store.artifacts import (
     open_artifact,
     remove_stray_folders,
 )
-from queuectl_nb.store.remove_tree import remove_tree
+from queuectl_nb.store.regular_file import remove_tree
 
 if TYPE_CHECKING:
     from tests.store.conftest import StoreHarness

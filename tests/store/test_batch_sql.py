@@ -9,8 +9,8 @@ import pytest
 
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.outcome import Exited
-from queuectl_nb.store.batch_sql import BATCH_ROWS, MAX_PARAMETERS, expand, insert_rows
 from queuectl_nb.store.claims import EndedAttempt
+from queuectl_nb.store.queries import BATCH_ROWS, MAX_PARAMETERS, expand, insert_rows
 
 if TYPE_CHECKING:
     from queuectl_nb.model.attempt import Lease

@@ -12,8 +12,14 @@ from queuectl_nb.child.blob import MAX_INLINE_BYTES, digest
 from queuectl_nb.model.call import DISPLAYS, CallValue, Payload
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.store.blobs import blob_dir
-from queuectl_nb.store.calls import parse_reply
-from queuectl_nb.store.cells import add_displays, read_displays, read_input_text, read_variable, read_variables
+from queuectl_nb.store.calls import (
+    add_displays,
+    parse_reply,
+    read_displays,
+    read_input_text,
+    read_variable,
+    read_variables,
+)
 from queuectl_nb.store.insert import insert_jobs
 
 if TYPE_CHECKING:

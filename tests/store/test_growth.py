@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.store import growth
-from queuectl_nb.store.growth import DAY, ROW_BYTES, Growth, read_growth
+from queuectl_nb.store import maintenance
+from queuectl_nb.store.maintenance import DAY, ROW_BYTES, Growth, read_growth
 
 if TYPE_CHECKING:
     from queuectl_nb.store.store import Store
@@ -78,7 +78,7 @@ def test_only_the_last_day_counts(harness: StoreHarness) -> None:
 def test_when_the_disk_is_full(harness: StoreHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Free disk space and free pages are used up at this rate, unless ``retention`` ends the growth before that."""
     store = harness.store
-    monkeypatch.setattr(growth, "free_disk_space", lambda _db: 100_000_000)
+    monkeypatch.setattr(maintenance, "free_disk_space", lambda _db: 100_000_000)
     _add(store, 3000, NOW - 10 * HOUR, 12.0, 10_000)
     per_s = 3000 * (ROW_BYTES + 10_000) / (10 * HOUR)
     full_in_s = 100_000_000 / per_s

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuectl_nb.model.job import TIME_FIELDS
-from queuectl_nb.store import job_columns
-from queuectl_nb.store.job_columns import JobColumns, SharedFields
+from queuectl_nb.store import bulk_export
+from queuectl_nb.store.bulk_export import JobColumns, SharedFields
 from queuectl_nb.store.job_filter import Filter
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def test_columns_are_those_of_the_jobs(
     harness: StoreHarness, monkeypatch: pytest.MonkeyPatch, rows: int, how: dict[str, Any]
 ) -> None:
     """The chunks have each job of a filter once, in enqueue order or in that of the filter, with all values."""
-    monkeypatch.setattr(job_columns, "CHUNK_ROWS", rows)
+    monkeypatch.setattr(bulk_export, "CHUNK_ROWS", rows)
     for number in range(5):
         harness.add(f"job-{number}", queue="q" if number % 2 else "default", tags=["a", "b"][: number % 3])
     harness.add("last", after=["job-0"], timeout=5.0)

@@ -13,9 +13,9 @@ from queuectl_nb.commands.list import job_texts
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.render import formats
 from queuectl_nb.render.json_shapes import job_json
+from queuectl_nb.store.bulk_export import CSV_TEXT, JSON_TEXT, iter_job_texts
 from queuectl_nb.store.job_filter import Filter
 from queuectl_nb.store.job_lists import iter_jobs
-from queuectl_nb.store.job_texts import CSV_TEXT, JSON_TEXT, iter_job_texts
 
 if TYPE_CHECKING:
     from queuectl_nb import Queue

@@ -13,12 +13,11 @@ from queuectl_nb.model.lifecycle import Transition
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import FINISHED_STATES, State
 from queuectl_nb.store.attempt_history import count_outcomes
-from queuectl_nb.store.batch_sql import PLACEHOLDER, expand
 from queuectl_nb.store.boot_time import WALL_CLOCK_ONLY
 from queuectl_nb.store.error_groups import read_error_groups
 from queuectl_nb.store.job_filter import Filter
 from queuectl_nb.store.job_lists import JobOrder
-from queuectl_nb.store.queries import load
+from queuectl_nb.store.queries import PLACEHOLDER, expand, load
 from queuectl_nb.store.settle import EndedAttempt, HeldLease, attempt_update, job_update
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from queuectl_nb.store.artifacts import artifact_dir, list_artifacts, open_artifact
-from queuectl_nb.store.remove_tree import remove_tree
+from queuectl_nb.store.regular_file import remove_tree
 
 if TYPE_CHECKING:
     import tarfile

@@ -22,8 +22,7 @@ from queuectl_nb.engine.dask.messages import Ended, OutputChunk, Recovery
 from queuectl_nb.engine.process_tree import Session, holders, kill_until_gone
 from queuectl_nb.engine.worker_record import RecordWriter, read_record
 from queuectl_nb.store.artifacts import artifact_dir
-from queuectl_nb.store.regular_file import Descriptor, open_regular
-from queuectl_nb.store.remove_tree import OPEN_DIR, remove_tree
+from queuectl_nb.store.regular_file import OPEN_DIR, Descriptor, open_regular, remove_tree
 from queuectl_nb.store.spool import STREAMS, Spool
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from queuectl_nb.model.state import State
 from queuectl_nb.render.frames import arrays
 from queuectl_nb.render.frames.display import mark
 from queuectl_nb.store.attempt_history import Codes
-from queuectl_nb.store.job_columns import JobColumns
+from queuectl_nb.store.bulk_export import JobColumns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

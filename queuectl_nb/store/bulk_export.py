@@ -1,28 +1,121 @@
-"""Jobs as JSON objects and as lines of CSV, put together by SQLite.
+"""All jobs of a filter, a million of them, as columns for arrays, as JSON objects and as lines of CSV.
 
-Handing over values one by one takes most of the time of a long list. For jobs with unusual values, of which SQLite
-might write another text than Python, the record is returned instead.
+Handing over values one by one takes most of the time of reading a row. So in columns, the fields that many jobs have
+in common come as one JSON text, which is parsed once per distinct value: sixteen values a row instead of twenty-eight.
+Texts are put together by SQLite. For jobs with unusual values, of which SQLite might write another text than Python,
+the record is returned instead.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.model.job import JOB_FIELDS, TIME_FIELDS
 from queuectl_nb.model.times import MAX_TIME
 from queuectl_nb.store import rows
 from queuectl_nb.store.job_lists import iter_row_chunks, read_rows
-from queuectl_nb.store.metrics import add_live
+from queuectl_nb.store.metrics import add_live, live_values
+from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.connection import Database
     from queuectl_nb.store.job_filter import Filter
     from queuectl_nb.store.reader import Reader
 
-__all__ = ["CSV_TEXT", "JSON_TEXT", "iter_job_texts"]
+__all__ = ["CSV_TEXT", "JSON_TEXT", "ColumnChunk", "JobColumns", "SharedFields", "iter_job_texts"]
+
+CHUNK_ROWS = 1_000
+"""Few enough to stay in the processor cache while they are turned into columns."""
+
+
+class SharedFields(NamedTuple):
+    """The fields that many jobs have in common."""
+
+    state: str
+    priority: int
+    attempts: int
+    max_retries: int | None
+    queue: str
+    tags: list[str]
+    after: list[str]
+    cwd: str
+    exit_code: int | None
+    worker: str | None
+    kind: str
+
+
+class ColumnChunk(NamedTuple):
+    """Some rows as columns; times in epoch seconds, ``result`` as JSON, ``shared`` for :func:`parse_shared`."""
+
+    id: Sequence[str]
+    command: Sequence[str]
+    run_at: Sequence[float]
+    created_at: Sequence[float]
+    updated_at: Sequence[float]
+    started_at: Sequence[float | None]
+    finished_at: Sequence[float | None]
+    timeout: Sequence[float | None]
+    error: Sequence[str | None]
+    shared: Sequence[str]
+    result: Sequence[str | None]
+    key: Sequence[str | None]
+    progress: Sequence[float | None]
+    metrics: Sequence[str | None]
+    result_repr: Sequence[str | None]
+    rev: Sequence[int]
+
+
+class JobColumns:
+    """Reads the jobs of a filter as chunks of columns.
+
+    Without a limit or sort field the rows come in enqueue order and ``is_sorted`` is False: the caller sorts them by
+    ``rev``, which is faster on arrays.
+    """
+
+    def __init__(self, reader: Reader, job_filter: Filter) -> None:
+        """Prepare to read the jobs of ``job_filter``."""
+        self._reader = reader
+        self._filter = job_filter
+        self.is_sorted = job_filter.limit is not None or job_filter.sort is not None
+
+    @staticmethod
+    def parse_shared(text: str) -> SharedFields:
+        """Parse a value of the column ``shared``."""
+        fields = dict(zip(SharedFields._fields, json.loads(text), strict=True))
+        return SharedFields(**fields | {name: json.loads(fields[name]) for name in ("tags", "after")})
+
+    def due_at(self, ids: Sequence[str]) -> dict[str, float]:
+        """Return when the latest attempts of jobs were due, by id; ``run_at`` may already be that of a retry."""
+        return dict(self._reader.db.query(Q.due_of_newest_attempts, {"ids": json.dumps(ids)}))
+
+    def live_values(self) -> dict[str, tuple[float | None, Mapping[str, Any]]]:
+        """Return progress and metrics of the running jobs that have reported any, by id."""
+        return live_values(self._reader.db)
+
+    def chunks(self) -> Iterator[ColumnChunk]:
+        """Yield the rows, chunk by chunk."""
+        shared = f"json_array({', '.join(SharedFields._fields)})"
+        columns = ", ".join(shared if name == "shared" else name for name in ColumnChunk._fields)
+        for chunk in self._rows(columns):
+            yield ColumnChunk(*zip(*chunk, strict=True))
+
+    def _rows(self, columns: str) -> Iterator[list[tuple[Any, ...]]]:
+        if self.is_sorted:
+            found = self._reader.job_rows(self._filter, columns)
+            yield from (found[first : first + CHUNK_ROWS] for first in range(0, len(found), CHUNK_ROWS))
+            return
+        # rows are stored in enqueue order: read the table, not the index on states
+        condition, values = self._filter.condition(state_column="+state")
+        sql = f"SELECT {columns} FROM jobs {condition} ORDER BY seq"
+        with self._reader.db.read() as connection:
+            cursor = connection.execute(sql, values)
+            while chunk := cursor.fetchmany(CHUNK_ROWS):
+                yield chunk
+
 
 _NAMES = ("id", "queue", "worker", "key")
 """Their only special character is the comma (``parse_name``)."""
