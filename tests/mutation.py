@@ -44,7 +44,7 @@ TESTED_BY = {
     "artifact_folder": ["artifacts"],
     "attempt": ["attempt", "settle", "claims"],
     "attempt_history": ["attempt_history", "views", "stats"],
-    "claims": ["claims", "release_claim", "limits", "settle", "edit"],
+    "claims": ["claims", "release_claim", "limits", "settle", "edit", "boot_time"],
     "backup": ["backup", "blobs"],
     "connection_pool": ["forks_and_copies", "connection"],
     "dependencies": ["dependencies", "boot_time"],

@@ -30,7 +30,7 @@ LOCK_TIMEOUT_S = 30.0
 class Database:
     """The database file of a queue. Threads and forked children can share it: each gets its own connection."""
 
-    def __init__(self, path: Path, *, allow_network_fs: bool = False) -> None:
+    def __init__(self, path: Path, *, allow_network_fs: bool) -> None:
         """Open ``path``; create the file, spool directory and schema if missing.
 
         Raises :class:`BadEnvironment`, without touching the file, if it is a directory, not a queue, of a newer

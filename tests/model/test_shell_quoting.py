@@ -7,7 +7,7 @@ import pytest
 from queuectl_nb.model.shell_quoting import ShellReader
 
 QUOTES, COMMENT = "is inside quotes", "is in a comment"
-INSIDE = "(...)), where quotes cannot be recognized"
+IN_ARITHMETIC = "(...)), where quotes cannot be recognized"
 
 
 @pytest.mark.parametrize(
@@ -37,10 +37,10 @@ INSIDE = "(...)), where quotes cannot be recognized"
         ("echo $((", "is inside $((...)), which quotes do not protect"),
         ("echo $(($", "follows a $"),
         *(
-            (f"echo $((1 + {each}", f"follows quotes or a substitution inside $({INSIDE}")
+            (f"echo $((1 + {each}", f"follows quotes or a substitution inside $({IN_ARITHMETIC}")
             for each in ("$(", "${", "$[")
         ),
-        *((f"(({each}", f"follows quotes or a substitution inside ({INSIDE}") for each in "'\"`\\#"),
+        *((f"(({each}", f"follows quotes or a substitution inside ({IN_ARITHMETIC}") for each in "'\"`\\#"),
         ("echo $((1 + 1)) ", None),
         ("echo ${a:-", "is inside ${...}"),
         ("echo ${a} ", None),

@@ -48,6 +48,13 @@ def test_names_of_work() -> None:
     assert work_names("notebook", "run.ipynb(lr=0.1)") == ("run.ipynb()",)
 
 
+@pytest.mark.parametrize("program", ["/usr/bin/python3.11", "bash", "conda", "time", "node", "make", "papermill"])
+def test_a_program_that_runs_anything_is_no_work(program: str) -> None:
+    """Its name alone does not say what runs; that of any other program does."""
+    assert work_names("command", f"{program} alice") == (f"{program} alice",)
+    assert work_names("command", "process alice") == ("process alice", "process")
+
+
 @pytest.mark.parametrize(
     ("command", "numbers"),
     [

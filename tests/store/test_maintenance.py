@@ -70,6 +70,7 @@ def test_vacuum(harness: StoreHarness, old: bool) -> None:
     _fill(harness)
     store = harness.store
     before = read_space(store.db)
+    (timeout_ms,) = store.db.connection().execute("PRAGMA busy_timeout").fetchone()
     assert before.free > 0.8 * before.size
     freed, after = vacuum(store.db), read_space(store.db)
     assert freed == before.size - after.size > 0.9 * before.free
@@ -77,6 +78,7 @@ def test_vacuum(harness: StoreHarness, old: bool) -> None:
     assert store.path.stat().st_size == after.size
     assert store.path.with_name(store.path.name + "-wal").stat().st_size == 0
     assert vacuum(store.db) == 0
+    assert store.db.connection().execute("PRAGMA busy_timeout").fetchone() == (timeout_ms,)
     _check(store)
 
 

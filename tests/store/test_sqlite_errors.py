@@ -47,6 +47,13 @@ def test_locked_by_another_program(store: Store) -> None:
     assert job_ids(store) == ["a", "b"]
 
 
+@pytest.mark.parametrize("sql", ["SELECT ?", "INSERT INTO jobs (id) VALUES (NULL)"])
+def test_errors_of_the_program(store: Store, sql: str) -> None:
+    """What only a fault of this package can cause is raised as it is, not as an error of the file."""
+    with pytest.raises((sqlite3.ProgrammingError, sqlite3.IntegrityError)), store.db.translate_errors():
+        store.db.connection().execute(sql)
+
+
 def test_total_lock_timeout(store: Store) -> None:
     """Time spent waiting for the write lock counts towards the timeout for SQLite's lock."""
     other = sqlite3.connect(store.path, isolation_level=None, check_same_thread=False)
