@@ -120,7 +120,7 @@ def _is_about_output(error: OSError) -> bool:
 def _describe(error: Exception) -> tuple[str, int]:
     """Return the message and the exit code for an error."""
     if isinstance(error, QueuectlError):
-        return str(error), error.exit_code
+        return error.console, error.exit_code
     if isinstance(error, click.ClickException):
         from queuectl_nb.commands.app import describe_usage_error
 

@@ -88,7 +88,9 @@ def locate_errors(label: Callable[[int], str], suffix: str = "") -> Iterator[Non
     except (BadInput, NotFound) as error:
         if error.index is None:
             raise
-        raise type(error)(f"{label(error.index)}: {error}{suffix}") from None
+        found = type(error)(f"{label(error.index)}: {error}{suffix}")
+        found.console = f"{label(error.index)}: {error.console}{suffix}"
+        raise found from None
 
 
 def enqueue_specs(queue: Queue, specs: Sequence[JobSpec], *, if_absent: bool = False, resume: bool = False) -> Inserted:

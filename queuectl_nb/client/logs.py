@@ -79,9 +79,9 @@ class Logs:
                 width = max(width, _bytes_per_char(piece))
                 if (len(text) + len(piece)) * width > MAX_TEXT_BYTES:
                     raise BadInput(
-                        f"the output of job {job_id} takes more than {MAX_TEXT_BYTES >> 20} MiB as text; read its end"
-                        f" with tail=N (--tail N), or write it to a file with 'queuectl log {job_id} > FILE'"
-                    )
+                        f"the output of job {job_id} takes more than {MAX_TEXT_BYTES >> 20} MiB as text; write it to a"
+                        f" file with 'queuectl log {job_id} > FILE', or read its end with tail=N"
+                    ).with_option("tail=N", "--tail N")
                 text += piece  # grows in place: to join pieces takes twice the memory
             text += decoder.decode(b"", final=True)
         return text

@@ -148,8 +148,9 @@ def _check_name(notebook: Notebook, name: object, *, allow_unknown: bool) -> Non
     if allow_unknown:
         return
     if notebook.parameters is None:
-        remedy = f"add the tag {TAG!r} to the cell with their default values, or allow_unknown=True (--allow-unknown)"
-        raise BadInput(f"{quoted(notebook.name)} has no cell for parameters; {remedy}")
+        remedy = f"add the tag {TAG!r} to the cell with their default values, or allow_unknown=True"
+        error = BadInput(f"{quoted(notebook.name)} has no cell for parameters; {remedy}")
+        raise error.with_option("allow_unknown=True", "--allow-unknown")
     if notebook.is_python:
         parse_choice(f"parameter of {notebook.name},", name, sorted(notebook.parameters))
 

@@ -289,6 +289,7 @@ class QueueControl(QueueData):
         ``pool`` names one of its workers, if several pools are running. Surplus workers finish their job
         first. Raises ``NotFound`` without such a pool, and ``WrongState`` for one that runs on dask.
         """
-        from queuectl_nb.client.scale import find_pool, scale_pool
+        from queuectl_nb.client.scale import find_pool, parse_size, scale_pool
 
+        count = parse_size(count)
         return scale_pool(self.store, find_pool(self.store, pool), count)

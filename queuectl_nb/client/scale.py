@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.store import Store
 
-__all__ = ["Pool", "find_pool", "scale_pool"]
+__all__ = ["Pool", "find_pool", "parse_size", "scale_pool"]
 
 _TIMEOUT_S = 30.0
 """Time after which a supervisor that does not respond is reported. It looks for requests every second."""
@@ -29,6 +29,14 @@ class Pool(NamedTuple):
     host: str
     pid: int
     workers: tuple[str, ...]
+
+
+def parse_size(size: object) -> int:
+    """Return the number of workers that a pool is to have."""
+    if size in (0, "0"):
+        error = BadInput("a pool has at least one worker; stop all with stop_workers()")
+        raise error.with_option("stop_workers()", "'queuectl worker stop'")
+    return parse_int("the number of workers", size, 1, MAX_WORKERS)
 
 
 def find_pool(store: Store, worker: str | None) -> Pool:
@@ -48,7 +56,8 @@ def find_pool(store: Store, worker: str | None) -> Pool:
         raise NotFound(f"no workers are running on {store.path}; start some with '{start}'")
     if len(pools) > 1:
         choice = " or ".join(f"{pool.workers[0]} ({len(pool.workers)} workers)" for pool in pools)
-        raise BadInput(f"{len(pools)} pools are running; give one of its workers as pool (--pool): {choice}")
+        msg = f"{len(pools)} pools are running, with {choice}; give one of the workers as pool"
+        raise BadInput(msg).with_option("pool", "--pool")
     return pools[0]
 
 
@@ -73,7 +82,7 @@ def scale_pool(store: Store, pool: Pool, size: object, notify: Callable[[], None
     BadEnvironment
         The supervisor does not respond, or fewer workers could be started.
     """
-    number = parse_int("the number of workers", size, 1, MAX_WORKERS)
+    number = parse_size(size)
     found = store.workers.read_pool(pool.host, pool.pid)
     if found is not None and found.executor == "dask":
         msg = f"{pool.workers[0]} is a dispatcher; scale the dask cluster, or start it again with another count"

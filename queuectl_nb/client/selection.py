@@ -65,7 +65,7 @@ def choose_dead_jobs(jobs: Iterable[Jobs], selection: Selection, *, all_dead: bo
 
     chosen = choose_jobs(jobs, selection)
     if bool(chosen) == all_dead:
-        raise BadInput("give the ids of dead jobs, a selection, or all=True (--all)")
+        raise BadInput("give the ids of dead jobs, a selection, or all=True").with_option("all=True", "--all")
     return chosen or Filter()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.client.selection import find_filter
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.results import Listing
-from queuectl_nb.commands.selection import NO_MATCH, choose, selection_options
+from queuectl_nb.commands.selection import choose, selection_options
 from queuectl_nb.model.state import State
 from queuectl_nb.render.json_shapes import ERROR_GROUP_FIELDS, error_group_json
 from queuectl_nb.store.error_groups import read_error_groups
@@ -44,5 +44,5 @@ def command(context: Context, ids: Sequence[str], **selection: Any) -> Listing:
         [(field, field) for field in ERROR_GROUP_FIELDS],
         lambda limit: map(error_group_json, groups[:limit]),
         value=frame,
-        empty_text=NO_MATCH if chosen.ids or chosen.selection else "No failed or dead jobs.",
+        empty_text=f"No failed or dead jobs{' match' if any(chosen) else ''}.",
     )

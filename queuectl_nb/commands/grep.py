@@ -91,7 +91,7 @@ def _listing(fields: Sequence[str], rows: Iterable[dict[str, Any]], *, is_empty:
         return frames.found_lines(rows, fields)
 
     columns = [(field, field) for field in fields]
-    return Listing(fields, columns, lambda _: rows, value=frame, exit_code=int(is_empty))
+    return Listing(fields, columns, lambda _: rows, value=frame, empty_text="No lines match.", exit_code=int(is_empty))
 
 
 def _count(lines: Iterator[FoundLine]) -> Counter[str]:

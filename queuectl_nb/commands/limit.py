@@ -61,5 +61,5 @@ def _listing(queue: Queue, name: str | None) -> Listing:
         lambda most: [each._asdict() for each in found[:most]],
         value=frame,
         data=lambda: {each.queue: each.limit for each in found},
-        empty_text="No limits.",
+        empty_text="No limits." if name is None else f"Queue {name} has no limit.",
     )

@@ -14,7 +14,7 @@ from queuectl_nb.client.selection import make_filter
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import Choice, TextParam
 from queuectl_nb.commands.results import Listing
-from queuectl_nb.commands.selection import choose, selection_options
+from queuectl_nb.commands.selection import NO_MATCH, choose, selection_options
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import WAITING_STATES
 from queuectl_nb.render.formats import csv_line, json_text
@@ -76,7 +76,8 @@ def command(context: Context, ids: Sequence[str], **options: Any) -> Listing:
         queues = None if job_filter.queue is None else [job_filter.queue]
         return waiting_hints(store, queues, program=context.program) or empty_hints(store)
 
-    found = list_jobs(queue, job_filter, COLUMNS, "No jobs.", default_limit=limit)
+    empty_text = NO_MATCH if any(chosen) else "No jobs."
+    found = list_jobs(queue, job_filter, COLUMNS, empty_text, default_limit=limit)
     return replace(found, hints=hints)
 
 

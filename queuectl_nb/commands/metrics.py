@@ -9,7 +9,7 @@ from queuectl_nb.client.selection import known_ids
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.results import Detail, Table
-from queuectl_nb.commands.selection import choose, selection_options
+from queuectl_nb.commands.selection import NO_MATCH, choose, selection_options
 from queuectl_nb.model.times import format_time
 from queuectl_nb.render.json_shapes import json_number
 from queuectl_nb.render.sparkline import sparkline
@@ -34,11 +34,13 @@ def command(context: Context, ids: Sequence[str], **selection: Any) -> Detail:
     """
     queue = context.queue()
     chosen = choose(queue, ids, selection, required=True)
-    found = list(attempt_metrics(queue.store.db, known_ids(queue.store, *chosen)))
+    known = known_ids(queue.store, *chosen)
+    found = list(attempt_metrics(queue.store.db, known))
+    empty_text = NO_MATCH if known == [] else "No metrics were reported."
 
     def blocks() -> Iterator[str | Table]:
         rows = [row for each in found for row in _summary(each)]
-        yield Table(COLUMNS, rows) if rows else "No metrics were reported."
+        yield Table(COLUMNS, rows) if rows else empty_text
 
     return Detail(
         blocks,
@@ -46,6 +48,7 @@ def command(context: Context, ids: Sequence[str], **selection: Any) -> Detail:
         value=lambda: queue.metrics(*chosen.ids, **chosen.selection),
         records=lambda: _points(found),
         hints=lambda: _notes(found),
+        notes=[] if any(each.series for each in found) else [empty_text],
     )
 
 

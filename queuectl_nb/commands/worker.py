@@ -9,6 +9,7 @@ import click
 
 from queuectl_nb.client import workers
 from queuectl_nb.client.hints import db_option
+from queuectl_nb.client.scale import parse_size
 from queuectl_nb.client.workers import EXECUTORS, MAX_IN_FLIGHT, MAX_WORKERS
 from queuectl_nb.commands.app import command_group, queuectl_command
 from queuectl_nb.commands.context import Context
@@ -112,7 +113,7 @@ def scale(context: Context, /, *, count: str, pool: str | None) -> Done:
 
     Surplus workers stop after their current job. Pools on dask are scaled with their cluster.
     """
-    names = context.queue().scale_workers(validation.parse_int("N", count, 1, MAX_WORKERS), pool)
+    names = context.queue().scale_workers(parse_size(count), pool)
     return Done([f"Scaled to {len(names)} worker(s): {', '.join(names)}"], lambda: names)
 
 

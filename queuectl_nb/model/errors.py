@@ -15,6 +15,7 @@ A message is one line that names the object and, if there is a choice, the valid
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import ClassVar, Self
 
 __all__ = [
@@ -41,9 +42,24 @@ class QueuectlError(Exception):
     index: int | None = None
     """Index of the job that the error is about, if it is about one of several."""
 
+    @cached_property
+    def console(self) -> str:
+        """The message for console and magics, which have options in the place of parameters."""
+        return str(self)
+
     def with_index(self, index: int) -> Self:
         """Set ``index`` and return the error."""
         self.index = index
+        return self
+
+    def with_option(self, parameter: str, option: str) -> Self:
+        """Set what the console names instead of the parameter at the end of the message, and return the error.
+
+        >>> print(BadInput("b.db exists; give force=True").with_option("force=True", "--force").console)
+        b.db exists; give --force
+        """
+        before, _, after = str(self).rpartition(parameter)
+        self.console = f"{before}{option}{after}"
         return self
 
     def after(self, what: str) -> Self:

@@ -10,7 +10,7 @@ import click
 
 from queuectl_nb.client.hints import CONSOLE, MAGIC
 from queuectl_nb.commands.app import describe_usage_error
-from queuectl_nb.model.errors import BadEnvironment, BadInput, QueuectlError
+from queuectl_nb.model.errors import BadEnvironment, BadInput, JobFailed, QueuectlError
 from queuectl_nb.render import text_table
 from queuectl_nb.store.os_errors import OPEN_FILES_ERRNOS, describe_os_error
 
@@ -21,10 +21,16 @@ E = TypeVar("E", bound=BaseException)
 
 def one_line(error: E, text: str | None = None) -> E:
     """Make IPython show ``error`` as one line, with ``text`` instead of its message; return it."""
-    line = f"{type(error).__name__}: {text_table.one_line(as_magic(text or str(error)))}"
+    line = f"{type(error).__name__}: {text_table.one_line(text or _message(error))}"
     # IPython reads this from the instance; the class stays the one that `except` clauses name
     error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]
     return error
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, JobFailed) or not isinstance(error, QueuectlError):
+        return str(error)  # of a job, the text is its own
+    return as_magic(error.console)
 
 
 def as_magic(message: str) -> str:

@@ -80,6 +80,8 @@ def _show_detail(result: results.Detail) -> object:
 def _show_listing(result: results.Listing) -> object:
     _write_notes(result.hints())
     value = result.value()
+    if not len(value):
+        _write([result.empty_text])
     if isinstance(value, list):  # findings of doctor
         import pandas as pd
 

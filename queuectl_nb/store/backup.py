@@ -82,7 +82,8 @@ def _check_target(db: Database, target: Path, *, force: bool) -> None:
         if not stat.S_ISREG(found.st_mode):
             raise BadInput(f"{target} is not a regular file; choose another file for the backup")
         if not force:
-            raise BadInput(f"{target} exists; choose another file, or replace it with force=True (--force)")
+            msg = f"{target} exists; choose another file, or replace it with force=True"
+            raise BadInput(msg).with_option("force=True", "--force")
     for suffix in SIDECAR_SUFFIXES:
         if os.path.lexists(f"{target}{suffix}"):  # SQLite would treat it as part of the backup
             msg = f"{target}{suffix} exists, so a program may be using that queue; choose another file for the backup"

@@ -254,6 +254,6 @@ def _id_exists(connection: sqlite3.Connection, ids: Sequence[str], first: int) -
     """Return the error for the id that made the insert fail; rows before seq ``first`` are older."""
     for index, job_id in enumerate(ids):
         if connection.execute("SELECT 1 FROM jobs WHERE id = ? AND seq < ?", (job_id, first)).fetchone():
-            msg = f"job {job_id} is already in the queue; choose another id, or give if_absent=True (--if-absent)"
-            return BadInput(msg).with_index(index)
+            msg = f"job {job_id} is already in the queue; choose another id, or give if_absent=True"
+            return BadInput(msg).with_option("if_absent=True", "--if-absent").with_index(index)
     return BadInput("a job violates a constraint of the database schema")

@@ -55,8 +55,8 @@ def check_location(path: Path, *, allow_network_fs: bool) -> bool:
     if kind is not None and not allow_network_fs:
         raise BadEnvironment(
             f"{path} is on a network file system ({kind}), where locks are unreliable;"
-            " choose a local file, or use allow_network_fs=True (--allow-network-fs) from one host only"
-        )
+            " choose a local file, or use allow_network_fs=True from one host only"
+        ).with_option("allow_network_fs=True", "--allow-network-fs")
     return kind is None
 
 

@@ -62,8 +62,8 @@ def test_selections(run: Callable[..., Ran]) -> None:
     assert ran.stdout == "1 job moved back to queue for retry.\n"
     assert json.loads(run("errors", "--error", group["key"], "--json").stdout)[0]["count"] == 2
     assert run("retry", "--error", "unknown").stdout == "No jobs match.\n"
-    assert run("errors", "--state", "pending").stdout == "No jobs match.\n"
-    assert run("errors", "--error", "unknown").stdout == "No jobs match.\n"
+    assert run("errors", "--state", "pending").stdout == "No failed or dead jobs match.\n"
+    assert run("errors", "--error", "unknown").stdout == "No failed or dead jobs match.\n"
 
 
 def test_attempts_and_retries(run: Callable[..., Ran], failed: ManualWorker) -> None:

@@ -22,6 +22,7 @@ def test_set_show_and_lift(run: Callable[..., Ran], manual_worker: ManualWorker)
     """The table shows the running jobs as well, ``status`` too; JSON is the limit by queue."""
     assert run("limit", "--json").stdout == "{}\n"
     assert run("limit").stdout == "No limits.\n"
+    assert run("limit", "gpu").stdout == "Queue gpu has no limit.\n"
     assert run("limit", "gpu", "2").stdout == "Queue gpu: at most 2 running jobs.\n"
     assert json.loads(run("limit", "cpu", "1", "--json").stdout) == {"cpu": 1, "gpu": 2}
     manual_worker.add("a", "b", "c", queue="gpu")

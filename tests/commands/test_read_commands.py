@@ -233,6 +233,7 @@ def test_list_as_lines_and_csv(run: Callable[..., Ran], manual_worker: ManualWor
 def test_empty_list(run: Callable[..., Ran]) -> None:
     """An empty list is valid in every format."""
     assert run("list").stdout == "No jobs.\n"
+    assert run("list", "--state", "dead").stdout == "No jobs match.\n"
     assert run("list", "--json").stdout == "[]\n"
     assert run("list", "--format", "jsonl").stdout == ""
     assert run("list", "--format", "csv").stdout == ",".join(JOB_FIELDS) + "\n"

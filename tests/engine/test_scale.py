@@ -122,16 +122,19 @@ def test_supervisor_that_does_not_respond(
 
 def test_choice_of_the_pool(queue: Queue, registered: tuple[PoolSize, list[WorkerProcess]]) -> None:
     """Of several pools, one is chosen by a worker; dask pools and invalid sizes are refused, each in one line."""
-    for size in (0, 257, "x", 1.5):
+    for size in (-1, 257, "x", 1.5):
         with pytest.raises(BadInput, match="must be"):
             queue.scale_workers(size)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match=r"stop all with stop_workers\(\)") as caught:
+        queue.scale_workers(0)
+    assert caught.value.console.endswith("stop all with 'queuectl worker stop'")
     with pytest.raises(NotFound, match=r"no worker 'worker-9' that could be scaled on .*; running: worker-1, worker-2"):
         queue.scale_workers(2, "worker-9")
     dask = WorkerConfig(db=queue.path, dask=Cluster(None, None, {}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(heartbeat, "host_name", lambda: "elsewhere")
         (dispatcher,) = WorkerProcess.register(queue.store, dask)
-    with pytest.raises(BadInput, match=r"2 pools are running; give .* \(--pool\): worker-1 .* or worker-3"):
+    with pytest.raises(BadInput, match=r"2 pools are running, with worker-1 .* or worker-3 .*; give one of"):
         queue.scale_workers(2)
     with pytest.raises(WrongState, match="worker-3 is a dispatcher"):
         queue.scale_workers(2, "worker-3")

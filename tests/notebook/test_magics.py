@@ -14,6 +14,7 @@ import pytest
 from queuectl_nb.client import Job, Queue
 from queuectl_nb.client.pool import WorkerPool
 from queuectl_nb.model.errors import BadInput, JobFailed, NotFound, QueuectlError
+from queuectl_nb.model.outcome import Exited
 from queuectl_nb.render.frames.display import frame_html
 from tests.client.test_notebook import write
 from tests.engine.harness import until
@@ -42,6 +43,39 @@ def test_frames(cell: Cell, line: str) -> None:
     """Lists, counts and metrics are DataFrames."""
     cell("%queuectl enqueue --id a --command true")
     assert isinstance(cell(f"df = %queuectl {line}\ndf"), pd.DataFrame)
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("list", "No jobs."),
+        ("list --tag x", "No jobs match."),
+        ("dlq list", "DLQ is empty."),
+        ("worker list", "No workers; start some with '%queuectl worker start"),
+        ("limit", "No limits."),
+        ("limit gpu", "Queue gpu has no limit."),
+        ("errors", "No failed or dead jobs."),
+        ("grep x", "No lines match."),
+        ("metrics --tag x", "No jobs match."),
+    ],
+)
+def test_nothing_to_show(cell: Cell, capsys: pytest.CaptureFixture[str], line: str, text: str) -> None:
+    """An empty result is an empty frame, above which is what the console says."""
+    found = cell(f"found = %queuectl {line}\nfound")
+    assert isinstance(found, pd.DataFrame)
+    assert found.empty
+    assert capsys.readouterr().out.startswith(text)
+
+
+def test_no_artifacts_and_metrics(cell: Cell, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both are said, whatever the empty value looks like."""
+    cell("%queuectl enqueue --id a -- true")
+    capsys.readouterr()
+    assert cell("%queuectl artifacts a") == {}
+    assert cell("%queuectl metrics a").empty
+    lines = capsys.readouterr().out.splitlines()
+    assert "Job a has no artifacts." in lines
+    assert "No metrics were reported." in lines
 
 
 def test_status_says_more_than_its_frame(cell: Cell, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,6 +149,24 @@ def test_deleted_jobs_are_returned(cell: Cell, queue: Queue, manual_worker: Manu
     assert list(cell("%queuectl dlq purge --all").index) == ["d"]
     assert cell("%queuectl dlq purge --all").empty
     assert len(cell("%queuectl list")) == 0
+
+
+def test_errors_quote_commands_and_options(cell: Cell, manual_worker: ManualWorker) -> None:
+    """Hints are for magics, with options and ``%queuectl``; the error of a job is shown as it is."""
+    manual_worker.add("a", max_retries=1)
+    manual_worker.run("a", Exited(3), stderr=b"see 'queuectl list'\n")
+    for line, text in {
+        "enqueue --id a -- false": "choose another id, or give --if-absent",
+        "dlq retry": "a selection, or --all",
+        "show b": "see '%queuectl list'",
+        "worker scale 0": "stop all with '%queuectl worker stop'",
+    }.items():
+        with pytest.raises(QueuectlError) as caught:
+            cell(f"%queuectl {line}")
+        assert caught.value._render_traceback_()[0].endswith(text)
+    with pytest.raises(JobFailed) as failed:
+        cell("%queuectl wait a")
+    assert "exit code 3: see 'queuectl list'" in failed.value._render_traceback_()[0]
 
 
 def test_enqueue_from_a_file(cell: Cell, tmp_path: Path) -> None:

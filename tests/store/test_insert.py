@@ -103,7 +103,7 @@ def test_ids_are_unique(harness: StoreHarness) -> None:
     harness.add("there")
     new = [{"command": "x", "id": each} for each in ("a", "b")]
     there = {"command": "x", "id": "there"}
-    exists = "job there is already in the queue; choose another id, or give if_absent=True (--if-absent)"
+    exists = "job there is already in the queue; choose another id, or give if_absent=True"
     assert refusal(harness, BadInput, there) == exists
     assert refusal(harness, BadInput, *new, there) == exists
     assert refusal(harness, BadInput, *new, {"command": "y"}, there) == exists

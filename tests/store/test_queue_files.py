@@ -297,9 +297,10 @@ def test_network_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """It is exit code 3 with type and remedy; with the option, a journal without shared memory is used."""
     monkeypatch.setattr(queue_files, "network_fs_type", lambda _: "nfs4")
     path = tmp_path / "q.db"
-    with pytest.raises(BadEnvironment, match=r"network file system \(nfs4\).*--allow-network-fs") as caught:
+    with pytest.raises(BadEnvironment, match=r"network file system \(nfs4\).*allow_network_fs=True from") as caught:
         Store(path)
     assert caught.value.exit_code == 3
+    assert "or use --allow-network-fs from" in caught.value.console
     assert list(tmp_path.iterdir()) == []
     store = Store(path, allow_network_fs=True)
     assert store.db.connection().execute("PRAGMA journal_mode").fetchone() == ("delete",)
