@@ -36,13 +36,12 @@ def read_error_groups(db: Database, job_filter: Filter, limit: int | None = None
     failed = job_filter.in_states(state for state in WITH_ERROR if not job_filter.state or state in job_filter.state)
     if not failed.state:
         return []
-    state_column = "state" if job_filter.ids is None else "+state"
-    condition, values = failed.condition("error_key IS NOT NULL", state_column=state_column)
+    condition, values = failed.condition("error_key IS NOT NULL")
     groups = (
         f"SELECT error_key, count(*), min(finished_at), max(finished_at), max(rev) FROM jobs {condition}"
         " GROUP BY error_key ORDER BY 2 DESC, 4 DESC"
     )
-    condition, _ = failed.condition("error_key = :key", "rev = :newest", state_column=state_column)
+    condition, _ = failed.condition("error_key = :key", "rev = :newest")
     newest = f"SELECT seq FROM jobs {condition} ORDER BY finished_at DESC LIMIT 1"
     found = []
     with db.read() as connection:

@@ -124,7 +124,7 @@ def _selected_ids(connection: sqlite3.Connection, job_filter: Filter, ids: list[
     """Return those of the ids that the filter selects."""
     if job_filter.ids is not None:
         ids = list(set(ids).intersection(job_filter.ids))
-    condition, values = replace(job_filter, ids=tuple(ids)).condition(state_column="+state")
+    condition, values = replace(job_filter, ids=tuple(ids)).condition()
     return {name for (name,) in connection.execute(f"SELECT id FROM jobs {condition}", values)}
 
 
@@ -169,11 +169,11 @@ def _selected(connection: sqlite3.Connection, job_filter: Filter) -> tuple[list[
     wanted = [state for state in WAITING if not job_filter.state or state in job_filter.state]
     if not wanted:
         return [], 1
-    state_column, weight = "state", 1
+    weight = 1
     if job_filter.ids is not None:
-        state_column, weight = "+state", max(1, len(job_filter.ids) // SAMPLED_JOBS)
+        weight = max(1, len(job_filter.ids) // SAMPLED_JOBS)
         job_filter = replace(job_filter, ids=job_filter.ids[::weight])
-    condition, values = job_filter.in_states(wanted).condition(state_column=state_column)
+    condition, values = job_filter.in_states(wanted).condition()
     seqs = [seq for (seq,) in connection.execute(f"SELECT seq FROM jobs {condition} ORDER BY seq", values)]
     step = max(1, len(seqs) // SAMPLED_JOBS)
     sql = f"SELECT {_COLUMNS} FROM jobs WHERE seq IN (SELECT value FROM json_each(?))"

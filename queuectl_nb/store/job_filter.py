@@ -82,16 +82,18 @@ class Filter:
         """Return this filter for jobs in one of these states instead."""
         return replace(self, state=tuple(states))
 
-    def condition(self, *extra: str, state_column: str = "state") -> tuple[str, dict[str, object]]:
-        """Return the WHERE clause (or an empty string) and its parameters.
+    @property
+    def _state_column(self) -> str:
+        """The state in a condition; ``+state`` keeps SQLite from using the index on states."""
+        return "state" if self.ids is None else "+state"
 
-        ``state_column="+state"`` keeps SQLite from using the index on states.
-        """
+    def condition(self, *extra: str, state_column: str | None = None) -> tuple[str, dict[str, object]]:
+        """Return the WHERE clause (or an empty string) and its parameters; ``state_column`` as in the property."""
         terms, values = self.terms()
         terms += extra
         if self.state:
             names = [f"state_{number}" for number in range(len(self.state))]
-            terms.append(f"{state_column} IN ({', '.join(f':{name}' for name in names)})")
+            terms.append(f"{state_column or self._state_column} IN ({', '.join(f':{name}' for name in names)})")
             values |= zip(names, self.state, strict=True)
         return f"WHERE {' AND '.join(terms)}" if terms else "", values
 
@@ -111,7 +113,7 @@ class Filter:
             terms.append(CONTAINS if len(self.search) < MAX_PATTERN_LENGTH else CONTAINS_LONG)
         if self.error is not None:
             names = ", ".join(f"'{state}'" for state in WITH_ERROR)
-            terms.append(f"error_key = :error AND {'state' if self.ids is None else '+state'} IN ({names})")
+            terms.append(f"error_key = :error AND {self._state_column} IN ({names})")
         if self.after is not None:
             terms.append(CURSOR)
         if self.ids is not None:

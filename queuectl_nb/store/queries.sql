@@ -788,7 +788,7 @@ WHERE attempts.finished_at IS NOT NULL AND attempts.outcome IN ('succeeded', 'fa
 ORDER BY attempts.finished_at DESC LIMIT :limit;
 
 -- name: attempts_near
--- As recent_attempts, of the jobs that were enqueued shortly before and after the named ones.
+-- As recent_attempts, of the jobs that were enqueued shortly before and after the named ones; once if near several.
 SELECT
     jobs.kind, jobs.command, attempts.started_at, attempts.finished_at, attempts.outcome <> 'succeeded',
     attempts.number = 1, before.finished_at - before.started_at, attempts.worker
@@ -798,6 +798,7 @@ CROSS JOIN jobs ON jobs.seq BETWEEN one.seq - :reach AND one.seq + :reach AND jo
 CROSS JOIN attempts ON attempts.job = jobs.seq
 LEFT JOIN attempts AS before ON before.job = attempts.job AND before.number = attempts.number - 1
 WHERE attempts.finished_at IS NOT NULL AND attempts.outcome IN ('succeeded', 'failed', 'timed_out')
+GROUP BY attempts.job, attempts.number
 ORDER BY attempts.finished_at DESC LIMIT :limit;
 
 -- name: running_attempts

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuectl_nb.model.outcome import Cancelled, Exited
+from queuectl_nb.store import eta
 from queuectl_nb.store.boot_time import BootTime, read_boot_time
 from queuectl_nb.store.claims import StartedAttempt
-from queuectl_nb.store.eta import RECENT_ATTEMPTS, SAMPLED_JOBS, EtaRows, QueuedJob, read_eta_rows
+from queuectl_nb.store.eta import RECENT_ATTEMPTS, SAMPLED_JOBS, EtaRows, QueuedJob, read_attempts_near, read_eta_rows
 from queuectl_nb.store.job_filter import Filter
 
 if TYPE_CHECKING:
@@ -32,6 +33,20 @@ def test_an_empty_queue(harness: StoreHarness) -> None:
     harness.add("done")
     harness.run("done")
     assert read(harness) == ([], [], [], set(), harness.now)
+
+
+def test_attempts_near_a_job(harness: StoreHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the jobs enqueued shortly before and after any of the named ones are read once, the newest first."""
+    monkeypatch.setattr(eta, "REACH", 2)
+    for number in range(8):
+        harness.add(f"{number}", command=f"run {number}")
+    for number in range(8):
+        lease = harness.claim_job(f"{number}")
+        harness.now += 10
+        harness.settle(lease, started_at=harness.now - 3)
+    found = read_attempts_near(harness.store.db, ["4", "5", "none"])
+    assert [attempt.command for attempt in found] == [f"run {number}" for number in (7, 6, 5, 4, 3, 2)]
+    assert {(attempt.kind, attempt.finished_at - attempt.started_at) for attempt in found} == {("command", 3)}
 
 
 def test_recent_attempts(harness: StoreHarness) -> None:
