@@ -123,10 +123,21 @@ class _Style:
 
     @property
     def css(self) -> str:
-        """Colours that have no class."""
-        return "; ".join(
-            f"{_CSS[ground]}: {colour}" for ground, colour in self.colours.items() if isinstance(colour, str)
-        )
+        """Colours that have no class. On a background of these, text without one is black or white, in every theme."""
+        colours = {ground: each for ground, each in self.colours.items() if isinstance(each, str)}
+        if "bg" in colours and "fg" not in colours:
+            colours["fg"] = _readable_on(colours["bg"])
+        return "; ".join(f"{_CSS[ground]}: {colour}" for ground, colour in colours.items())
+
+
+def _readable_on(background: str) -> str:
+    """Return black or white, whichever has the higher contrast as WCAG 2 defines it.
+
+    >>> _readable_on("rgb(95, 0, 0)"), _readable_on("rgb(255, 0, 0)"), _readable_on("rgb(250, 240, 200)")
+    ('white', 'black', 'black')
+    """
+    red, green, blue = (int(each) / 255 for each in re.findall(r"\d+", background))
+    return "black" if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.179 else "white"
 
 
 def _colour(kind: int, values: list[int]) -> int | str | None:

@@ -62,6 +62,12 @@ def test_log_escapes(front: Page) -> None:
     assert texts(lines(front, *(("stdout", char) for char in NASTY))) == texts(whole)
 
 
+def test_text_on_a_coloured_background(front: Page) -> None:
+    """Text without a colour of its own is readable on a background that is the same in light and dark themes."""
+    ((_, pieces),) = lines(front, ("stdout", "\x1b[48;5;52mdark\x1b[31;48;5;230mlight"))
+    assert [piece[2:] for piece in pieces] == [["white", "rgb(95, 0, 0)"], ["black", "rgb(255, 255, 215)"]]
+
+
 def test_two_streams(front: Page) -> None:
     """A line of one stream is finished on its own line, whatever the other stream writes."""
     found = lines(front, ("stdout", "one"), ("stderr", "warn\n"), ("stdout", " two\n"))

@@ -38,7 +38,11 @@ def test_output_is_escaped(text: str) -> None:
         ("\x1b[38;5;3mx", '<span class="qc-fg3">x</span>'),
         ("\x1b[48:5:3mx", '<span class="qc-bg3">x</span>'),
         ("\x1b[38;5;208;1mx", '<span class="qc-bold" style="color: rgb(255, 135, 0)">x</span>'),
-        ("\x1b[48;2;1;31;3mx\x1b[49my", '<span style="background-color: rgb(1, 31, 3)">x</span>y'),
+        ("\x1b[48;2;1;31;3mx\x1b[49my", '<span style="background-color: rgb(1, 31, 3); color: white">x</span>y'),
+        (
+            "\x1b[31;48;5;230mx",
+            '<span class="qc-fg1" style="background-color: rgb(255, 255, 215); color: black">x</span>',
+        ),
         ("\x1b[38:2::1:31:3mx", '<span style="color: rgb(1, 31, 3)">x</span>'),
         ("\x1b[38:2:1:31:3;4mx", '<span class="qc-under" style="color: rgb(1, 31, 3)">x</span>'),
         ("\x1b[38;5;256mx\x1b[38;2;1;2;300mx\x1b[38;2;1mx", "xxx"),

@@ -37,6 +37,12 @@ function paletteColour(number) {
   return `rgb(${step(Math.floor(cube / 36))}, ${step(Math.floor(cube / 6) % 6)}, ${step(cube % 6)})`;
 }
 
+/** Return black or white, whichever has the higher contrast with a background as WCAG 2 defines it. */
+function readableOn(background) {
+  const [red, green, blue] = background.match(/\d+/g).map((each) => (each / 255) ** 2.2);
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "black" : "white";
+}
+
 /** The current colours and attributes; `value` is null for plain text, and the same object until something changes. */
 class Style {
   constructor() {
@@ -91,10 +97,12 @@ class Style {
     const classes = [...this.attributes].map((attribute) => `qc-${ATTRIBUTES[attribute]}`);
     if (typeof this.foreground === "number") classes.push(`qc-fg${this.foreground}`);
     if (typeof this.background === "number") classes.push(`qc-bg${this.background}`);
+    const background = typeof this.background === "string" ? this.background : null;
     return {
       classes: classes.join(" "),
-      foreground: typeof this.foreground === "string" ? this.foreground : null,
-      background: typeof this.background === "string" ? this.background : null,
+      // on a background that is the same in every theme, the text must be so, too
+      foreground: typeof this.foreground === "string" ? this.foreground : background && readableOn(background),
+      background,
     };
   }
 }
