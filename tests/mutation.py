@@ -71,7 +71,7 @@ TESTED_BY = {
     "shared_locks": ["forks_and_copies"],
     "os_errors": ["os_errors", "sqlite_errors", "paths"],
     "shell_quoting": ["shell_quoting", "command_template"],
-    "bulk_export": ["job_columns", "reader", "job_lists"],
+    "bulk_export": ["job_texts", "job_columns", "reader", "job_lists"],
     "calls": ["calls", "cells"],
     "transaction": ["connection", "sqlite_errors"],
     "workers": ["workers", "boot_time", "pools"],

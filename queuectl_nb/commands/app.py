@@ -1,4 +1,4 @@
-"""The command tree; each command is loaded from its own module when it is first used."""
+"""The command tree; the module of a command is loaded when the command is first used."""
 
 from __future__ import annotations
 
@@ -64,7 +64,15 @@ SECTIONS: Mapping[str, Sequence[str]] = {
     "Queue": ("status", "stats", "dashboard", "config", "init", "backup", "doctor"),
     "Help": ("help", "demo", "completion", "version"),
 }
-"""The commands by section of the help text; each is ``command`` in the module of its name in this package."""
+"""The commands by section of the help text; ``list`` is ``list_command`` in the module ``list`` of this package."""
+
+MODULES: Mapping[str, str] = {
+    **dict.fromkeys(("cancel", "delete", "edit", "retry"), "change"),
+    **dict.fromkeys(("backup", "doctor", "init", "prune"), "maintenance"),
+    **dict.fromkeys(("limit", "pause", "resume"), "queues"),
+    **dict.fromkeys(("completion", "version"), "help"),
+}
+"""The modules of commands that are in another module than that of their name."""
 
 ALIASES: Mapping[str, str] = {
     "add": "enqueue",
@@ -132,7 +140,8 @@ class RootGroup(CommandGroup):
         name, *subcommand = ALIASES.get(cmd_name, cmd_name).split(" ")
         if name not in self.list_commands(ctx):
             return None
-        found: click.Command = import_module(f"queuectl_nb.commands.{name}").command
+        module = import_module(f"queuectl_nb.commands.{MODULES.get(name, name)}")
+        found: click.Command = getattr(module, f"{name}_command")
         return found.get_command(ctx, *subcommand) if subcommand and isinstance(found, click.Group) else found
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

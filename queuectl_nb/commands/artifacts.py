@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client.artifacts import JobArtifacts
 
-__all__ = ["command"]
+__all__ = ["artifacts_command"]
 
 FIELDS = ("name", "size", "modified_at", "path", "attempt")
 
@@ -42,7 +42,9 @@ FIELDS = ("name", "size", "modified_at", "path", "attempt")
     help="Use this attempt instead of the latest that has artifacts.",
 )
 @click.option("--to", "target", type=DIRECTORY, help="Copy the artifacts into this directory.")
-def command(context: Context, job_id: str, name: str | None, attempt: int | None, target: str | None) -> Listing | Done:
+def artifacts_command(
+    context: Context, job_id: str, name: str | None, attempt: int | None, target: str | None
+) -> Listing | Done:
     """List the artifacts of a job, or print the path of NAME.
 
     Uses the latest attempt that has artifacts, unless --attempt is given.

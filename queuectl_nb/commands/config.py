@@ -14,7 +14,7 @@ from queuectl_nb.commands.params import TextParam
 from queuectl_nb.commands.results import Listing
 from queuectl_nb.model.settings import SETTINGS, Settings, Value, get_setting
 
-__all__ = ["command", "get", "list_", "set_", "unset"]
+__all__ = ["config_command", "get", "list_", "set_", "unset"]
 
 KEY = TextParam("KEY", SETTINGS)
 FIELDS = ("key", "value", "default", "meaning")
@@ -88,7 +88,7 @@ def _updated(key: str, value: Any) -> Done:
     return Done([f"Config updated: {key} = {value}"], lambda: {key: value})
 
 
-command = command_group(
+config_command = command_group(
     "config",
     "Show and change settings.",
     *(list_, get, set_, unset),

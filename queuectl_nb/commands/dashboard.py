@@ -13,7 +13,7 @@ from queuectl_nb.commands.results import Dashboard
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 
-__all__ = ["command"]
+__all__ = ["dashboard_command"]
 
 LOOPBACK = "127.0.0.1"
 MAX_PORT = 65535
@@ -42,7 +42,7 @@ def _parse_address(name: str, text: str) -> str:
     help=f"Address to listen on (default: {LOOPBACK}).",
 )
 @click.option("--open", "browse", is_flag=True, help="Open the page in a browser.")
-def command(context: Context, *, port: int | None, host: str, browse: bool) -> Dashboard:
+def dashboard_command(context: Context, *, port: int | None, host: str, browse: bool) -> Dashboard:
     """Serve the read-only web page until Ctrl+C.
 
     Prints its address, which includes the login token. In a notebook a widget is shown instead.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from queuectl_nb.commands.results import Result
     from queuectl_nb.model.job import JobRecord
 
-__all__ = ["Demo", "command", "next_steps"]
+__all__ = ["Demo", "demo_command", "next_steps"]
 
 STEP_TIMEOUT_S = 15.0
 """Maximum duration of a step."""
@@ -38,7 +38,7 @@ POLL_INTERVAL_S = 0.02
 
 
 @queuectl_command("demo", format_options=False, db_options=False)
-def command(context: Context) -> Stream:
+def demo_command(context: Context) -> Stream:
     """Run five test flows on a temporary queue.
 
     Takes less than 40 seconds. The exit code is 1 if one of them fails.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from queuectl_nb.commands.done import Done
     from queuectl_nb.commands.results import Listing
 
-__all__ = ["command", "list_", "purge", "retry"]
+__all__ = ["dlq_command", "list_", "purge", "retry"]
 
 EMPTY = "DLQ is empty."
 COLUMNS = tuple((key, key) for key in ("id", "command", "state", "attempts", "updated_at", "error"))
@@ -76,4 +76,4 @@ def _rows(frame: pd.DataFrame | None, ids: Sequence[str]) -> pd.DataFrame | None
     return None if frame is None else frame[frame.index.isin(ids)]
 
 
-command = command_group("dlq", "Manage the dead letter queue.", list_, retry, purge)
+dlq_command = command_group("dlq", "Manage the dead letter queue.", list_, retry, purge)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from queuectl_nb.commands import job_sources
 from queuectl_nb.commands.app import ExampleCommand, queuectl_command
 from queuectl_nb.commands.done import Done, jobs_data
-from queuectl_nb.commands.notebook import NOTEBOOK_OPTIONS, add_notebook_options, notebook_spec
 from queuectl_nb.commands.params import DIRECTORY, FILE, QUEUE, TAG, TextParam, decode_word, find_ids, job_id_type
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.state import FINISHED_STATES, State
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.job import JobSpec
     from queuectl_nb.store.insert import Inserted
 
-__all__ = ["EnqueueCommand", "command"]
+__all__ = ["EnqueueCommand", "enqueue_command"]
 
 EXAMPLES = (
     'queuectl enqueue --command "python train.py --lr 0.1"',
@@ -81,7 +81,7 @@ class EnqueueCommand(ExampleCommand):
 @click.option("--call", type=TextParam("MODULE:FUNCTION"), help="Function to call instead of a command.")
 @click.option("--args", "call_args", type=TextParam("JSON"), help="Arguments of --call, as a JSON array.")
 @click.option("--kwargs", "call_kwargs", type=TextParam("JSON"), help="Keywords of --call, as a JSON object.")
-@add_notebook_options
+@job_sources.add_notebook_options
 @click.option("--id", type=TextParam("ID"), help="Job id; generated if omitted.")
 @click.option("--from", "source", type=FILE, metavar="FILE|-", help="Read jobs as JSON lines, all or none.")
 @click.option("-p", "--priority", type=TextParam("N"), help="Priority; higher runs first (default 0).")
@@ -110,7 +110,7 @@ class EnqueueCommand(ExampleCommand):
 @click.option("--if-absent", is_flag=True, help="Do nothing if a job with this id and command exists.")
 @click.option("--key", type=TextParam("KEY"), help="Name of the work; a job that has it is kept or retried instead.")
 @click.option("--resume", is_flag=True, help="Keep or retry jobs that do the same work; add only what is missing.")
-def command(
+def enqueue_command(
     context: Context,
     /,
     *,
@@ -129,7 +129,7 @@ def command(
     from queuectl_nb.client.enqueue import make_spec
 
     modes = {"if_absent": if_absent, "resume": resume}
-    notebook = {name: options.pop(name) for name in NOTEBOOK_OPTIONS}
+    notebook = {name: options.pop(name) for name in job_sources.NOTEBOOK_OPTIONS}
     fields: dict[str, Any] = {
         key: list(value) if isinstance(value, tuple) else value
         for key, value in options.items()
@@ -143,7 +143,7 @@ def command(
         fields[name] = find_ids(queue, fields[name])
     if "shell" in fields and (call is not None or context.cell is not None):
         raise BadInput(f"--shell is for commands, not for {'Python cells' if call is None else '--call'}")
-    if (spec := notebook_spec(queue, notebook, {**defaults, **fields})) is not None:
+    if (spec := job_sources.notebook_spec(queue, notebook, {**defaults, **fields})) is not None:
         pass
     elif call is not None:
         spec = _call_spec(queue, call, call_args, call_kwargs, {**defaults, **fields})
@@ -159,9 +159,7 @@ def command(
         if words is not None:
             fields["command"] = _join_words(words)
         elif arguments:
-            from queuectl_nb.commands.json_input import parse_object
-
-            fields = _merge_options(parse_object(arguments[0], "the job"), fields)
+            fields = _merge_options(job_sources.parse_object(arguments[0], "the job"), fields)
         spec = make_spec({**defaults, **fields})
     return _enqueue_one(queue, spec, context.program, modes)
 
@@ -172,10 +170,9 @@ def _call_spec(
     """Return the spec of a job that calls a function by name."""
     from queuectl_nb.client.function import Call, FunctionPickler
     from queuectl_nb.client.task import make_call_spec
-    from queuectl_nb.commands.json_input import parse_json
 
-    arguments = parse_json(call_args or "[]", "--args", list, "array")
-    keywords = parse_json(call_kwargs or "{}", "--kwargs", dict, "object")
+    arguments = job_sources.parse_json(call_args or "[]", "--args", list, "array")
+    keywords = job_sources.parse_json(call_kwargs or "{}", "--kwargs", dict, "object")
     calls = [Call(arguments, keywords)]
     return make_call_spec(FunctionPickler(queue.path, call), calls, fields, chunk=False, resume=True)
 
@@ -274,14 +271,13 @@ def _enqueue_lines(
     """Add the jobs of a file of JSON lines; ``common`` are fields for lines without them."""
     from queuectl_nb.client.batch import Batch, describe_resumed
     from queuectl_nb.client.enqueue import enqueue_specs, locate_errors, make_spec
-    from queuectl_nb.commands.json_input import parse_object, read_lines
 
     specs, numbers = [], []
-    for number, line in enumerate(read_lines(source), 1):
+    for number, line in enumerate(job_sources.read_lines(source), 1):
         if not line.strip():
             continue
         try:
-            specs.append(make_spec({**common, **parse_object(line, "the line")}))
+            specs.append(make_spec({**common, **job_sources.parse_object(line, "the line")}))
         except BadInput as error:
             raise BadInput(f"line {number}: {error}; nothing was enqueued") from None
         numbers.append(number)

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from queuectl_nb.commands.context import Context
 
-__all__ = ["command"]
+__all__ = ["errors_command"]
 
 
 @queuectl_command("errors", examples=["queuectl errors --tag sweep"])
 @selection_options([State.FAILED, State.DEAD])
-def command(context: Context, ids: Sequence[str], **selection: Any) -> Listing:
+def errors_command(context: Context, ids: Sequence[str], **selection: Any) -> Listing:
     """Show why jobs failed.
 
     Failed and dead jobs are grouped by the reason of their latest attempt, the largest group first. The key of a group

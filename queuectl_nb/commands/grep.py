@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.commands.context import Context
 
-__all__ = ["command"]
+__all__ = ["grep_command"]
 
 FIELDS = ("job_id", "attempt", "stream", "line", "text")
 COUNT_FIELDS = ("job_id", "count")
@@ -45,7 +45,7 @@ COUNT_FIELDS = ("job_id", "count")
 @click.option("-c", "--count", is_flag=True, help="Show only the number of matching lines of each job.")
 @click.option("--line-number", is_flag=True, help="Show the number of each line in its stream.")
 @click.option("--all-attempts", is_flag=True, help="Search all attempts, not only the latest of each job.")
-def command(
+def grep_command(
     context: Context,
     pattern: str,
     ids: Sequence[str],

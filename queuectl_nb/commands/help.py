@@ -1,4 +1,4 @@
-"""``help``: explain a topic, or show the options of a command."""
+"""``help``, ``completion`` and ``version``."""
 
 from __future__ import annotations
 
@@ -8,15 +8,25 @@ from pathlib import Path
 
 import click
 
-from queuectl_nb.commands.app import PROGRAM, queuectl_command, root
+from queuectl_nb import __version__
+from queuectl_nb.commands.app import COMPLETE_VAR, PROGRAM, queuectl_command, root
 from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.done import Done
-from queuectl_nb.commands.params import TextParam
+from queuectl_nb.commands.params import Choice, TextParam
 from queuectl_nb.commands.results import Text
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 
-__all__ = ["ABOUT", "FOLDER", "TOPIC_NAMES", "command", "topic_summary", "topic_text"]
+__all__ = [
+    "ABOUT",
+    "FOLDER",
+    "TOPIC_NAMES",
+    "completion_command",
+    "help_command",
+    "topic_summary",
+    "topic_text",
+    "version_command",
+]
 
 FOLDER = Path(__file__).resolve().parent.parent / "topics"
 TOPIC_NAMES = (
@@ -58,7 +68,7 @@ ABOUT = TextParam("TOPIC | COMMAND", [*TOPIC_NAMES, *root.list_commands(click.Co
     "help", examples=["queuectl help retries", "queuectl help worker start"], format_options=False, db_options=False
 )
 @click.argument("about", nargs=-1, type=ABOUT)
-def command(_context: Context, about: Sequence[str]) -> Text | Done:
+def help_command(_context: Context, about: Sequence[str]) -> Text | Done:
     """Explain a topic, or show the options of a command.
 
     Without arguments, list the topics.
@@ -90,3 +100,33 @@ def _help_of(about: Sequence[str]) -> str:
             raise BadInput(f"{context.command_path} has no {validation.quoted(word)}; {hint}")
         found, context = below, click.Context(below, info_name=word, parent=context)
     return found.get_help(context)
+
+
+EXAMPLES = (
+    """echo 'eval "$(queuectl completion bash)"' >> ~/.bashrc""",
+    """echo 'eval "$(queuectl completion zsh)"' >> ~/.zshrc""",
+    "queuectl completion fish > ~/.config/fish/completions/queuectl.fish",
+)
+
+
+@queuectl_command("completion", examples=EXAMPLES, format_options=False, db_options=False)
+@click.argument("shell", type=Choice("shell", ("bash", "zsh", "fish")))
+def completion_command(_context: Context, shell: str) -> Done:
+    """Print the script that completes commands, options and job ids.
+
+    Run the line for your shell once, then open a new terminal.
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None, "click supports these shells"
+    script = kind(root, {}, PROGRAM, COMPLETE_VAR)
+    # not source(): for bash it runs bash to check its version, and prints
+    text = script.source_template % script.source_vars()
+    return Done(text.splitlines(), lambda: text)
+
+
+@queuectl_command("version", db_options=False)
+def version_command(_context: Context) -> Done:
+    """Print the version."""
+    return Done([f"{PROGRAM}, version {__version__}"], lambda: {"version": __version__})

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from queuectl_nb.store.job_filter import Filter
     from queuectl_nb.store.store import Store
 
-__all__ = ["command", "job_texts", "list_jobs"]
+__all__ = ["job_texts", "list_command", "list_jobs"]
 
 _unprintable = re.compile(r"[^ -~]")
 DEFAULT_ROWS = 50
@@ -59,7 +59,7 @@ COLUMNS = (
     help="Sort by this JSON field, ascending; see 'queuectl help fields'.",
 )
 @click.option("--reverse", is_flag=True, help="Reverse the order.")
-def command(context: Context, ids: Sequence[str], **options: Any) -> Listing:
+def list_command(context: Context, ids: Sequence[str], **options: Any) -> Listing:
     """List jobs, most recently updated first."""
     order = {name: options.pop(name) for name in ("sort", "reverse", "limit")}
     queue = context.queue()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from queuectl_nb.commands.context import Context
     from queuectl_nb.model.attempt import AttemptRecord
 
-__all__ = ["command"]
+__all__ = ["log_command"]
 
 
 @queuectl_command("log", examples=["queuectl log --follow", "queuectl log job-1 --stdout --tail 20"])
@@ -35,7 +35,7 @@ __all__ = ["command"]
     "-n", "--tail", type=Parsed("N", validation.parse_int, 0), help="Show only the last N lines of each stream."
 )
 @click.option("-f", "--follow", is_flag=True, help="Follow the output until the job finishes.")
-def command(
+def log_command(
     context: Context, /, *, job_id: str | None, attempt: int | None, tail: int | None, follow: bool, **chosen: bool
 ) -> Output:
     """Show the output of a job.

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.metrics import AttemptMetrics
 
-__all__ = ["command"]
+__all__ = ["metrics_command"]
 
 COLUMNS = ("Job", "Attempt", "Name", "Points", "First", "Last", "Min", "Max", "Course")
 
 
 @queuectl_command("metrics", examples=["queuectl metrics job-1", "queuectl metrics job-1 job-2 --format csv"])
 @selection_options()
-def command(context: Context, ids: Sequence[str], **selection: Any) -> Detail:
+def metrics_command(context: Context, ids: Sequence[str], **selection: Any) -> Detail:
     """Show the metrics that jobs have reported.
 
     The table summarizes them; JSON and CSV contain every stored point.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from queuectl_nb.commands.context import Context
     from queuectl_nb.commands.done import Done
 
-__all__ = ["command"]
+__all__ = ["run_command"]
 
 EXAMPLES = ("queuectl run -- python train.py --lr 0.1", "queuectl run -q gpu -t 2h -- python train.py")
 NOT_HERE = ("source", "format", "json")
@@ -27,7 +27,7 @@ DEFAULTS = {"max_retries": 1}
 
 
 @queuectl_command("run", cls=enqueue.EnqueueCommand, examples=EXAMPLES, format_options=False, db_options=False)
-def command(context: Context, **options: Any) -> Foreground:
+def run_command(context: Context, **options: Any) -> Foreground:
     """Add a job, follow its output, and exit with its code.
 
     The command has one attempt, unless --max-retries gives it more. Starts a worker if none serves the queue of the
@@ -37,8 +37,8 @@ def command(context: Context, **options: Any) -> Foreground:
     if options["words"] is None and context.cell is None and not (options["command"] or options["arguments"]):
         raise BadInput(f"give the command: {context.program} run -- COMMAND")
     start = time.time()
-    added: Done = click.get_current_context().invoke(enqueue.command, defaults=DEFAULTS, **options)
+    added: Done = click.get_current_context().invoke(enqueue.enqueue_command, defaults=DEFAULTS, **options)
     return Foreground(ForegroundJob(context.queue(), added.value().id, start), added)
 
 
-command.params += [param for param in enqueue.command.params if param.name not in NOT_HERE]
+run_command.params += [param for param in enqueue.enqueue_command.params if param.name not in NOT_HERE]

@@ -19,7 +19,7 @@ from queuectl_nb.render.progress import format_size
 from queuectl_nb.render.text_table import local_time, zone_name
 from queuectl_nb.store.spool import STREAMS
 
-__all__ = ["command"]
+__all__ = ["show_command"]
 
 MAX_OUTPUT_CHARS = 200
 """Maximum length of a stream that is shown; longer ones are shown by ``log``."""
@@ -27,7 +27,7 @@ MAX_OUTPUT_CHARS = 200
 
 @queuectl_command("show")
 @click.argument("job_id", type=job_id_type())
-def command(context: Context, job_id: str) -> Detail:
+def show_command(context: Context, job_id: str) -> Detail:
     """Show all fields and attempts of a job."""
     queue = context.queue()
     (job_id,) = find_ids(queue, [job_id])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.commands.context import Context
 
-__all__ = ["command"]
+__all__ = ["stats_command"]
 
 DEFAULT_ROWS = 50
 """Rows of a table without ``--limit``."""
@@ -62,7 +62,7 @@ GROUP_COLUMNS = (
     metavar="[FILE]",
     help="Also draw a plot: below the notebook cell, or to a file (.png, .svg, .pdf).",
 )
-def command(
+def stats_command(
     context: Context, by: str | None, limit: int | None, since: float | None, plot: str | None
 ) -> Detail | Listing | Plotted:
     """Show metrics: run times, attempts, throughput, CPU, memory."""

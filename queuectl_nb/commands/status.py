@@ -14,11 +14,11 @@ from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.results import Detail, Table
 from queuectl_nb.store.limits import read_limits
 
-__all__ = ["command"]
+__all__ = ["status_command"]
 
 
 @queuectl_command("status")
-def command(context: Context) -> Detail:
+def status_command(context: Context) -> Detail:
     """Show the number of jobs by state, the time left, and the workers."""
     queue = context.queue()
     eta = read_eta(queue.store)

@@ -18,7 +18,7 @@ from queuectl_nb.commands.selection import choose, selection_options
 from queuectl_nb.model import validation
 from queuectl_nb.model.state import UNFINISHED_STATES
 
-__all__ = ["command"]
+__all__ = ["wait_command"]
 
 
 @queuectl_command(
@@ -31,7 +31,7 @@ __all__ = ["command"]
     type=Parsed("DURATION", validation.parse_duration),
     help="Stop waiting after this time (exit code 4); the jobs continue.",
 )
-def command(context: Context, ids: Sequence[str], *, timeout: float | None, **selection: Any) -> PendingWait:
+def wait_command(context: Context, ids: Sequence[str], *, timeout: float | None, **selection: Any) -> PendingWait:
     """Wait until jobs have finished.
 
     Without ids or a selection, wait for all jobs. The exit code is 1 if one of them did not complete.

@@ -20,7 +20,7 @@ from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.render.json_shapes import WORKER_FIELDS
 
-__all__ = ["command", "list_", "scale", "start", "stop"]
+__all__ = ["list_", "scale", "start", "stop", "worker_command"]
 
 COLUMNS = (
     ("Name", "name"),
@@ -133,4 +133,4 @@ def list_(context: Context) -> Listing:
     )
 
 
-command = command_group("worker", "Start, stop, scale and list workers.", start, stop, scale, list_)
+worker_command = command_group("worker", "Start, stop, scale and list workers.", start, stop, scale, list_)

@@ -183,7 +183,7 @@ def test_endless_input(
     run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, why: str
 ) -> None:
     """Reading stops at a limit: an endless file without a line end does not fill the memory."""
-    monkeypatch.setattr(f"queuectl_nb.commands.json_input.{limit}", value)
+    monkeypatch.setattr(f"queuectl_nb.commands.job_sources.{limit}", value)
     line = b'{"command": "true"}\n'
     ran = run("enqueue", "--from", "-", stdin=line + (b"\0" * 10_000 if limit == "MAX_LINE_BYTES" else line * 3))
     assert (ran.exit_code, ran.stderr) == (2, f"queuectl: {why}; nothing was enqueued\n")
@@ -194,7 +194,7 @@ def test_largest_input(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch)
     """What is as large as all limits allow is enqueued."""
     line = b'{"command": "true"}\n'
     for limit, value in (("MAX_LINE_BYTES", len(line)), ("MAX_LINES", 2), ("MAX_FILE_BYTES", 2 * len(line))):
-        monkeypatch.setattr(f"queuectl_nb.commands.json_input.{limit}", value)
+        monkeypatch.setattr(f"queuectl_nb.commands.job_sources.{limit}", value)
     assert run("enqueue", "--from", "-", stdin=line * 2).stdout == "2 jobs enqueued\n"
 
 

@@ -1,4 +1,4 @@
-"""``limit``: show and change how many jobs of a queue may run at a time."""
+"""``pause``, ``resume`` and ``limit``: change which jobs may start."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from queuectl_nb.commands.app import queuectl_command
+from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.done import Done
 from queuectl_nb.commands.params import QUEUE, TextParam
 from queuectl_nb.commands.results import Listing
@@ -17,9 +18,42 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from queuectl_nb.client.queue import Queue
-    from queuectl_nb.commands.context import Context
 
-__all__ = ["command"]
+__all__ = ["limit_command", "pause_command", "resume_command"]
+
+
+@queuectl_command("pause", examples=["queuectl pause", "queuectl pause gpu"])
+@click.argument("queue", required=False, type=QUEUE)
+def pause_command(context: Context, queue: str | None) -> Done:
+    """Stop starting jobs of a queue, or of all queues.
+
+    Running jobs continue. 'queuectl resume' starts jobs again.
+    """
+    opened = context.queue(create=True)
+    store = opened.store
+    known = {*store.reader.queue_names(), *(name for row in store.workers.list_all() for name in row.queues)}
+    notes = []
+    if queue is not None and queue not in known:
+        others = ", ".join(sorted(known)) or "none"
+        notes.append(f"no job or worker uses queue {queue} yet; known queues: {others}")
+    opened.pause(queue)
+    line = f"Queue {queue} paused." if queue else "All queues paused."
+    return Done([line], lambda: {"paused": store.reader.paused_queues()}, notes=lambda: notes)
+
+
+@queuectl_command("resume")
+@click.argument("queue", required=False, type=QUEUE)
+def resume_command(context: Context, queue: str | None) -> Done:
+    """Start jobs of a paused queue again, or of all queues."""
+    store = context.queue().store
+    paused = store.reader.paused_queues()
+    notes = []
+    if queue is not None and queue not in paused:
+        names = "all queues; use resume without a name" if paused == ["*"] else ", ".join(paused) or "none"
+        notes.append(f"queue {queue} was not paused by name; paused: {names}")
+    context.queue().resume(queue)
+    line = f"Queue {queue} resumed." if queue else "All queues resumed."
+    return Done([line], lambda: {"paused": store.reader.paused_queues()}, notes=lambda: notes)
 
 
 @queuectl_command(
@@ -29,7 +63,7 @@ __all__ = ["command"]
 )
 @click.argument("name", metavar="[QUEUE]", required=False, type=QUEUE)
 @click.argument("number", metavar="[N|none]", required=False, type=TextParam("N", ["none"]))
-def command(context: Context, name: str | None, number: str | None) -> Done | Listing:
+def limit_command(context: Context, name: str | None, number: str | None) -> Done | Listing:
     """Limit how many jobs of a queue run at a time, over all workers.
 
     Without a number, show the limits. 'none' lifts a limit. Running jobs continue.

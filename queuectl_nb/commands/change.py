@@ -1,22 +1,63 @@
-"""``edit``: change fields of jobs that have not finished."""
+"""``cancel``, ``retry``, ``delete`` and ``edit``: change jobs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from queuectl_nb.commands.app import queuectl_command
+from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.params import QUEUE, TAG, TextParam, find_ids, job_id_type
-from queuectl_nb.commands.selection import OPTIONS, change_options, changed, choose
+from queuectl_nb.commands.selection import OPTIONS, change_options, changed, choose, summary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from queuectl_nb.commands.context import Context
     from queuectl_nb.commands.done import Done
 
-__all__ = ["command"]
+__all__ = ["cancel_command", "delete_command", "edit_command", "retry_command"]
+
+
+@queuectl_command("cancel", examples=["queuectl cancel job-1 job-2", "queuectl cancel --tag sweep --state pending"])
+@change_options("cancel")
+def cancel_command(context: Context, ids: Sequence[str], *, dry_run: bool, **selection: Any) -> Done:
+    """Cancel jobs, including running ones.
+
+    Waits until running jobs have stopped. Several ids: all or none.
+    """
+    queue = context.queue()
+    chosen = choose(queue, ids, selection, required=True)
+    ids = queue.cancel(*chosen.ids, dry_run=dry_run, **chosen.selection)
+    return changed(queue, ids, "cancelled", chosen, dry_run=dry_run)
+
+
+@queuectl_command("retry", examples=["queuectl retry job-1 job-2", "queuectl retry --tag sweep --state dead --dry-run"])
+@change_options("retry")
+def retry_command(context: Context, ids: Sequence[str], *, dry_run: bool, **selection: Any) -> Done:
+    """Run jobs again now.
+
+    Accepts failed, dead, cancelled and completed jobs; a selection includes completed ones only with --state completed.
+    Finished jobs get a fresh retry budget. Several ids: all or none.
+    """
+    queue = context.queue()
+    chosen = choose(queue, ids, selection, required=True)
+    ids = queue.retry(*chosen.ids, dry_run=dry_run, **chosen.selection)
+    return changed(queue, ids, "moved back to queue for retry", chosen, dry_run=dry_run)
+
+
+@queuectl_command("delete", examples=["queuectl delete job-1 job-2", "queuectl delete --queue old --dry-run"])
+@change_options("delete")
+def delete_command(context: Context, ids: Sequence[str], *, dry_run: bool, **selection: Any) -> Done:
+    """Delete jobs with their history.
+
+    Running jobs cannot be deleted. Several ids: all or none.
+    """
+    queue = context.queue()
+    chosen = choose(queue, ids, selection, required=True)
+    frame = queue.jobs(ids=queue.delete(*chosen.ids, dry_run=True, **chosen.selection)) if context.wants_value else None
+    ids = queue.delete(*chosen.ids, dry_run=dry_run, **chosen.selection)
+    return summary(ids, "deleted", chosen, lambda: ids, lambda: frame, dry_run=dry_run)
+
 
 EXAMPLES = (
     "queuectl edit job-1 --timeout 2h",
@@ -52,7 +93,7 @@ _LISTS = ("tags", "after", "after_any")
     "--after-any", type=job_id_type(), multiple=True, help='Replace what must finish first; repeatable, "" removes all.'
 )
 @change_options("edit", SELECTION)
-def command(context: Context, /, *, ids: Sequence[str], dry_run: bool, **options: Any) -> Done:
+def edit_command(context: Context, /, *, ids: Sequence[str], dry_run: bool, **options: Any) -> Done:
     """Change jobs that have not finished.
 
     While a job runs, only --priority, --timeout and --max-retries can be changed. A new timeout counts from the start
