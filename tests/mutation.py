@@ -62,7 +62,7 @@ TESTED_BY = {
     "maintenance": ["maintenance", "housekeeping", "growth"],
     "migrations": ["schema"],
     "output": ["output", "result"],
-    "queue_files": ["queue_files", "paths", "sqlite_errors"],
+    "queue_files": ["queue_files", "paths", "identity", "sqlite_errors"],
     "regular_file": ["regular_file", "spool", "artifacts"],
     "paths": ["paths", "identity"],
     "rows": ["rows", "output", "reader"],

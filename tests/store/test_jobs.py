@@ -49,6 +49,15 @@ STATES = ["pending", "processing", "failed", "completed", "dead", "cancelled", "
 ODD_IDS = ["nobody", "", "a\udcff", "' OR 1=1--", "x" * 1000, "a\0", "\u202e"]
 
 
+def test_a_running_job(harness: StoreHarness) -> None:
+    """It is read with what it has reported so far."""
+    harness.add("a")
+    lease = harness.claim_job("a")
+    (harness.store.db.output_dir / f"{lease.token}.metrics").write_text('{"progress": 0.5, "loss": 2}\n')
+    found = harness.store.jobs.get("a")
+    assert (found.state, found.progress, found.metrics) == ("processing", 0.5, {"loss": 2})
+
+
 @pytest.mark.parametrize("verb", ALLOWED)
 @pytest.mark.parametrize("state", STATES)
 def test_states_of_each_verb(harness: StoreHarness, verb: str, state: str) -> None:

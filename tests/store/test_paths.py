@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from queuectl_nb.model.errors import BadEnvironment
-from queuectl_nb.store.paths import find_queue, real_path, user_queue
+from queuectl_nb.store.paths import find_queue, is_missing, real_path, require_queue, user_queue
 
 OTHER = 12_345
 
@@ -75,6 +75,18 @@ def test_other_users_project_is_ignored(tmp_path: Path, monkeypatch: pytest.Monk
     assert find_queue() == planted / "queue.db"
     os.chown(planted, OTHER, OTHER)
     assert find_queue() == user_queue()
+
+
+def test_missing_queue(tmp_path: Path) -> None:
+    """What does not exist is named as the user has given it; what does, or may, is left to whoever opens it."""
+    file = tmp_path / "q.db"
+    for missing in (file, tmp_path / "none" / "q.db"):
+        with pytest.raises(BadEnvironment, match=r"^no queue at given\.db; 'queuectl enqueue' creates one"):
+            require_queue(missing, "given.db")
+    file.touch()
+    assert is_missing(file / "q.db")
+    for other in (file, tmp_path, Path("a\0b"), tmp_path / ("x" * 300)):
+        require_queue(other, "given.db")
 
 
 def test_path_with_a_nul() -> None:

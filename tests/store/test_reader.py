@@ -47,6 +47,13 @@ def test_default_order(listed: Any) -> None:
         assert _listed(listed, limit=limit, reverse=True) == order[::-1][:limit]
 
 
+def test_tags_for_completion(listed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the last jobs, each once, in alphabetical order."""
+    assert listed.store.reader.complete_tags() == ["x", "xx", "y"]
+    monkeypatch.setattr(reader, "MAX_SORTED_IDS", 5)
+    assert listed.store.reader.complete_tags() == ["x"]
+
+
 def test_filters_combine(listed: Any) -> None:
     """State, queue, tag and text are combined; a tag is matched as a whole, text literally."""
     assert _listed(listed, state="cancelled") == ["c2", "c1"]
