@@ -128,13 +128,14 @@ class LocalExecutor:
         """Remove the artifact folder, when no attempt follows."""
         self.artifacts.close()
 
-    def restore_limits(self, server: ForkServer | None) -> bool:
-        """Undo what a job has done to the resource limits of this process; return False if that is impossible.
+    def restore_limits(self) -> bool:
+        """Undo what jobs have done to the resource limits of this process; return False if that is impossible.
 
-        A fork server whose limits were changed is ended.
+        Fork servers whose limits were changed are ended.
         """
-        if server is not None and server.pid in self._server_pids and not self._limits.are_those_of(server.pid):
-            os.kill(server.pid, signal.SIGKILL)  # our own child, which was not reaped
+        for pid in self._server_pids:
+            if not self._limits.are_those_of(pid):
+                os.kill(pid, signal.SIGKILL)  # our own child, which was not reaped
         return self._limits.restore()
 
     def _open_files(self) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Resource limits of a worker and its fork servers: a job can change them, and later jobs would inherit that."""
+"""Resource limits of supervisor, workers and fork servers: a job can change them, and later jobs would inherit that."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ class ResourceLimits:
         self._limits = [resource.getrlimit(number) for number in _NUMBERS]
 
     def restore(self) -> bool:
-        """Return False if they have changed and cannot be restored: raising a hard limit takes privileges."""
-        if [resource.getrlimit(number) for number in _NUMBERS] != self._limits:
+        """Return False if some have changed and cannot be restored: raising a hard limit takes privileges."""
+        if [resource.getrlimit(number) for number in _NUMBERS] == self._limits:
+            return True
+        restored = True
+        for number, limits in zip(_NUMBERS, self._limits, strict=True):
             try:
-                for number, limits in zip(_NUMBERS, self._limits, strict=True):
-                    resource.setrlimit(number, limits)
+                resource.setrlimit(number, limits)
             except (OSError, ValueError):
-                return False
-        return True
+                restored = False
+        return restored
 
     def are_those_of(self, pid: int) -> bool:
         """Return True if another process has the same limits, or if the system cannot tell (macOS)."""

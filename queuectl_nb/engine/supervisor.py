@@ -23,8 +23,8 @@ from queuectl_nb.engine.poller import Poller
 from queuectl_nb.engine.pool_size import PoolSize
 from queuectl_nb.engine.proc_files import ancestors
 from queuectl_nb.engine.rescuer import Rescued, Rescuer
+from queuectl_nb.engine.resource_limits import ResourceLimits
 from queuectl_nb.engine.worker_process import KILL_MARGIN_S, WorkerProcess, reap
-from queuectl_nb.engine.worker_record import read_record
 from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, QueuectlError
 from queuectl_nb.store.maintenance import Housekeeping
 
@@ -55,6 +55,7 @@ class Supervisor:
         self.workers: list[WorkerProcess] = []
         self.unrecorded_pids: dict[str, int] = {}
         """Pids, by name, of workers whose rows do not have them yet."""
+        self.limits = ResourceLimits()
         self.rescuer = Rescuer(store, lambda: reap(self.workers))
         self.settings = store.settings.read()
         self.freeze_detector = heartbeat.FreezeDetector(store.worker_dir)
@@ -88,7 +89,9 @@ class Supervisor:
         self.events.flush()
         while not all(worker.ended for worker in self.workers):
             due_at = min(self.maintenance_at, *(worker.due_at for worker in self.workers))
-            self._read_control(self.poller.wait(max(0.0, due_at - time.monotonic())))
+            names = self.poller.wait(max(0.0, due_at - time.monotonic()))
+            self.limits.restore()  # which a job may have lowered
+            self._read_control(names)
             reap(self.workers)
             self._handle_exits()
             self._run_maintenance()
@@ -128,14 +131,11 @@ class Supervisor:
         if chain and os.getpid() not in chain[1:]:
             return False
         for worker in self.workers:
-            lock = heartbeat.lock_path(self.store.worker_dir, worker.name)
-            if worker.process is not None and worker.process.pid in chain[1:]:
-                sender = chain[chain.index(worker.process.pid) - 1]
-            elif chain or not sender or read_record(lock).pid != sender:  # the job's shell may have exited
-                continue
-            self.events.emit("warning", worker=worker.name, text=f"ignored {signal.Signals(number).name} from its job")
-            worker.send(f"signal:{number}:{sender}")
-            return True
+            if child := worker.child_in(chain, sender, self.store.worker_dir):
+                text = f"ignored {signal.Signals(number).name} from its job"
+                self.events.emit("warning", worker=worker.name, text=text)
+                worker.send(f"signal:{number}:{child}")
+                return True
         return bool(chain)
 
     def _broadcast_stop(self, how: str) -> None:
@@ -157,11 +157,14 @@ class Supervisor:
     # ------------------------------------------------------------------ workers
 
     def _start(self, workers: Iterable[WorkerProcess]) -> None:
-        """Start the processes of these workers and record their pids."""
+        """Start the processes of these workers and record their pids; none that would inherit lowered limits."""
         for worker in workers:
             self.freeze_detector.forget(worker.name)
-            pid = worker.start(self.store, self.config, self.events)
-            if pid is not None:
+            if not self.limits.restore():
+                text = "not started: a job has lowered the resource limits of the supervisor; start the workers again"
+                self.events.emit("warning", worker=worker.name, text=text)
+                worker.retiring, self.exit_code = True, BadEnvironment.exit_code
+            elif (pid := worker.start(self.store, self.config, self.events)) is not None:
                 self.unrecorded_pids[worker.name] = pid
             self.events.flush()  # before those of the worker
         with contextlib.suppress(QueuectlError):  # the next maintenance run repeats it

@@ -115,6 +115,8 @@ class Worker:
 
     def _start_next(self) -> None:
         """Start the next claimed job that was not preempted."""
+        if self.buffer.claimed and self._has_waited:  # meanwhile, jobs of other workers may have changed them
+            self._restore_limits()
         self.buffer.release_preempted()
         while self.buffer.claimed and self.monitor is None:
             if self.control.receive_notification():  # a setting was changed before this job was enqueued
@@ -130,14 +132,18 @@ class Worker:
             self._has_waited = False
             self.control.job_pid = run.pid
 
+    def _restore_limits(self) -> None:
+        """Restore the resource limits for the next job, or end: a new worker has those of the supervisor."""
+        if not self.executor.restore_limits():
+            self.core.events.warn("a job has lowered the resource limits of this worker, which is replaced")
+            os.kill(os.getpid(), signal.SIGKILL)
+
     # ------------------------------------------------------------------ settle and claim
 
     def _collect(self, monitor: RunMonitor) -> None:
         """Collect outcome, usage, output and result of a finished run."""
         run = monitor.run
-        if not self.executor.restore_limits(run.server):  # a new worker has those of the supervisor
-            self.core.events.warn(f"job {run.lease.job_id} has lowered the resource limits of its worker")
-            os.kill(os.getpid(), signal.SIGKILL)
+        self._restore_limits()
         limit = self.control.settings.artifact_limit
         artifacts = self.executor.artifacts.take(run.lease.token, run.started, limit)
         known = Ending(time.time(), run.start_time(), run.pid, artifacts=artifacts, usage=run.usage)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.control import ORPHAN_GRACE_S, REPLACE_EXIT_CODE
 from queuectl_nb.engine.forked_process import ForkedProcess, can_fork
+from queuectl_nb.engine.worker_record import read_record
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.outcome import SENDER_ENDED
 from queuectl_nb.store.boot_time import read_boot_time
@@ -22,6 +23,7 @@ from queuectl_nb.store.os_errors import os_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
     from typing import Self
 
     from queuectl_nb.engine.config import WorkerConfig
@@ -179,6 +181,17 @@ class WorkerProcess:
         if self.process is not None and self.process.stdin is not None:
             with contextlib.suppress(OSError):  # it has ended, or its pipe is full because it is stopped
                 self.process.stdin.write(f"{word}\n".encode())
+
+    def child_in(self, chain: list[int], sender: int, worker_dir: Path) -> int:
+        """Return the child of this worker that has sent a signal or has started its sender; 0 if none has.
+
+        ``chain`` are the sender and its ancestors. Of one that has ended, only the first process of a job is known.
+        """
+        if self.process is not None and self.process.pid in chain[1:]:
+            return chain[chain.index(self.process.pid) - 1]
+        if chain or not sender:
+            return 0
+        return sender if read_record(heartbeat.lock_path(worker_dir, self.name)).pid == sender else 0
 
     def kill_if_due(self, now: float) -> None:
         """Kill a process that did not stop in time."""

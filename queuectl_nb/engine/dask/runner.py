@@ -167,7 +167,7 @@ class Runner:
             elif self.termination.token == run.lease.token:
                 monitor.end(Returned(), min(self.termination.grace_s, self._kill_grace_s))
             self._wait_for(monitor, reporter)
-        if not self.executor.restore_limits(run.server):  # a new runner has those of the dask worker
+        if not self.executor.restore_limits():  # a new runner has those of the dask worker
             os.kill(os.getpid(), signal.SIGKILL)
         end = self._end_of(monitor, run)
         if not isinstance(end.outcome, Lost):
