@@ -17,6 +17,7 @@ __all__ = [
     "MAX_INLINE_BYTES",
     "PARTIAL",
     "BlobWriter",
+    "adopt_blob",
     "digest",
     "in_parallel",
     "open_blob",
@@ -113,6 +114,14 @@ def _publish(file: BinaryIO, temporary: str, path: str) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def adopt_blob(folder: str, sha256: str, path: str) -> None:
+    """Make a file with the content of a blob that blob, durably; a copy would need as much space again."""
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_NOFOLLOW), "wb") as file:
+        os.fchmod(file.fileno(), 0o600)
+        _publish(file, path, f"{folder}/{sha256}")
 
 
 class BlobWriter:

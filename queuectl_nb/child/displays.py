@@ -74,13 +74,29 @@ class Displays:
 
     def _append(self, line: _Line) -> None:
         if self._size + len(line.body) > self._limit:
-            self._full = True
-            text = f"further outputs are not kept: the limit is {self._limit:,} bytes (setting display_limit)\n"
-            line = _dump({"output_type": "stream", "name": "stderr", "text": text})
+            line = self._last(f"the limit is {self._limit:,} bytes (setting display_limit)")
         self._lines.append(line)
         self._size += len(line.body)
-        if not self._rewrite and self._path is not None:
-            _write(self._path, os.O_APPEND, line.body)
+        if not self._rewrite and self._path is not None and not _write(self._path, os.O_APPEND, line.body):
+            self._shrink(self._path)
+
+    def _last(self, why: str) -> _Line:
+        """Return the line that says why no further outputs are kept."""
+        self._full = True
+        text = f"further outputs are not kept: {why}\n"
+        return _dump({"output_type": "stream", "name": "stderr", "text": text})
+
+    def _shrink(self, path: str) -> None:
+        """Keep at most the first half of the outputs on a full disk: the reply needs room."""
+        last = self._last("the disk is full")
+        while True:
+            self._lines = [*self._lines[: (len(self._lines) - 1) // 2], last]
+            if _write(path, os.O_TRUNC, self._body()) or len(self._lines) == 1:
+                break
+        self._size = len(self._body())
+
+    def _body(self) -> bytes:
+        return b"".join(line.body for line in self._lines)
 
     def _update(self, line: _Line) -> None:
         """Replace the outputs with the id of ``line``, unless it is too large."""
@@ -96,16 +112,25 @@ class Displays:
         if self._rewrite and os.getpid() == self._pid and (now or clock >= self._rewritten_at + REWRITE_INTERVAL_S):
             self._rewritten_at = clock
             self._rewrite = False
-            _write(f"{self._path}.new", os.O_TRUNC, b"".join(line.body for line in self._lines))
+            new = f"{self._path}.new"
+            written = _write(new, os.O_TRUNC, self._body())
             with contextlib.suppress(OSError):
-                os.replace(f"{self._path}.new", f"{self._path}")
+                if written:
+                    os.replace(new, f"{self._path}")
+                else:
+                    os.unlink(new)
+            if not written and not _write(f"{self._path}", os.O_TRUNC, self._body()):
+                self._shrink(f"{self._path}")
 
 
-def _write(path: str, flag: int, body: bytes) -> None:
-    """Write to a file; on a full disk the outputs are lost, not the job."""
+def _write(path: str, flag: int, body: bytes) -> bool:
+    """Write to a file; return False on a full disk: the outputs are lost then, not the job."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | flag
     with contextlib.suppress(OSError), os.fdopen(os.open(path, flags, 0o600), "wb") as file:
         file.write(body)
+        file.flush()
+        return True
+    return False
 
 
 def _dump(output: Mapping[str, Any], display_id: str | None = None) -> _Line:

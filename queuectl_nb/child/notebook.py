@@ -22,6 +22,7 @@ from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
 from queuectl_nb.child.blob import PARTIAL
 from queuectl_nb.child.payload import Arguments, ValueMissing
+from queuectl_nb.child.reply import print_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -87,11 +88,11 @@ class OutputFile:
                 file.write(text)
             os.replace(temporary, self.path)
         except OSError as error:
-            if self.error is None:
-                sys.stderr.write(f"the executed notebook cannot be written: {error.strerror}\n")
-            self.error = error
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+            if self.error is None:
+                print_error(f"the executed notebook cannot be written: {error.strerror}\n")
+            self.error = error
         else:
             self.error = None
 

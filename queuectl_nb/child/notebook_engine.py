@@ -127,8 +127,9 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # not typed
             stream, text = sys.stderr, "\n".join(output.traceback) + "\n"
         elif "text/plain" in output.data:
             text = output.data["text/plain"] + "\n"
-        stream.write(text)
-        stream.flush()
+        with contextlib.suppress(OSError):  # a full disk must not end the notebook
+            stream.write(text)
+            stream.flush()
 
 
 class _Engine(NBClientEngine):  # type: ignore[misc]  # not typed

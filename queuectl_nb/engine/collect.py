@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.model.attempt import Ending
+from queuectl_nb.model.attempt import DISK_FULL_NOTE, Ending
 from queuectl_nb.model.call import Kind
 from queuectl_nb.model.failure import MAX_ERROR_CHARS, cut
 from queuectl_nb.model.outcome import Exited, NotStarted, Raised
 from queuectl_nb.store.calls import add_displays, parse_reply
-from queuectl_nb.store.output import EMPTY_STREAM, normalize_json, read_truncated
+from queuectl_nb.store.output import EMPTY_STREAM, limit_files, normalize_json, read_truncated
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
@@ -42,16 +42,17 @@ def capture_ending(
     except OSError as error:
         out = err = EMPTY_STREAM
         note = f"its output could not be read: {error.strerror}"
-    note = note or ending.note or (artifacts.note if artifacts else None)
+    spooled = [stream for stream, each in zip(STREAMS, (out, err), strict=True) if each.spooled]
+    lost = limit_files([paths[stream] for stream in spooled], settings)
+    note = note or ending.note or (DISK_FULL_NOTE if lost else None) or (artifacts.note if artifacts else None)
     ending = Ending(
         *(*ending[:3], *out[:3], *err[:3], result, ending.host, note),
         artifacts=artifacts,
         metrics=metrics,
         usage=ending.usage,
     )
-    if not (out.spooled or err.spooled or artifacts):
+    if not (spooled or artifacts):
         return ending, _NONE
-    spooled = [stream for stream, each in zip(STREAMS, (out, err), strict=True) if each.spooled]
     return ending, frozenset([*spooled, "artifacts"] if artifacts and artifacts.files else spooled)
 
 

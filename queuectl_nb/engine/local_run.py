@@ -65,6 +65,8 @@ class LocalRun:
     """Fork servers that are children of this process."""
     has_own_files: bool = False
     """Whether its output files are named after its token, instead of being those of the worker."""
+    lost_output: bool = False
+    """Whether part of its output was lost because the disk is full."""
     usage: Usage = _NO_USAGE
     """Resource usage, once the shell has exited."""
     _clock_offset_s: float = field(default_factory=_clock_offset)

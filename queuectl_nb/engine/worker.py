@@ -19,12 +19,13 @@ from queuectl_nb.engine.collect import add_reply, read_reply
 from queuectl_nb.engine.control import POLL_INTERVAL_S
 from queuectl_nb.engine.run_monitor import RunMonitor
 from queuectl_nb.engine.work_buffer import LOCK_TIMEOUT_S, MAX_GROUP
-from queuectl_nb.model.attempt import Ending
+from queuectl_nb.model.attempt import DISK_FULL_NOTE, Ending
 from queuectl_nb.model.call import Kind
 from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.model.outcome import Cancelled, Returned
 from queuectl_nb.store.claims import StartedAttempt
-from queuectl_nb.store.output import punch_middle
+from queuectl_nb.store.maintenance import free_disk_space
+from queuectl_nb.store.output import FULL_DISK_BYTES, limit_files
 
 if TYPE_CHECKING:
     from queuectl_nb.engine.local_executor import LocalExecutor
@@ -102,7 +103,10 @@ class Worker:
         if self.monitor is not None:
             lease = self.monitor.run.lease
             run = self.monitor.run
-            punch_middle([*run.paths.values(), run.metrics_path], self.control.settings.spool_limit)
+            if limit_files([*run.paths.values(), run.metrics_path], self.control.settings):
+                run.lost_output = True
+            elif free_disk_space(self.core.store.db) < FULL_DISK_BYTES:
+                self.core.events.warn(f"the disk of {self.core.store.db.path} is full: jobs may wait for space")
             current = self.core.claims.with_current_timeout(lease)
             if current is None:  # a rescuer in another container cannot kill it
                 self.monitor.end(Returned("a rescuer has settled it"), 0.0)
@@ -146,7 +150,8 @@ class Worker:
         self._restore_limits()
         limit = self.control.settings.artifact_limit
         artifacts = self.executor.artifacts.take(run.lease.token, run.started, limit)
-        known = Ending(time.time(), run.start_time(), run.pid, artifacts=artifacts, usage=run.usage)
+        note = DISK_FULL_NOTE if run.lost_output else None
+        known = Ending(time.time(), run.start_time(), run.pid, note=note, artifacts=artifacts, usage=run.usage)
         if artifacts is None and run.files.left_nothing(run.started):
             ending, spooled, keep_files = known, _NONE, False
         else:
@@ -158,10 +163,9 @@ class Worker:
             outcome, ending, modules = add_reply(reply, outcome, ending)
             self.executor.fork_servers.learn(modules)
             run.lease = run.lease._replace(call=None)  # its payload takes memory until the result is recorded
-        if keep_files or ending.note is not None:  # a note: the job may have replaced its output file
-            if not run.move_to_own_files() and ending.note is None:
-                ending = ending._replace(note="part of its output was lost: the disk is full")
-            punch_middle(run.paths.values(), self.control.settings.spool_limit)
+        # a note: the job may have replaced its output file
+        if (keep_files or ending.note is not None) and not run.move_to_own_files() and ending.note is None:
+            ending = ending._replace(note=DISK_FULL_NOTE)
         has_files = run.has_own_files or left_files or run.lease.kind in KINDS_WITH_FILES
         self.buffer.add_result(run.lease, outcome, ending, spooled if has_files else None)
         if not run.has_own_files and (ending.stdout_size or ending.stderr_size):

@@ -8,7 +8,18 @@ from typing import Any, NamedTuple
 from queuectl_nb.model.call import CallValue
 from queuectl_nb.model.metrics import ReportedMetrics
 
-__all__ = ["ATTEMPT_FIELDS", "STREAM_FIELDS", "AttemptRecord", "Ending", "KeptArtifacts", "Lease", "Usage"]
+__all__ = [
+    "ATTEMPT_FIELDS",
+    "DISK_FULL_NOTE",
+    "STREAM_FIELDS",
+    "AttemptRecord",
+    "Ending",
+    "KeptArtifacts",
+    "Lease",
+    "Usage",
+]
+
+DISK_FULL_NOTE = "part of its output was lost: the disk is full"
 
 
 class Lease(NamedTuple):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from queuectl_nb.model.attempt import Ending
+from queuectl_nb.model.attempt import DISK_FULL_NOTE, Ending
 from queuectl_nb.model.escape_sequences import SEQUENCE
 from queuectl_nb.model.outcome import Exited, Outcome, Raised, Signalled
 
@@ -99,6 +99,8 @@ def read_message(outcome: Outcome, ending: Ending) -> Message:
     if not text and ending.stdout:
         summary = _PYTEST.search(_plain((ending.stdout_tail or ending.stdout)[-TAIL_CHARS:]))
         text = _one_line(summary[0]) if summary else ""
+    if not text and ending.note == DISK_FULL_NOTE:
+        text = ending.note
     return Message(tail, exception, text)
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from queuectl_nb.child.blob import MAX_INLINE_BYTES, digest, read_blob, write_blob
+from queuectl_nb.child.blob import MAX_INLINE_BYTES, adopt_blob, digest, read_blob
 from queuectl_nb.model.call import DISPLAYS, CallValue, Kind
 from queuectl_nb.model.failure import encodable
 from queuectl_nb.store.artifacts import artifact_dir
@@ -236,7 +236,10 @@ def add_displays(spool: Spool, token: str, reply: str) -> str:
         entry["pickle"] = b2a_base64(displays, newline=False).decode("ascii")
     else:
         entry["sha256"] = digest(displays)
-        write_blob(blob_dir(spool.folder), entry["sha256"], displays)
+        try:
+            adopt_blob(blob_dir(spool.folder), entry["sha256"], f"{spool.path(token, 'displays')}")
+        except OSError as error:
+            entry = {**entry, "sha256": None, "note": f"cannot be written: {error.strerror}"}
     return f"{json.dumps(entry)}\n{reply}"  # the last line is about the job
 
 

@@ -80,7 +80,7 @@ def read_space(db: Database) -> FileSpace:
 def free_disk_space(db: Database) -> int:
     """Return the bytes that this user can write to the disk of the queue."""
     found = os.statvfs(db.file.parent)
-    return found.f_bavail * found.f_frsize
+    return (found.f_bavail if os.geteuid() else found.f_bfree) * found.f_frsize
 
 
 def remove_strays(db: Database, now: float, blobs_before: Collection[str] = frozenset()) -> None:

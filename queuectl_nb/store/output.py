@@ -10,14 +10,18 @@ import os
 import stat
 import sys
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.store.regular_file import open_regular
+
+if TYPE_CHECKING:
+    from queuectl_nb.model.settings import Settings
 
 __all__ = [
     "EMPTY_STREAM",
     "MAX_RESULT_BYTES",
     "StoredStream",
+    "limit_files",
     "next_data_offset",
     "next_hole_offset",
     "normalize_json",
@@ -31,6 +35,9 @@ MAX_RESULT_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 500
 """Nesting levels allowed in a result: every SQLite and every Python can read that many back."""
 BLOCK_BYTES = 4096
+FULL_DISK_BYTES = 1024 * 1024
+"""Free space below which a disk counts as full."""
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _PUNCH_HOLE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE needs FALLOC_FL_KEEP_SIZE
 
 
@@ -54,7 +61,7 @@ EMPTY_STREAM = StoredStream("", None, 0, spooled=False)
 def read_truncated(path: str, limit: int) -> StoredStream:
     """Read a stream, or its first and last ``limit // 2`` bytes if it is longer than ``limit``.
 
-    Of a stream whose middle was freed (:func:`punch_middle`), what is before the first hole and after the last is read.
+    Of a stream whose middle was freed (:func:`limit_files`), what is before the first hole and after the last is read.
 
     Raises
     ------
@@ -129,20 +136,53 @@ def _drop_partial_start(raw: bytes) -> bytes:
 # ---------------------------------------------------------------------- large files
 
 
+def limit_files(paths: Iterable[str], settings: Settings) -> bool:
+    """Free the middle of each file over ``spool_limit``, and over ``output_limit`` while the disk is full.
+
+    Return True if the disk is full and output was lost. Without that nothing could be recorded until somebody frees
+    space, not even the end of the job whose output has filled the disk.
+    """
+    paths = list(paths)
+    punch_middle(paths, settings.spool_limit)
+    large = [path for path in paths if _is_larger(path, settings.output_limit)]
+    if not large or not _is_disk_full(os.path.dirname(large[0])):
+        return False
+    punch_middle(large, settings.output_limit)
+    return True
+
+
+def _is_larger(path: str, limit: int) -> bool:
+    """Return True if a file takes more than ``limit`` bytes; cheap, because this runs every second."""
+    try:
+        status = os.lstat(path)
+    except OSError:  # the job may have removed it
+        return False
+    return status.st_size > limit + BLOCK_BYTES and status.st_blocks * 512 > limit + BLOCK_BYTES
+
+
+def _is_disk_full(folder: str) -> bool:
+    """Try to write, because quotas count too."""
+    import tempfile
+
+    try:
+        with tempfile.TemporaryFile(buffering=0, dir=folder) as file:
+            return file.write(bytes(FULL_DISK_BYTES)) < FULL_DISK_BYTES
+    except OSError as error:
+        return error.errno in _DISK_FULL
+
+
 def punch_middle(paths: Iterable[str], limit: int) -> None:
     """Free the middle of each file larger than ``limit`` bytes, keeping half of the limit at each end.
 
     The file keeps its length, so offsets stay valid. Where holes are not supported (macOS, some file systems) nothing
     happens.
     """
-    for path in paths:
+    for path in filter(lambda path: _is_larger(path, limit), paths):
         with contextlib.suppress(OSError):  # the job may have removed or replaced it
-            status = os.lstat(path)  # cheap check: this runs every second
-            if status.st_size > limit + BLOCK_BYTES and status.st_blocks * 512 > limit + BLOCK_BYTES:
-                begin = -(-(limit // 2) // BLOCK_BYTES) * BLOCK_BYTES
-                end = (status.st_size - limit // 2) // BLOCK_BYTES * BLOCK_BYTES
-                if end > begin:
-                    _punch(path, begin, end - begin)
+            begin = -(-(limit // 2) // BLOCK_BYTES) * BLOCK_BYTES
+            end = (os.lstat(path).st_size - limit // 2) // BLOCK_BYTES * BLOCK_BYTES
+            if end > begin:
+                _punch(path, begin, end - begin)
 
 
 def _punch(path: str, offset: int, length: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,13 @@ import pandas as pd
 import pytest
 
 from queuectl_nb import BadInput, JobFailed, NotFound, Queue
+from queuectl_nb.child.displays import Displays
 from queuectl_nb.client import cell as client_cell
 from queuectl_nb.store.calls import read_displays
 from queuectl_nb.testing import run_pending, temporary_queue
 from tests.client.calls import TIMEOUT_S
 from tests.client.cells import enqueue_cell
-from tests.engine.harness import until
+from tests.engine.harness import fill_disk, until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -303,3 +305,32 @@ def test_run_pending() -> None:
         job = enqueue_cell(queue, "x = 2\ndisplay(x)\nx * a", {"a": 21})
         assert run_pending(queue) == [job]
         assert (job.result(), job["x"], displays(job)[0]) == (42, 2, {"text/plain": "2"})
+
+
+def test_displays_fill_the_disk(small_disk: Path) -> None:
+    """The first outputs are kept, and the value of the cell."""
+    queue = Queue(small_disk / "queue.db")
+    with queue.start_workers(1):
+        job = enqueue_cell(
+            queue, "from IPython.display import HTML\nfor n in range(600):\n    display(HTML('x' * 10_000))\nn"
+        )
+        assert job.result(TIMEOUT_S) == 599
+    *kept, last = displays(job)
+    assert 0 < len(kept) < 300
+    assert all(each["text/html"] == "x" * 10_000 for each in kept)
+    assert "further outputs are not kept: the disk is full" in last["text"]
+
+
+def test_update_on_a_full_disk(small_disk: Path) -> None:
+    """Outputs that were updated replace the file, also in place."""
+    path = small_disk / "token.displays"
+    outputs = Displays(str(path), 1 << 20)
+    for n in range(10):
+        outputs.add("display_data", {"text/plain": f"{n}" * 1000}, None, f"{n}")
+    outputs.close()
+    fill_disk(small_disk / "ballast")
+    outputs.add("display_data", {"text/plain": "y"}, None, "9", update=True)
+    outputs.close()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert os.listdir(small_disk) == ["ballast", "token.displays"]
+    assert lines[-1]["data"] == {"text/plain": "y"}

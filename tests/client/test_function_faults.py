@@ -440,6 +440,55 @@ def test_full_disk(small_disk: Path) -> None:
                 path.unlink()
 
 
+def test_output_larger_than_the_disk(small_disk: Path) -> None:
+    """Jobs whose output fills the disk end, with the middle of it lost; the next job has room."""
+    queue = Queue(small_disk / "queue.db")
+    queue.set("output_limit", 100_000)
+
+    def write(ignored: type[Exception]) -> int:
+        lost = 0
+        for _ in range(6000):
+            try:
+                os.write(1, b"x" * 1024)
+            except ignored:
+                lost += 1
+        return lost
+
+    with queue.start_workers(1):
+        jobs = [
+            queue.task(write, max_retries=1).submit(ValueError),
+            queue.task(write, max_retries=1).submit(OSError),
+            queue.enqueue("yes | head -c 6000000", max_retries=1),
+            queue.enqueue("yes | head -c 6000000; true", max_retries=1),
+            queue.enqueue("echo next"),
+        ]
+        for job in jobs:
+            job.wait(TIMEOUT_S)
+    note = "part of its output was lost: the disk is full"
+    errors = ["OSError: [Errno 28] No space left on device", note, f"exit code 1: {note}", note, None]
+    assert [job.error for job in jobs] == errors
+    assert jobs[1].result() > 0
+
+
+def test_call_that_waits_for_space_times_out(small_disk: Path) -> None:
+    """A call that cannot report its failure, because its artifacts fill the disk, ends by its timeout."""
+    queue = Queue(small_disk / "queue.db")
+
+    def fill() -> None:
+        job = current_job()
+        assert job is not None
+        fill_disk(job.artifacts / "ballast")
+        raise ValueError
+
+    with queue.start_workers(1):
+        job = queue.task(fill, max_retries=1, timeout=2).submit()
+        folder = small_disk / "queue.db-spool/output"
+        until(lambda: [*folder.glob("?" * 32 + ".artifacts/ballast")])  # of an ended attempt
+        next(folder.glob("*/ballast")).unlink()
+        job.wait(TIMEOUT_S)
+    assert job.error.startswith("timed out")
+
+
 def test_process_that_waits_is_killed(served: Queue, tmp_path: Path) -> None:
     """A kernel that is killed during ``job.result()`` disturbs neither the job nor others that wait."""
     go = tmp_path / "go"

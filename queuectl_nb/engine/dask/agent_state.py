@@ -24,7 +24,8 @@ MAX_PREFETCH = 16
 """Maximum number of jobs that wait in an agent for a slot whose jobs are short."""
 RETRY_DELAY_S = 0.5
 """How long after a failed request the next one is sent."""
-SENT_SETTINGS = ("timeout", "kill_grace", "spool_limit", "artifact_limit", "display_limit", "max_retries", "shell")
+_LIMITS = ("output_limit", "spool_limit", "artifact_limit", "display_limit")
+SENT_SETTINGS = ("timeout", "kill_grace", "max_retries", "shell", *_LIMITS)
 """The settings that runners apply."""
 
 

@@ -15,13 +15,13 @@ from queuectl_nb.engine.collect import add_reply
 from queuectl_nb.engine.dask.dispatch_table import read_dispatched
 from queuectl_nb.engine.dask.messages import Ended
 from queuectl_nb.engine.outcome_journal import lock_journal, read_journal
-from queuectl_nb.model.attempt import Ending
+from queuectl_nb.model.attempt import DISK_FULL_NOTE, Ending
 from queuectl_nb.model.call import Kind
 from queuectl_nb.model.errors import Busy, QueuectlError
 from queuectl_nb.model.outcome import Cancelled
 from queuectl_nb.store.boot_time import read_boot_time
 from queuectl_nb.store.claims import Claims, StartedAttempt
-from queuectl_nb.store.output import punch_middle
+from queuectl_nb.store.output import limit_files
 
 if TYPE_CHECKING:
     from queuectl_nb.engine.dask.dispatch_table import DispatchTable
@@ -92,10 +92,10 @@ class Dispatcher:
         """Reload settings and requests, and limit the output of running jobs."""
         self.core.store.db.check_identity()
         self.control.refresh()
-        limit = self.control.settings.spool_limit
+        settings = self.control.settings
         for run in self.in_flight.values():
-            if sum(run.received.values()) > limit:
-                punch_middle(run.limited_paths, limit)
+            if sum(run.received.values()) > settings.output_limit and limit_files(run.limited_paths, settings):
+                run.note = DISK_FULL_NOTE
         for token in self.core.claims.cancel_requests():
             cancelled = self.in_flight.get(token)
             if cancelled is not None and cancelled.forced_outcome is None:
@@ -150,12 +150,10 @@ class Dispatcher:
         started_at = run.started_at if run.end.duration_s is None else now - run.end.duration_s
         artifacts = run.unpack_artifacts(self.control.settings.artifact_limit)
         known = Ending(now, started_at, run.pid, host=run.host, note=run.note, artifacts=artifacts, usage=run.end.usage)
-        ending, spooled, keep_files = self.core.capture(run.token, run.paths, known)
+        ending, spooled, _ = self.core.capture(run.token, run.paths, known)
         outcome = run.outcome
         if run.lease.kind != Kind.COMMAND:
             outcome, ending, _ = add_reply(self.core.store.spool.read_reply(run.token), outcome, ending)
-        if keep_files:
-            punch_middle(run.limited_paths, self.control.settings.spool_limit)
         has_files = bool(ending.stdout_size or ending.stderr_size or ending.result is not None or ending.note)
         has_files = has_files or bool(run.end.reply is not None or ending.artifacts or ending.metrics)
         self.buffer.add_result(run.lease, outcome, ending, spooled if has_files else None)

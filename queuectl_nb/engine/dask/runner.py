@@ -28,11 +28,12 @@ from queuectl_nb.engine.local_executor import LocalExecutor
 from queuectl_nb.engine.poller import Poller, block_signals
 from queuectl_nb.engine.process_tree import become_subreaper, kill_descendants
 from queuectl_nb.engine.run_monitor import RunMonitor
+from queuectl_nb.model.attempt import DISK_FULL_NOTE
 from queuectl_nb.model.outcome import Lost, NotStarted, Returned
 from queuectl_nb.model.settings import Settings
 from queuectl_nb.store.blobs import blob_dir
 from queuectl_nb.store.calls import parse_reply
-from queuectl_nb.store.output import punch_middle, read_range
+from queuectl_nb.store.output import limit_files, read_range
 from queuectl_nb.store.regular_file import Descriptor, is_replaced, last_write
 from queuectl_nb.store.spool import Spool
 
@@ -159,7 +160,7 @@ class Runner:
         monitor, reporter = RunMonitor(run), _OutputReporter(self._offer, run)
         while not monitor.step(self.settings, self._kill_grace_s):
             if monitor.is_long(time.monotonic()):
-                reporter.report(self.settings.spool_limit)
+                reporter.report(self.settings)
             if self.orphaned:
                 monitor.end(Lost("its dask worker", "ended"), self._kill_grace_s)
             elif self._expired:
@@ -201,11 +202,14 @@ class Runner:
         artifacts = pack(f"{self.spool.folder}", token, kept)
         if any(map(is_replaced, run.paths.values())):
             note = note or "its output could not be read: not a regular file"
+        if limit_files(run.paths.values(), self.settings) or run.lost_output:
+            note = note or DISK_FULL_NOTE
         paths = {**_streams(run), ARCHIVE: f"{self.spool.path(token, ARCHIVE)}"}
         sizes = {stream: last_write(path)[1] for stream, path in paths.items()}
         output: dict[str, tuple[int, bytes]] = {}
-        if sum(sizes.values()) > MAX_END_OUTPUT_BYTES or max(sizes.values()) > self.settings.spool_limit:
-            run.move_to_own_files()
+        if sum(sizes.values()) > MAX_END_OUTPUT_BYTES or max(sizes.values()) > _hole_limit(self.settings):
+            if not run.move_to_own_files():
+                note = note or DISK_FULL_NOTE
         else:  # all of it, since reports of a running command may be lost
             output = {stream: (0, read_range(paths[stream], 0, size)) for stream, size in sizes.items() if size}
             if not run.has_own_files:
@@ -214,6 +218,11 @@ class Runner:
         process = (token, monitor.outcome, run.usage, run.pid, time.monotonic() - run.started)
         artifact_note = artifacts.note if artifacts else None
         return Ended(*process, result, note, sizes, output, reply, blobs, artifact_note)
+
+
+def _hole_limit(settings: Settings) -> int:
+    """Return the size of a file up to which it has no hole."""
+    return min(settings.spool_limit, settings.output_limit)
 
 
 def _streams(run: LocalRun) -> dict[str, str]:
@@ -246,18 +255,19 @@ class _OutputReporter:
         """Empty until the command was reported as running."""
         self._trim_at = run.started + TRIM_INTERVAL_S
 
-    def report(self, spool_limit: int) -> None:
-        """Report what is new, if a report is due, and discard the middle of output over ``spool_limit``."""
+    def report(self, settings: Settings) -> None:
+        """Report what is new, if a report is due, and discard the middle of output over its limit."""
         now = time.monotonic()
         if now < self.next_report_at:
             return
         self.next_report_at = now + REPORT_INTERVAL_S
         paths = _streams(self._run)
         sizes, output = {stream: last_write(path)[1] for stream, path in paths.items()}, {}
+        limit = _hole_limit(settings)
         for stream, size in sizes.items():
             reported = self._reported[stream]
             # larger output may have a hole, which only a reader of the file can skip
-            if self._known_sizes.get(stream, 0) == reported < size <= min(spool_limit, reported + MAX_REPORT_BYTES):
+            if self._known_sizes.get(stream, 0) == reported < size <= min(limit, reported + MAX_REPORT_BYTES):
                 with contextlib.suppress(OSError):  # replaced meanwhile
                     data = read_range(paths[stream], reported, size - reported)
                     output[stream], sizes[stream] = (reported, data), reported + len(data)
@@ -268,7 +278,7 @@ class _OutputReporter:
                 self._reported[stream] = offset + len(data)
         if now >= self._trim_at:
             self._trim_at = now + TRIM_INTERVAL_S
-            punch_middle(paths.values(), spool_limit)
+            self._run.lost_output |= limit_files(paths.values(), settings)
 
 
 def run_runner(config: dict[str, Any]) -> int:
