@@ -59,14 +59,14 @@ __all__ = [
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Register ``%queuectl`` and ``%%queuectl`` (``%load_ext queuectl_nb``)."""
-    from queuectl_nb.notebook.extension import load
+    from queuectl_nb.notebook.magics import load
 
     load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Remove the magics; workers and jobs continue."""
-    from queuectl_nb.notebook.extension import unload
+    from queuectl_nb.notebook.magics import unload
 
     unload(shell)
 

@@ -12,7 +12,7 @@ from queuectl_nb import __version__
 from queuectl_nb.model.displayed_command import MAX_LISTED_CHARS
 from queuectl_nb.model.error_groups import REASONS
 from queuectl_nb.store.spool import STREAMS
-from queuectl_nb.web.artifacts import MAX_LISTED
+from queuectl_nb.web.file_handlers import MAX_LISTED
 from queuectl_nb.web.query_params import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 
 if TYPE_CHECKING:

@@ -73,7 +73,7 @@ class Plot:
 
     def throughput(self, *, since: object = None, ax: Axes | None = None) -> Axes:
         """Draw finished attempts per minute by outcome, over local time."""
-        from queuectl_nb.render.plots.throughput import choose_slices, throughput
+        from queuectl_nb.render.plots.series import choose_slices, throughput
         from queuectl_nb.store.attempt_history import count_outcomes, finish_time_range
 
         found = finish_time_range(self._store.db, since=_since(since))
@@ -88,7 +88,7 @@ class Plot:
 
         The x axis are the steps, or the time where a point has no step. Raises ``NotFound`` for an unknown job.
         """
-        from queuectl_nb.render.plots.metrics import metric_lines
+        from queuectl_nb.render.plots.series import metric_lines
         from queuectl_nb.store.metrics import attempt_metrics
 
         ids = known_ids(self._store, jobs, selection)

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import heartbeat
-from queuectl_nb.engine.open_files import holds_all
+from queuectl_nb.engine.proc_files import holds_all
 from queuectl_nb.engine.rescuer import Rescuer
 from queuectl_nb.model.errors import QueuectlError
 from queuectl_nb.model.settings import Settings

@@ -9,8 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl_nb.engine.open_files import file_ids, holds_any
-from queuectl_nb.engine.proc_files import attempt_token, read_stat
+from queuectl_nb.engine.proc_files import attempt_token, file_ids, holds_any, read_stat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator

@@ -19,8 +19,8 @@ from queuectl_nb.engine import heartbeat, notifier, proc_files, process_tree
 from queuectl_nb.engine.collect import capture_ending
 from queuectl_nb.engine.control import remote_lease_s
 from queuectl_nb.engine.dask.dispatch_table import read_dispatched
-from queuectl_nb.engine.open_files import holds_all
 from queuectl_nb.engine.outcome_journal import MAX_STREAM_BYTES, lock_journal, read_journal
+from queuectl_nb.engine.proc_files import holds_all
 from queuectl_nb.engine.worker_record import FROZE, note_kill, read_record
 from queuectl_nb.model.attempt import STREAM_FIELDS, Ending
 from queuectl_nb.model.errors import BadEnvironment

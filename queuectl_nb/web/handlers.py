@@ -17,13 +17,12 @@ from queuectl_nb.client.workers import list_workers, read_status
 from queuectl_nb.render.formats import json_text
 from queuectl_nb.render.js_bundle import FRONTEND, SHARED
 from queuectl_nb.web import query_params, serializers
-from queuectl_nb.web.artifacts import ArtifactFile, artifact_list
 from queuectl_nb.web.base_handler import BaseHandler, JsonHandler
-from queuectl_nb.web.charts import charts
 from queuectl_nb.web.event_feed import Subscriber
+from queuectl_nb.web.file_handlers import ArtifactFile, Page, Static, artifact_list
 from queuectl_nb.web.metrics import exposition
-from queuectl_nb.web.page_handlers import Page, Static
 from queuectl_nb.web.queue_reader import revision_etag
+from queuectl_nb.web.serializers import charts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

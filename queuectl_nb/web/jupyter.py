@@ -23,8 +23,8 @@ from queuectl_nb.model.errors import BadEnvironment, QueuectlError
 from queuectl_nb.store.paths import find_queue, is_missing
 from queuectl_nb.web.auth import is_own_page
 from queuectl_nb.web.base_handler import BaseHandler
+from queuectl_nb.web.file_handlers import Static
 from queuectl_nb.web.handlers import routes
-from queuectl_nb.web.page_handlers import Static
 from queuectl_nb.web.queue_reader import QueueReader
 
 if TYPE_CHECKING:

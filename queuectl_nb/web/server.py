@@ -29,8 +29,8 @@ from queuectl_nb.render.js_bundle import FRONTEND
 from queuectl_nb.store.os_errors import os_reason
 from queuectl_nb.web.auth import Auth, is_own_page, load_token
 from queuectl_nb.web.base_handler import CONTENT_SECURITY_POLICY, BaseHandler
+from queuectl_nb.web.file_handlers import Page
 from queuectl_nb.web.handlers import routes
-from queuectl_nb.web.page_handlers import Page
 from queuectl_nb.web.queue_reader import QueueReader
 
 if TYPE_CHECKING:

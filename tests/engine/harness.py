@@ -16,7 +16,7 @@ import psutil
 from queuectl_nb.client import Job, Queue
 from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.client.workers import list_workers
-from queuectl_nb.engine.open_files import holds_all
+from queuectl_nb.engine.proc_files import holds_all
 from queuectl_nb.model.job import JobSpec
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from queuectl_nb.engine.config import WorkerConfig
 from queuectl_nb.engine.events import Events
 from queuectl_nb.engine.forked_process import ForkedProcess, can_fork
 from queuectl_nb.engine.heartbeat import lock_path
-from queuectl_nb.engine.open_files import holds_all
+from queuectl_nb.engine.proc_files import holds_all
 from queuectl_nb.engine.supervisor import Supervisor
 from queuectl_nb.engine.worker_process import WorkerProcess
 from tests.engine.harness import until

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.render.plots import ticks
 from queuectl_nb.render.plots.axes import OUTCOME_STYLES
-from queuectl_nb.render.plots.throughput import choose_slices
+from queuectl_nb.render.plots.series import choose_slices
 from queuectl_nb.render.plots.timeline import Bars, busy_fractions
 from queuectl_nb.store.attempt_history import RUNNING
 from tests.render.test_theme import contrast

@@ -15,8 +15,8 @@ from queuectl_nb.client import Queue
 from queuectl_nb.client.changes import ChangeWatcher
 from queuectl_nb.model.state import State
 from queuectl_nb.testing import run_pending
-from queuectl_nb.web.charts import run_time
 from queuectl_nb.web.queue_reader import SLOW_THREADS, revision_etag
+from queuectl_nb.web.serializers import run_time
 from tests.client.cells import enqueue_cell
 from tests.engine.harness import until
 from tests.web.server import TOKEN

@@ -16,9 +16,8 @@ from queuectl_nb.client.selection import selection_of
 from queuectl_nb.client.subshells import outside_of_cells, release, separate_from_cells
 from queuectl_nb.model.errors import QueuectlError
 from queuectl_nb.notebook.dashboard import widgets
-from queuectl_nb.notebook.dashboard.actions import Actions
+from queuectl_nb.notebook.dashboard.actions import Actions, Targets
 from queuectl_nb.notebook.dashboard.feed import DashboardFeed
-from queuectl_nb.notebook.dashboard.targets import Targets
 from queuectl_nb.notebook.dashboard.viewers import UNKNOWN_VIEW, Viewers
 from queuectl_nb.notebook.dashboard.widgets import ALL_STATES, LAST_UPDATED
 from queuectl_nb.render.cards import queue_card
