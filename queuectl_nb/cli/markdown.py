@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from textwrap import indent
 from typing import TYPE_CHECKING, ClassVar
 
 from rich import box
 from rich.console import Console
 from rich.markdown import CodeBlock, Heading, Markdown, MarkdownElement, TableElement
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
@@ -36,21 +36,23 @@ class _Code(CodeBlock):
     """Indented and never wrapped, so that it can be copied."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield Padding(Text(str(self.text).rstrip(), no_wrap=True, overflow="ignore"), (0, 0, 0, 4))
+        yield Text(indent(str(self.text).rstrip(), "    "), no_wrap=True, overflow="ignore")
 
 
 class _Table(TableElement):
-    """Without a frame; the first column of a small table is not wrapped."""
+    """Without a frame; the first column of a small table is not wrapped, unless it leaves no room for the others."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         titles = [] if self.header is None or self.header.row is None else [c.content for c in self.header.row.cells]
         shape = box.SIMPLE_HEAD if console.is_terminal else None
         table = Table(box=shape, show_header=any(title.plain for title in titles), pad_edge=False, padding=(0, 2, 0, 0))
+        rows = [[cell.content for cell in row.cells] for row in ([] if self.body is None else self.body.rows)]
+        first = max((row[0].cell_len for row in rows), default=0)
+        keep = len(titles) < MIN_COLUMNS_TO_WRAP and first <= options.max_width * 2 // 3
         for index, title in enumerate(titles):
-            no_wrap = index == 0 and len(titles) < MIN_COLUMNS_TO_WRAP
-            table.add_column(title, no_wrap=no_wrap, overflow="fold")
-        for row in [] if self.body is None else self.body.rows:
-            table.add_row(*[cell.content for cell in row.cells])
+            table.add_column(title, no_wrap=keep and index == 0, overflow="fold")
+        for row in rows:
+            table.add_row(*row)
         yield table
 
 
@@ -70,5 +72,5 @@ def print_markdown(text: str) -> None:
     console = Console(file=sys.stdout, highlight=False, theme=THEME, color_system=None if plain else "auto")
     console.width = MAX_WIDTH if not sys.stdout.isatty() else min(console.width, MAX_WIDTH)
     with console.capture() as capture:
-        console.print(_Markdown(text))
+        console.print(_Markdown(text), crop=False)  # a line of code may be longer
     sys.stdout.write("".join(f"{line.rstrip()}\n" for line in capture.get().strip("\n").splitlines()))

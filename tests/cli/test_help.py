@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
+from queuectl_nb.cli.markdown import MAX_WIDTH
 from queuectl_nb.commands import help as help_command
 from queuectl_nb.commands.app import root, run_command_line
 from queuectl_nb.commands.context import Context
@@ -86,6 +87,20 @@ def test_unknown_topic(words: tuple[str, ...], run: Callable[..., Ran]) -> None:
         assert all(name in ran.stderr for name in (*help_command.TOPIC_NAMES, "enqueue"))
     elif words[0] == "worker":
         assert "start, stop, scale, list" in ran.stderr
+
+
+def test_lines_of_code_are_never_cut(run: Callable[..., Ran]) -> None:
+    """Lines of code that are wider than the output are printed to their end."""
+    text = help_command.topic_text("environment")
+    code = [line for line in text.split("```text\n")[1].split("```")[0].splitlines() if line]
+    assert max(map(len, code)) > MAX_WIDTH - 4, "no line that would be cut"
+    shown = run("help", "environment").stdout.splitlines()
+    assert [line for line in code if f"    {line}" not in shown] == []
+
+
+def test_a_wide_first_column_leaves_room_for_the_others(run: Callable[..., Ran]) -> None:
+    """The first column of a table is wrapped if the others would be narrow otherwise."""
+    assert "failed, or dead after the last" in run("help", "retries").stdout
 
 
 def test_help_opens_no_queue() -> None:
