@@ -233,8 +233,8 @@ def root(ctx: click.Context) -> Result | None:
     """Run commands in the background and keep track of them.
 
     Start with 'queuectl enqueue --command "python train.py"', then 'queuectl worker start' in a second terminal. See
-    'queuectl COMMAND --help' for examples, and 'queuectl help' for topics. A job id can be shortened to a unique
-    prefix.
+    'queuectl COMMAND --help' for examples, and 'queuectl help' for topics, such as 'queuectl help questions' and
+    'queuectl help notebook'. A job id can be shortened to a unique prefix.
     """
     return Done(ctx.get_help().splitlines(), ctx.get_help) if ctx.invoked_subcommand is None else None
 

@@ -30,6 +30,7 @@ __all__ = [
 
 FOLDER = Path(__file__).resolve().parent.parent / "topics"
 TOPIC_NAMES = (
+    "questions",
     "states",
     "retries",
     "keys",

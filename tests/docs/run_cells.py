@@ -13,6 +13,7 @@ from IPython.core.interactiveshell import InteractiveShell
 def main() -> None:
     """Run the cells in order."""
     results, sys.stdout = sys.stdout, sys.stderr
+    sys.path[0] = ""  # as in a kernel: modules of the working directory, not those beside this file
     shell = InteractiveShell.instance(colors="nocolor")
     for line in sys.stdin:
         printed = io.StringIO()
