@@ -25,7 +25,7 @@ def main() -> None:
         os._exit(EXIT_INTERRUPTED)
 
 
-def _serve(dashboard: Dashboard, ready: Callable[[str], object]) -> None:
+def _serve(dashboard: Dashboard, ready: Callable[[str], bool]) -> None:
     from queuectl_nb.web.server import serve
 
     serve(dashboard, ready)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -120,13 +121,24 @@ def _show_dashboard(result: results.Dashboard, serve: results.Serve | None) -> N
     if serve is None:
         raise BadEnvironment("the web page is not available here; run 'queuectl dashboard' in a terminal")
 
-    def on_ready(address: str) -> None:
+    def on_ready(address: str) -> bool:
+        if not _has_room(1):  # a write would keep the event loop from handling requests and signals
+            return False
         sys.stdout.write(address + "\n")
         sys.stdout.flush()
-        path = text_table.visible(str(result.queue.path))
-        sys.stderr.write(f"queuectl: serving {path} (read-only); press Ctrl+C to stop\n")
+        if _has_room(2):
+            path = text_table.visible(str(result.queue.path))
+            sys.stderr.write(f"queuectl: serving {path} (read-only); press Ctrl+C to stop\n")
+        return True
 
     serve(result, on_ready)
+
+
+def _has_room(handle: int) -> bool:
+    """Return True if a short write to a descriptor does not wait for its reader."""
+    ready = select.poll()
+    ready.register(handle, select.POLLOUT)
+    return bool(ready.poll(0))
 
 
 def _write_line(line: str) -> None:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from queuectl_nb.client.run import ForegroundJob
     from queuectl_nb.client.wait import Progress, Wait
 
-    Serve = Callable[["Dashboard", Callable[[str], object]], None]
-    """Serves a dashboard until it is interrupted; calls the second argument with its address."""
+    Serve = Callable[["Dashboard", Callable[[str], bool]], None]
+    """Serves a dashboard until it is interrupted; calls the second argument with its address until it returns True."""
 
 
 __all__ = [

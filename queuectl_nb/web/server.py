@@ -9,6 +9,7 @@ import re
 import resource
 import signal
 import socket
+import threading
 import time
 import webbrowser
 from base64 import b64encode
@@ -51,6 +52,8 @@ IDLE_TIMEOUT_S = 30.0
 """A connection is closed after this long without a complete request."""
 MAX_REQUEST_BYTES = 64 * 1024
 LOG_INTERVAL_S = 3600.0
+READY_INTERVAL_S = 0.1
+"""Pause before the address is written again to a terminal or pipe that had no room for it."""
 FORBIDDEN_PAGE = (FRONTEND / "web" / "forbidden.html").read_text("utf-8")
 _STYLE = FORBIDDEN_PAGE.partition("<style>")[2].partition("</style>")[0].encode()
 _STYLE_HASH = f"'sha256-{b64encode(sha256(_STYLE).digest()).decode()}'"
@@ -216,14 +219,17 @@ def listen(port: int | None, address: str = "127.0.0.1") -> list[socket.socket]:
     raise BadEnvironment(msg)
 
 
-def serve(dashboard: Dashboard, on_ready: Callable[[str], object]) -> None:
-    """Serve the page until SIGINT or SIGTERM; call ``on_ready`` with its address when it accepts requests."""
+def serve(dashboard: Dashboard, on_ready: Callable[[str], bool]) -> None:
+    """Serve the page until SIGINT or SIGTERM; a second one does not wait for anything.
+
+    ``on_ready`` is called with the address when the page accepts requests, and again until it returns True.
+    """
     limit = max_connections()  # before the event loop, which opens files
     use_one_heap()
     asyncio.run(_serve(dashboard, on_ready, limit))
 
 
-async def _serve(dashboard: Dashboard, on_ready: Callable[[str], object], limit: int) -> None:
+async def _serve(dashboard: Dashboard, on_ready: Callable[[str], bool], limit: int) -> None:
     queue = dashboard.queue
     sockets = listen(dashboard.port, dashboard.host)
     auth = Auth(load_token(queue.store.db.spool), dashboard.host, sockets[0].getsockname()[1])
@@ -232,18 +238,41 @@ async def _serve(dashboard: Dashboard, on_ready: Callable[[str], object], limit:
     server.add_sockets(sockets)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
+    stop = _make_stop_handler(loop, stopped)
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        on_ready(_page_url(auth, auth.token))
-        if dashboard.open_browser:
-            await loop.run_in_executor(None, webbrowser.open, _page_url(auth, auth.one_time_token()))
+        announced = on_ready(_page_url(auth, auth.token))
+        if dashboard.open_browser:  # which may be one in this terminal that runs until it is closed
+            address = _page_url(auth, auth.one_time_token())
+            threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
+        while not announced and not stopped.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), READY_INTERVAL_S)
+            announced = on_ready(_page_url(auth, auth.token))
         await stopped.wait()
     finally:
         server.stop()
         reader.close()
         with suppress(TimeoutError):
             await asyncio.wait_for(server.close_all_connections(), 1)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _make_stop_handler(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> Callable[[int, object], None]:
+    """Return a signal handler that stops the server, and at the second signal interrupts whatever it is doing.
+
+    One of the event loop would wait for that.
+    """
+    received: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        received.append(number)
+        if len(received) > 1:
+            raise KeyboardInterrupt
+        loop.call_soon_threadsafe(stopped.set)
+
+    return stop
 
 
 def _page_url(auth: Auth, token: str) -> str:

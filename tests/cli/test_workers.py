@@ -17,7 +17,7 @@ import pytest
 from queuectl_nb.cli import main as console
 from queuectl_nb.engine.pool_size import RESERVED_FILES
 from tests.engine.harness import until
-from tests.journeys.terminals import CONSOLE, environment
+from tests.journeys.terminals import CONSOLE, environment, unread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -317,17 +317,8 @@ def test_broken_pipe(terminals: Terminals, queue: Queue) -> None:
 @pytest.mark.parametrize("stderr", [subprocess.DEVNULL, subprocess.STDOUT])
 def test_output_that_is_not_read(terminals: Terminals, stderr: int) -> None:
     """Output that nobody reads, as in a paused pager, delays neither jobs nor a stop."""
-    read, write = os.pipe()
-    os.set_blocking(write, False)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            os.write(write, bytes(4096))
-    os.set_blocking(write, True)
     terminals.run("enqueue", "--id", "job", "--command", "true")
-    process = subprocess.Popen(
-        [*CONSOLE, "worker", "start"], env=environment(terminals.queue), stdout=write, stderr=stderr
-    )
-    try:
+    with unread(terminals.queue, "worker", "start", stderr=stderr) as (process, _):
         terminals.run("wait", "job")
 
         def has_ended() -> bool:  # Python handles a signal that comes just before the write only after the next one
@@ -337,11 +328,6 @@ def test_output_that_is_not_read(terminals: Terminals, stderr: int) -> None:
             return process.returncode is not None
 
         until(has_ended)
-    finally:
-        os.close(read)
-        os.close(write)
-        process.kill()
-        process.wait()
 
 
 def test_output_cannot_forge_lines(terminals: Terminals) -> None:

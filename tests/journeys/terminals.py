@@ -36,6 +36,26 @@ def environment(queue: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
+def unread(queue: Path, *words: str, stderr: int) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Run a command that writes into a full pipe; yields it, and the end of the pipe from which nobody reads."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    for size in (4096, 1):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(write, bytes(size))
+    os.set_blocking(write, True)
+    process = subprocess.Popen([*CONSOLE, *words], env=environment(queue), stdout=write, stderr=stderr)
+    os.close(write)
+    try:
+        yield process, read
+    finally:
+        process.kill()
+        process.wait()
+        os.close(read)
+
+
+@contextlib.contextmanager
 def in_terminal(path: Path, *words: str) -> Iterator[tuple[Callable[[str], None], Callable[[str], object]]]:
     """Run a command in a pseudo-terminal, to be interrupted.
 

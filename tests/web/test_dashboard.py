@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import os
 import re
 import signal
 import socket
+import subprocess
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import psutil
 import pytest
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.web import server
+from tests.engine.harness import until
+from tests.journeys.terminals import unread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +84,69 @@ def test_shutdown_with_open_connections(terminals: Terminals) -> None:
         connection.close()
 
 
+def listening_port(process: psutil.Process) -> int:
+    """Return the port that a process listens to; 0 if there is none."""
+    connections = (getattr(process, "net_connections", None) or process.connections)("tcp")
+    return next((each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN), 0)
+
+
+@pytest.mark.parametrize(
+    ("number", "stderr"), [(signal.SIGINT, subprocess.DEVNULL), (signal.SIGTERM, subprocess.STDOUT)]
+)
+def test_address_that_is_not_read(terminals: Terminals, number: int, stderr: int) -> None:
+    """Output that nobody reads delays neither the page nor a stop."""
+    terminals.run("init")
+    with unread(terminals.queue, "dashboard", "--port", "0", stderr=stderr) as (process, _):
+        port = until(lambda: listening_port(psutil.Process(process.pid)))
+        with pytest.raises(HTTPError, match="403"):
+            urlopen(f"http://127.0.0.1:{port}/", timeout=30)
+        process.send_signal(number)
+        assert process.wait(60) == 0
+
+
+def test_address_that_is_read_late(terminals: Terminals) -> None:
+    """The address is written once there is room for it."""
+    terminals.run("init")
+    with unread(terminals.queue, "dashboard", "--port", "0", stderr=subprocess.DEVNULL) as (process, output):
+        until(lambda: listening_port(psutil.Process(process.pid)))
+        os.set_blocking(output, False)
+
+        def read() -> bytes:
+            with contextlib.suppress(BlockingIOError):
+                return os.read(output, 65536)
+            return b""
+
+        until(lambda: b"/?token=" in read())
+
+
+def test_second_signal_interrupts() -> None:
+    """Whatever the event loop is doing, such as writing a warning that nobody reads, a second signal ends it."""
+    loop = asyncio.new_event_loop()
+    stopped = asyncio.Event()
+    stop = server._make_stop_handler(loop, stopped)
+    stop(signal.SIGINT, None)
+    loop.run_until_complete(stopped.wait())
+    with pytest.raises(KeyboardInterrupt):
+        stop(signal.SIGINT, None)
+    loop.close()
+
+
+def test_browser_that_does_not_end(terminals: Terminals, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A browser in the terminal, which runs until it is closed, delays no stop."""
+    pid = terminals.queue.with_name("pid")
+    script = terminals.queue.with_name("browser.sh")
+    script.write_text(f"#!/bin/sh\necho $$ > {pid}.new && mv {pid}.new {pid}; exec sleep 600\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{script} %s")
+    terminal, _, _ = start_dashboard(terminals, "--port", "0", "--open")
+    until(pid.exists)
+    try:
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.wait() == 0
+    finally:
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+
+
 def test_port_in_use(terminals: Terminals) -> None:
     """A requested port in use is one line and exit code 3; by default the next free port is used."""
     _, port, _ = start_dashboard(terminals)
@@ -124,8 +195,6 @@ def test_open_option(terminals: Terminals, monkeypatch: pytest.MonkeyPatch) -> N
     script.chmod(0o755)
     monkeypatch.setenv("BROWSER", str(script))
     _, port, token = start_dashboard(terminals, "--port", "0", "--open")
-    from tests.engine.harness import until
-
     until(opened.exists)
     address = opened.read_text().strip()
     assert token not in address
