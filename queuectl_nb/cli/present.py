@@ -208,8 +208,10 @@ def _write_table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
         if not os.environ.get("NO_COLOR") and _has_lines():
             _print_rich_table(titles, rows)
             return
-        titles, rows = text_table.fit_terminal(titles, rows, shutil.get_terminal_size().columns, fold_times=False)
-    for line in text_table.table_lines(titles, rows):
+        lines = text_table.terminal_lines(titles, rows, shutil.get_terminal_size().columns)
+    else:
+        lines = text_table.table_lines(titles, rows)
+    for line in lines:
         sys.stdout.write(line + "\n")
 
 
@@ -219,7 +221,7 @@ def _has_lines() -> bool:
 
 
 def _print_rich_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table; cells are never parsed as markup. A terminal that is too narrow gets plain text."""
+    """Print a table; cells are never parsed as markup. If the terminal is too narrow, rows have several lines."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -228,8 +230,7 @@ def _print_rich_table(headings: Sequence[str], rows: Sequence[Sequence[object]])
     console = Console(file=sys.stdout, highlight=False)
     titles, cells = text_table.fit_terminal(headings, rows, console.width, fold_times=True)
     if _min_width(titles, cells) > console.width:
-        titles, cells = text_table.fit_terminal(headings, rows, console.width, fold_times=False)
-        sys.stdout.write("".join(f"{line}\n" for line in text_table.table_lines(titles, cells)))
+        sys.stdout.write("".join(f"{line}\n" for line in text_table.folded_lines(headings, rows, console.width)))
         return
     table = Table(box=box.SIMPLE_HEAD, show_header=bool(titles), pad_edge=False, padding=(0, 1, 0, 0))
     for title in titles or [""] * max(map(len, cells), default=0):

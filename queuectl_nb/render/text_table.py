@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -13,6 +14,7 @@ __all__ = [
     "LONG_COLUMNS",
     "RULE",
     "fit_terminal",
+    "folded_lines",
     "format_cell",
     "header_lines",
     "heading",
@@ -21,6 +23,7 @@ __all__ = [
     "status_lines",
     "stream_heading",
     "table_lines",
+    "terminal_lines",
     "visible",
     "width",
     "zone_name",
@@ -164,6 +167,44 @@ def table_lines(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> Iter
     for row in cells:
         padded = [text + " " * (column_width - width(text)) for text, column_width in zip(row, widths, strict=True)]
         yield "  ".join(padded).rstrip()
+
+
+def terminal_lines(titles: Sequence[str], rows: Sequence[Sequence[object]], columns: int) -> Iterator[str]:
+    """Yield the lines of a table on a terminal with this number of columns, without colours."""
+    names, cells = fit_terminal(titles, rows, columns, fold_times=False)
+    if not names:
+        return table_lines(names, cells)
+    room = columns + COLUMN_GAP - sum(COLUMN_GAP + min(MAX_COLUMN_WIDTH, each) for each in _widths(names, cells))
+    return table_lines(names, cells) if room >= 0 else folded_lines(titles, rows, columns)
+
+
+def folded_lines(titles: Sequence[str], rows: Iterable[Sequence[object]], columns: int) -> Iterator[str]:
+    r"""Yield the lines of a table that is wider than a terminal: its rows continue on indented lines.
+
+    >>> print(*folded_lines(["ID", "State", "Command"], [["job-1", "pending", "python train.py"]], 17), sep="\n")
+    ID     State
+      Command
+    job-1  pending
+      python train.py
+    """
+    cells = [[format_cell(value) for value in row] for row in rows]
+    if titles:
+        cells.insert(0, list(titles))
+    widths = [min(columns - COLUMN_GAP, max(map(width, column))) for column in zip(*cells, strict=True)]
+    groups, used = list[list[int]](), columns
+    for index, each in enumerate(widths):
+        if used + COLUMN_GAP + each > columns:
+            groups.append([])
+            used = 0 if groups[1:] else -COLUMN_GAP  # the first line has no indent
+        groups[-1].append(index)
+        used += COLUMN_GAP + each
+    for row in cells:
+        for group in groups:
+            indent = "" if group is groups[0] else " " * COLUMN_GAP
+            text = "  ".join(row[index] + " " * (widths[index] - width(row[index])) for index in group)
+            if titles and titles[group[0]].lower() in LONG_COLUMNS:
+                text = _cut(text.rstrip(), columns - COLUMN_GAP)
+            yield from (indent + line for line in textwrap.wrap(text, columns - len(indent)) or [""])
 
 
 def zone_name() -> str:

@@ -3,6 +3,7 @@
 import { LogLines, showLine } from "./ansi.js";
 import { ThroughputChart, timeTicks } from "./chart.js";
 import { LogView } from "./log.js";
+import { showMetrics } from "./metrics.js";
 import { VirtualTable } from "./table.js";
 import { VirtualScroll } from "./virtual_scroll.js";
 import { duration, size, visible } from "./format.js";
@@ -23,6 +24,13 @@ window.front = {
       line.stream,
       line.pieces.map(([text, style]) => (style ? [text, style.classes, style.foreground, style.background] : [text])),
     ]);
+  },
+
+  /** Return the text that shows the last values of metrics, by name. */
+  metricsText(lasts) {
+    const series = Object.entries(lasts).map(([name, last]) => ({ name, last, values: [last, last] }));
+    showMetrics(root(), { progress: null, series }, false);
+    return root().innerText;
   },
 
   /** Return the kept length of a line of this many characters, and its end as shown. */

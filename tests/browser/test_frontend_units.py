@@ -68,6 +68,12 @@ def test_text_on_a_coloured_background(front: Page) -> None:
     assert [piece[2:] for piece in pieces] == [["white", "rgb(95, 0, 0)"], ["black", "rgb(255, 255, 215)"]]
 
 
+def test_progress_of_a_notebook(front: Page) -> None:
+    """Its cells are no metrics with a line, but a count."""
+    text = front.evaluate("(lasts) => front.metricsText(lasts)", {"loss": 0.5, "cell": 3, "cells": 4})
+    assert text.split() == ["cell", "3", "of", "4", "loss", "0.5"]
+
+
 def test_two_streams(front: Page) -> None:
     """A line of one stream is finished on its own line, whatever the other stream writes."""
     found = lines(front, ("stdout", "one"), ("stderr", "warn\n"), ("stdout", " two\n"))

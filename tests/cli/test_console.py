@@ -234,6 +234,37 @@ def test_narrow_terminal(columns: int, run: Callable[..., Ran], queue: Queue, mo
 
 
 @pytest.mark.parametrize("no_color", ["", "1"])
+@pytest.mark.parametrize("columns", [30, 40, 60])
+def test_tables_fit_a_narrow_terminal(
+    columns: int,
+    no_color: str,
+    run: Callable[..., Ran],
+    manual_worker: ManualWorker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rows of every table continue on indented lines if there is no other way, and all of their cells are there."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", no_color)
+    manual_worker.add("a-long-name-of-a-job", command="python train.py --epochs 30", max_retries=1, queue="a-long-name")
+    error = "FileNotFoundError: [Errno 2] No such file or directory: 'missing.csv'\n"
+    manual_worker.run("a-long-name-of-a-job", Exited(1), stderr=error, stderr_size=len(error))
+    for words, words_shown in {
+        ("list",): ("a-long-name-of-a-job", "dead", "pythontrain.py"),
+        ("dlq", "list"): ("a-long-name-of-a-job", "Attempts"),
+        ("errors",): ("exit", "missing.csv", "a-long-name-of-a-job"),
+        ("config", "list"): ("artifact_limit", "keptper"),
+        ("stats", "--by", "queue"): ("a-long-name", "Attempts"),
+        ("status",): ("dead", "Count"),
+    }.items():
+        shown = re.sub(r"\x1b\[[0-9;]*m", "", run(*words, terminal=True).stdout)
+        table = shown.partition("\n\nWorkers:")[0]
+        assert max(map(text_table.width, table.splitlines())) <= columns, words
+        if no_color:  # in colour, cells are wrapped beside each other
+            assert all(word in "".join(table.split()) for word in words_shown), words
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
 def test_long_command_is_shortened(
     no_color: str, run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:

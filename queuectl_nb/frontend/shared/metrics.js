@@ -70,13 +70,17 @@ export function showMetrics(root, { progress, series }, running) {
   if (root.dataset.shown === text) return;
   root.dataset.shown = text;
   const bar = running && progress !== null;
-  const rows = series.map(({ name, last, values }) => {
+  const lasts = Object.fromEntries(series.map(({ name, last }) => [name, last]));
+  const isNotebook = "cell" in lasts && "cells" in lasts;
+  const lines = isNotebook ? series.filter(({ name }) => name !== "cell" && name !== "cells") : series;
+  const rows = lines.map(({ name, last, values }) => {
     const value = el("span", { class: "qc-metric-value" });
     setText(value, shortNumber(last));
     return el("div", { class: "qc-metric" }, el("span", { class: "qc-metric-name", text: visible(name), title: visible(name) }), value, smallLine(values));
   });
   root.replaceChildren(
     ...(bar ? [el("div", { class: "qc-metric-progress" }, progressBar(progress), el("span", { text: `${Math.floor(progress * 100)} %` }))] : []),
+    ...(isNotebook ? [el("div", { class: "qc-metric", text: `cell ${lasts.cell} of ${lasts.cells}` })] : []),
     ...rows,
   );
 }
