@@ -135,7 +135,7 @@ def test_browser_that_does_not_end(terminals: Terminals, monkeypatch: pytest.Mon
     """A browser in the terminal, which runs until it is closed, delays no stop."""
     pid = terminals.queue.with_name("pid")
     script = terminals.queue.with_name("browser.sh")
-    script.write_text(f"#!/bin/sh\necho $$ > {pid}.new && mv {pid}.new {pid}; exec sleep 600\n")
+    script.write_text(f"#!/bin/sh\necho $$ > {pid}.new && mv {pid}.new {pid}; exec sleep 600 > /dev/null 2>&1\n")
     script.chmod(0o755)
     monkeypatch.setenv("BROWSER", f"{script} %s")
     terminal, _, _ = start_dashboard(terminals, "--port", "0", "--open")
