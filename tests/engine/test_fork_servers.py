@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,13 +17,14 @@ from queuectl_nb.engine.python import fork_servers
 from queuectl_nb.engine.python.fork_servers import ForkServers
 from queuectl_nb.testing import temporary_queue
 from tests.engine.forking_functions import is_forked, lock_and_fork
-from tests.engine.harness import until
+from tests.engine.harness import alive, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from queuectl_nb import Queue
+    from tests.engine.harness import WorkerHarness
 
 TIMEOUT_S = 60.0
 
@@ -38,6 +40,19 @@ def test_forks_of_a_job(served: Queue) -> None:
     """Handlers of forks, which do not run when a job is forked, run when the job itself forks."""
     assert served.submit(is_forked).result(TIMEOUT_S)
     assert served.submit(lock_and_fork).result(TIMEOUT_S) == 7
+
+
+def test_a_stopped_fork_server_ends_with_its_worker(harness: WorkerHarness) -> None:
+    """A rescuer that was killed after it had stopped the descendants of a frozen worker leaves none of them."""
+    pool = harness.start()
+    server = harness.queue.submit(os.getppid).result(TIMEOUT_S)
+    worker = harness.freeze()  # it would let its fork server continue
+    os.kill(server, signal.SIGSTOP)
+    until(lambda: psutil.Process(server).status() == psutil.STATUS_STOPPED)
+    assert pool.pid is not None
+    os.kill(pool.pid, signal.SIGKILL)
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: not alive(server))
 
 
 def test_main_thread(served: Queue) -> None:

@@ -52,7 +52,7 @@ class ForkServer:
                     (os.POSIX_SPAWN_DUP2, 2, 1),
                     (os.POSIX_SPAWN_DUP2, theirs.fileno(), _CHANNEL),
                 ],
-                setsid=True,
+                setpgroup=0,  # not setsid: if it is stopped when the worker dies, the kernel sends SIGHUP and SIGCONT
                 setsigmask=(),
                 setsigdef=(signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ),
             )
