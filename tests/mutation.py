@@ -28,6 +28,7 @@ import re
 import select
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -194,6 +195,11 @@ def mutants(module: Path, seed: int) -> Iterator[Mutant]:
         yield Mutant(module, source, "\n".join(list(lines)[2:]))
 
 
+def remove(folder: Path) -> None:
+    """Remove a folder; shutil fails if a mutant has left folders that are nested too deeply."""
+    subprocess.run(["rm", "-rf", folder], check=False)
+
+
 class Runner:
     """A copy of the checkout in which one mutant at a time is tested."""
 
@@ -243,6 +249,7 @@ class Runner:
             sys.exit(f"the tests of {module} fail without a mutant:\n{output[-3000:]}")
 
     def _pytest(self, arguments: list[str]) -> bool:
+        remove(self.root / "temp")
         pid = os.fork()
         if not pid:
             self._child(arguments)
@@ -308,13 +315,18 @@ def _is_killed(mutant: Mutant) -> bool:
     return _runners[0].is_killed(mutant)
 
 
+def _check(module: Path) -> None:
+    _runners[0].check(module, whole_layer=False)
+
+
 def run(chosen: list[Path], sample: int, jobs: int, seed: int, *, quick: bool) -> tuple[int, int]:
     """Test the mutants of the modules and print the survivors; return how many were killed, of how many."""
     for name in PRELOADED:
         importlib.import_module(name)
     killed = total = 0
     layers = set()
-    with tempfile.TemporaryDirectory() as folder:
+    folder = tempfile.mkdtemp()
+    try:
         unchanged = Runner(Path(folder, "unchanged"), quick=quick)
         with ProcessPoolExecutor(jobs, multiprocessing.get_context("fork"), _prepare, (folder, quick)) as processes:
             for module in chosen:
@@ -328,7 +340,10 @@ def run(chosen: list[Path], sample: int, jobs: int, seed: int, *, quick: bool) -
                         print(mutant.difference, flush=True)
                 killed += len(found) - survived
                 total += len(found)
+                processes.submit(_check, module).result()  # not all were killed by what an earlier mutant has left
                 print(f"{module.relative_to(ROOT)}: {len(found) - survived} of {len(found)} killed", flush=True)
+    finally:
+        remove(Path(folder))
     return killed, total
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from queuectl_nb.child.blob import digest, write_blob
 from queuectl_nb.model.call import Blob, CallValue, Payload
+from queuectl_nb.model.errors import NotFound
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.outcome import Exited, Raised
 from queuectl_nb.store.artifacts import artifact_dir
@@ -154,8 +155,8 @@ def test_read_calls(harness: StoreHarness) -> None:
         large,
         StoredValue(2, True, None, "not pickled: x"),
     ]
-    harness.add("command", priority=9)
-    assert read_calls(harness.store.db, "command") == JobCalls(0, False, [])
+    with pytest.raises(NotFound):
+        read_calls(harness.store.db, "deleted")
 
 
 def test_replaced_payload(harness: StoreHarness) -> None:
