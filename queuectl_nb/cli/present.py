@@ -62,7 +62,7 @@ def show(result: results.Result, output_format: str, serve: results.Serve | None
 
             return follow_pool(result.pool)
         case results.Foreground():
-            from queuectl_nb.cli.run import run_in_foreground
+            from queuectl_nb.cli.log_output import run_in_foreground
 
             return run_in_foreground(result)
         case results.Stream():

@@ -67,7 +67,7 @@ SECTIONS: Mapping[str, Sequence[str]] = {
 """The commands by section of the help text; ``list`` is ``list_command`` in the module ``list`` of this package."""
 
 MODULES: Mapping[str, str] = {
-    **dict.fromkeys(("cancel", "delete", "edit", "retry"), "change"),
+    **dict.fromkeys(("cancel", "delete", "dlq", "edit", "retry"), "change"),
     **dict.fromkeys(("backup", "doctor", "init", "prune"), "maintenance"),
     **dict.fromkeys(("limit", "pause", "resume"), "queues"),
     **dict.fromkeys(("completion", "version"), "help"),

@@ -1,21 +1,31 @@
-"""``cancel``, ``retry``, ``delete`` and ``edit``: change jobs."""
+"""``cancel``, ``retry``, ``delete``, ``edit`` and ``dlq``: change jobs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.commands.app import queuectl_command
+from queuectl_nb.commands.app import command_group, queuectl_command
 from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.params import QUEUE, TAG, TextParam, find_ids, job_id_type
-from queuectl_nb.commands.selection import OPTIONS, change_options, changed, choose, summary
+from queuectl_nb.commands.selection import NO_MATCH, OPTIONS, change_options, changed, choose, summary
+from queuectl_nb.model.state import State
 
 if TYPE_CHECKING:
-    from queuectl_nb.commands.done import Done
+    from collections.abc import Callable
 
-__all__ = ["cancel_command", "delete_command", "edit_command", "retry_command"]
+    import pandas as pd
+
+    from queuectl_nb.commands.done import Done
+    from queuectl_nb.commands.results import Listing
+
+__all__ = ["cancel_command", "delete_command", "dlq_command", "edit_command", "retry_command"]
+
+NO_DEAD = "DLQ is empty."
+DEAD_COLUMNS = tuple((key, key) for key in ("id", "command", "state", "attempts", "updated_at", "error"))
 
 
 @queuectl_command("cancel", examples=["queuectl cancel job-1 job-2", "queuectl cancel --tag sweep --state pending"])
@@ -110,3 +120,56 @@ def edit_command(context: Context, /, *, ids: Sequence[str], dry_run: bool, **op
         changes[name] = find_ids(queue, changes[name])
     ids = queue.edit(*chosen.ids, dry_run=dry_run, **chosen.selection, **changes)
     return changed(queue, ids, "edited", chosen, dry_run=dry_run)
+
+
+@queuectl_command("list")
+def _list_dead(context: Context) -> Listing:
+    """List dead jobs, most recent first."""
+    from queuectl_nb.commands.list import list_jobs
+    from queuectl_nb.store.job_filter import Filter
+
+    return list_jobs(context.queue(), Filter(state=(State.DEAD,)), DEAD_COLUMNS, NO_DEAD)
+
+
+def _dead_jobs(action: str) -> Callable[[Callable[..., Done]], Callable[..., Done]]:
+    """Add the ids or selection of dead jobs, or ``--all``."""
+    everything = click.option("--all", "everything", is_flag=True, help="All dead jobs.")
+    return lambda function: change_options(action)(everything(function))
+
+
+@queuectl_command("retry", examples=["queuectl dlq retry job-1", "queuectl dlq retry --all"])
+@_dead_jobs("dlq retry")
+def _retry_dead(context: Context, ids: Sequence[str], *, everything: bool, dry_run: bool, **selection: Any) -> Done:
+    """Move dead jobs back to the queue with a fresh retry budget.
+
+    Give ids, a selection, or --all. Several ids: all or none.
+    """
+    queue = context.queue()
+    chosen = choose(queue, ids, selection)
+    ids = queue.retry_dead(*chosen.ids, all=everything, dry_run=dry_run, **chosen.selection)
+    empty = NO_MATCH if chosen.selection else NO_DEAD
+    return changed(queue, ids, "moved back to queue for retry", chosen, dry_run=dry_run, empty=empty)
+
+
+@queuectl_command("purge", examples=["queuectl dlq purge job-1", "queuectl dlq purge --all"])
+@_dead_jobs("dlq purge")
+def _purge_dead(context: Context, ids: Sequence[str], *, everything: bool, dry_run: bool, **selection: Any) -> Done:
+    """Delete dead jobs.
+
+    Give ids, a selection, or --all. Several ids: all or none.
+    """
+    queue = context.queue()
+    chosen = choose(queue, ids, selection)
+    dead = queue.jobs(state=State.DEAD) if context.wants_value else None
+    gone = queue.purge_dead(*chosen.ids, all=everything, dry_run=dry_run, **chosen.selection)
+    empty = NO_MATCH if chosen.selection else NO_DEAD
+    value = partial(_rows, dead, gone)
+    return summary(gone, "removed from the DLQ", chosen, lambda: gone, value, dry_run=dry_run, empty=empty)
+
+
+def _rows(frame: pd.DataFrame | None, ids: Sequence[str]) -> pd.DataFrame | None:
+    """Return the rows of these jobs; those that died after the frame was read have none."""
+    return None if frame is None else frame[frame.index.isin(ids)]
+
+
+dlq_command = command_group("dlq", "Manage the dead letter queue.", _list_dead, _retry_dead, _purge_dead)

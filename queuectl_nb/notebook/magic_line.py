@@ -1,30 +1,40 @@
-"""Parses the line behind ``%queuectl`` and turns it, with the cell and variables, into command line arguments."""
+"""Parses and completes the line behind ``%queuectl``; with cell and variables, it becomes command line arguments."""
 
 from __future__ import annotations
 
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from queuectl_nb.commands.app import ALIASES
-from queuectl_nb.model.errors import BadInput
+from click.shell_completion import ShellComplete, split_arg_string
+from IPython.core.completer import SimpleCompletion
+
+from queuectl_nb.commands.app import ALIASES, PROGRAM, root, with_underscores
+from queuectl_nb.model.errors import BadInput, QueuectlError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from IPython.core.completer import CompletionContext, SimpleMatcherResult
     from IPython.core.interactiveshell import InteractiveShell
 
     from queuectl_nb.client.cell import Cell
+    from queuectl_nb.notebook.magics import QueuectlMagics
 
-__all__ = ["CELL_VERBS", "MagicLine", "build_arguments", "parse_line", "read_cell", "verb_of"]
+__all__ = ["CELL_VERBS", "MagicLine", "Matcher", "build_arguments", "parse_line", "read_cell", "verb_of"]
 
 ROOT_OPTIONS_WITH_VALUE = ("--db",)
 COMMAND_OPTIONS = ("--command", "--from", "--call", "--notebook", "--")
 """Other ways to give the command, not allowed together with a cell."""
 CELL_VERBS = ("enqueue", "run")
 """The verbs of which the cell can be the command."""
+NOTEBOOK_OPTIONS = ("--var", "--python", "--input", "--auto-inputs")
+PATH_TYPES = ("file", "dir")
+_LINE = re.compile(r"^\s*(?:[\w\s.,\[\]'\"()*]+=\s*)?%%?queuectl\s(?P<words>.*)$", re.DOTALL)
+_BACKGROUND_LINE = re.compile(r"^\s*%%bg\s(?P<words>.*)$", re.DOTALL)
+_BACKGROUND_WORDS = ["enqueue", "--python", "--auto-inputs"]
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}:]*)(?::raw)?\}")
-
-
 _EXPANSION = re.compile(r"\{[^\W\d][\w.\[\]'\"]*\}|\$\{?\w+\}?")
 
 
@@ -162,3 +172,56 @@ def _fill_command(text: str, values: Mapping[str, object]) -> str:
     from queuectl_nb.model.command_template import CommandTemplate
 
     return CommandTemplate(text).fill(values)
+
+
+class Matcher:
+    """An IPython matcher (API version 2) for the magics of one shell."""
+
+    matcher_api_version = 2
+    matcher_identifier = "queuectl"
+    matcher_priority = 100.0
+
+    def __init__(self, magics: QueuectlMagics) -> None:
+        """Complete with the queues and variables of ``magics``."""
+        self.magics = magics
+        self.__qualname__ = self.matcher_identifier  # IPython expects a function
+
+    def __call__(self, context: CompletionContext) -> SimpleMatcherResult:
+        """Return completions at the cursor; none if the line is not a queuectl magic."""
+        match = _LINE.match(context.text_until_cursor) or self._match_background(context.text_until_cursor)
+        if match is None:
+            return {"completions": [], "suppress": False}
+        text = match["words"]
+        incomplete = re.split(r"\s", text)[-1]
+        before = _BACKGROUND_WORDS if match.re is _BACKGROUND_LINE else []
+        words = [*before, *split_arg_string(text[: len(text) - len(incomplete)])]
+        found = [SimpleCompletion(word, type="queuectl") for word in self._complete(words, incomplete)]
+        return {"completions": found, "matched_fragment": incomplete, "suppress": True, "ordered": True}
+
+    def _match_background(self, text: str) -> re.Match[str] | None:
+        """Match ``%%bg``, unless another extension has a magic of that name."""
+        known = self.magics.shell.find_magic("bg", "cell") if self.magics.shell is not None else None
+        return _BACKGROUND_LINE.match(text) if getattr(known, "__self__", None) is self.magics else None
+
+    def _complete(self, words: list[str], incomplete: str) -> Iterator[str]:
+        if words and words[-1] in {"--var", "--input"}:
+            names = self.magics.namespace
+            yield from (name for name in names if name.startswith(incomplete) and not name.startswith("_"))
+            return
+        if verb_of(words) in CELL_VERBS and "--" not in words and incomplete.startswith("-"):
+            options = [*NOTEBOOK_OPTIONS, *(map(with_underscores, NOTEBOOK_OPTIONS) if "_" in incomplete else ())]
+            yield from (option for option in options if option.startswith(incomplete))
+        before, _, _ = incomplete.partition("=") if incomplete.startswith("--") else ("", "", incomplete)
+        prefix = f"{before}=" if "=" in incomplete and before else ""
+        for item in self._complete_with_click(words, incomplete):
+            if item.type not in PATH_TYPES:
+                yield prefix + item.value
+
+    def _complete_with_click(self, words: list[str], incomplete: str) -> list[Any]:
+        """Return what the console completes."""
+        try:
+            context = self.magics.context(words)
+            words = parse_line(" ".join(words)).words if {"--var", "--input"} & {*words} else words
+            return ShellComplete(root, {"obj": context}, PROGRAM, "_").get_completions(words, incomplete)
+        except QueuectlError:
+            return []

@@ -15,10 +15,8 @@ from queuectl_nb.client.live_cards import card_updater
 from queuectl_nb.client.queue import Queue
 from queuectl_nb.commands.app import run_command_line
 from queuectl_nb.commands.context import Context
-from queuectl_nb.notebook.completion import Matcher
-from queuectl_nb.notebook.errors import one_line_errors
-from queuectl_nb.notebook.magic_line import CELL_VERBS, build_arguments, parse_line, read_cell, verb_of
-from queuectl_nb.notebook.present import present
+from queuectl_nb.notebook.magic_line import CELL_VERBS, Matcher, build_arguments, parse_line, read_cell, verb_of
+from queuectl_nb.notebook.present import one_line_errors, present
 from queuectl_nb.render.text_table import visible
 from queuectl_nb.store.paths import find_queue
 

@@ -1,31 +1,36 @@
-"""What a cell shows and returns for each kind of result: a DataFrame, a job, a pool, a log, or printed lines."""
+"""What a cell shows and returns for each kind of result: a DataFrame, a job, a pool, a log, or lines; and errors."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import click
 from IPython.display import Image, display
 
+from queuectl_nb.client.hints import CONSOLE, MAGIC
 from queuectl_nb.client.job import Job
 from queuectl_nb.client.wait_display import INTERRUPTED_TEXT, progress_bar, run_with_progress
 from queuectl_nb.commands import results
-from queuectl_nb.model.errors import BadEnvironment, BadInput, JobFailed
-from queuectl_nb.notebook.errors import as_magic, one_line
-from queuectl_nb.render import formats
+from queuectl_nb.commands.app import describe_usage_error
+from queuectl_nb.model.errors import BadEnvironment, BadInput, JobFailed, QueuectlError
+from queuectl_nb.render import formats, text_table
 from queuectl_nb.render.ansi import AnsiFilter, fold_returns
 from queuectl_nb.render.cards import log_html
 from queuectl_nb.render.output_cell import has_frontend, new_output_cell
 from queuectl_nb.render.text_table import EMPTY, RULE, header_lines, stream_heading, visible
+from queuectl_nb.store.os_errors import OPEN_FILES_ERRNOS, describe_os_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from queuectl_nb.client.wait import Progress
 
-__all__ = ["present"]
+__all__ = ["as_magic", "one_line", "one_line_errors", "present"]
 
+E = TypeVar("E", bound=BaseException)
 MAX_STREAM_BYTES = 256 * 1024
 """Only the end of a longer stream is shown."""
 PLOT_ALT = "Finished attempts per minute, attempts by worker, and run times of commands"
@@ -232,3 +237,45 @@ _PRESENTERS: dict[type, Callable[[Any], object]] = {
     results.Text: lambda result: display({"text/markdown": result.text, "text/plain": result.text}, raw=True),
     results.Dashboard: _open_dashboard,
 }
+
+
+def one_line(error: E, text: str | None = None) -> E:
+    """Make IPython show ``error`` as one line, with ``text`` instead of its message; return it."""
+    line = f"{type(error).__name__}: {text_table.one_line(text or _message(error))}"
+    # IPython reads this from the instance; the class stays the one that `except` clauses name
+    error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]
+    return error
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, JobFailed) or not isinstance(error, QueuectlError):
+        return str(error)  # of a job, the text is its own
+    return as_magic(error.console)
+
+
+def as_magic(message: str) -> str:
+    """Return a message with the commands that it quotes as a notebook takes them.
+
+    >>> as_magic("no job x; see 'queuectl list'")
+    "no job x; see '%queuectl list'"
+    """
+    return message.replace(f"'{CONSOLE} ", f"'{MAGIC} ")
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn expected errors of a command into one-line errors; bugs keep their traceback."""
+    try:
+        yield
+    except QueuectlError as error:
+        raise one_line(error) from None
+    except click.exceptions.Exit:
+        return
+    except click.ClickException as error:
+        raise one_line(BadInput(describe_usage_error(error))) from None
+    except click.Abort:
+        raise one_line(KeyboardInterrupt(), "interrupted") from None
+    except OSError as error:
+        if error.filename is None and error.errno not in OPEN_FILES_ERRNOS:
+            raise
+        raise one_line(BadEnvironment(describe_os_error(error))) from None
