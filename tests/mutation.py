@@ -47,6 +47,7 @@ TESTED_BY = {
     "attempt_history": ["attempt_history", "views", "stats"],
     "claims": ["claims", "release_claim", "limits", "settle", "edit", "boot_time"],
     "backup": ["backup", "blobs"],
+    "connection": ["connection", "sqlite_errors"],
     "connection_pool": ["forks_and_copies", "connection"],
     "dependencies": ["dependencies", "boot_time"],
     "edit": ["edit", "edit_faults"],

@@ -298,6 +298,6 @@ def test_value_as_the_command() -> None:
 
 def test_an_unquoted_value_may_be_empty() -> None:
     """A template that cannot be filled safely with an empty unquoted value is refused at once."""
-    with pytest.raises(BadInput, match="is in a comment"):
+    with pytest.raises(BadInput, match=r"is in a comment: put it elsewhere; or write \{b:raw\}"):
         CommandTemplate("echo {a:raw}#{b}")
     assert CommandTemplate("echo {a:raw}x#{b}").text == "echo {a:raw}x#{b}"

@@ -126,6 +126,13 @@ def test_different_groups(first: tuple[Outcome, str], second: tuple[Outcome, str
     assert group(*first) != group(*second)
 
 
+def test_exit_of_a_python_job() -> None:
+    """What varies in the message of an exit makes no difference; its code does, and a value that is missing."""
+    first, other = Raised("exit code 2: cannot read 7.csv", 2), Raised("exit code 3: cannot read 7.csv", 3)
+    assert group(first) == group(Raised("exit code 2: cannot read 8.csv", 2))
+    assert len({group(each) for each in (first, other, Raised("ended without a value"))}) == 3
+
+
 def test_names_that_are_not_utf_8() -> None:
     """A name with bytes that are not UTF-8 is a message as any other."""
     assert group(NotStarted("no folder b\udcff")) == group(NotStarted("no folder b\udcff"))

@@ -62,6 +62,16 @@ def test_partly_done() -> None:
     assert str(errors.Busy("locked").after("5 jobs were removed")) == "locked; 5 jobs were removed"
 
 
+def test_console() -> None:
+    """The console names an option instead of the parameter at the end of a message; other messages are the same."""
+    error = errors.BadInput("a force=True; give force=True").with_option("force=True", "--force")
+    assert (str(error), error.console) == (
+        "a force=True; give force=True",
+        "a force=True; give --force",
+    )
+    assert errors.BadInput("too bad").console == "too bad"
+
+
 def test_base_class() -> None:
     """An error is one line in IPython, and may tell which of several jobs it is about."""
     error = errors.BadInput("too bad")

@@ -251,6 +251,8 @@ def test_workers_and_limits() -> None:
     assert make(jobs(40), workers=[ANY] * 4) == pytest.approx(100, rel=0.03)
     assert make(jobs(40), workers=[ANY, frozenset({"gpu"})]) == pytest.approx(400, rel=0.03)
     assert make(jobs(40), workers=[ANY] * 4, limits={"default": 2}) == pytest.approx(200, rel=0.03)
+    others = [job._replace(queue="b", id="") for job in jobs(10)]
+    assert make([*jobs(10), *others], workers=[ANY] * 2, limits={"default": 1}) == pytest.approx(100, rel=0.1)
 
 
 def test_order() -> None:

@@ -88,6 +88,7 @@ def test_null_is_the_default() -> None:
         ({}, "needs a command"),
         ({"id": "a"}, "needs a command"),
         ({"command": ""}, "empty"),
+        ({"command": "true", "timeout": 365 * 86_400 + 1}, "timeout must be"),
         ({"comand": "true"}, "job field 'comand' is unknown; did you mean command? valid: id, command, "),
         ({"state": "dead"}, "is unknown"),
         ({"attempts": 0}, "is unknown"),

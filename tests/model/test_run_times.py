@@ -52,6 +52,8 @@ def test_rest_of_a_run() -> None:
     rest, _ = times.draw_rest(random.Random(1), 12)
     assert rest == pytest.approx(8)
     assert mean_rest(times, 100) == pytest.approx(80, rel=0.1), "as much longer as it is already"
+    times.scale = 2.0
+    assert times.draw_rest(random.Random(1), 22)[0] == pytest.approx(18), "of 40 s"
 
 
 def test_longest_run_times_vary() -> None:

@@ -141,6 +141,15 @@ def test_invalid_shells(shell: str) -> None:
     assert refusal(validation.parse_shell, "shell", shell) == expected + validation.quoted(shell)
 
 
+def test_similar_words() -> None:
+    """A word with the same letters is more similar than any other; without one, the beginning of a word counts."""
+    assert validation.did_you_mean("tset", ["set", "test"]) == "did you mean test? "
+    assert validation.did_you_mean("--Tets", ["set", "--test"]) == "did you mean --test? "
+    assert validation.did_you_mean("re", ["list", "requeue"]) == "did you mean requeue? "
+    for word in ("", "xyz", None):
+        assert validation.did_you_mean(word, ["list"]) == ""
+
+
 def test_invalid_choice() -> None:
     """An unknown word is refused with the valid ones in order."""
     assert validation.parse_choice("state", "dead", ["dead", "completed"]) == "dead"
