@@ -49,7 +49,7 @@ TESTED_BY = {
     "backup": ["backup", "blobs"],
     "connection": ["connection", "sqlite_errors"],
     "connection_pool": ["forks_and_copies", "connection"],
-    "dependencies": ["dependencies", "boot_time"],
+    "dependencies": ["dependencies", "boot_time", "jobs"],
     "edit": ["edit", "edit_faults"],
     "error_groups": ["error_groups", "error_tails"],
     "escape_sequences": ["escape_sequences", "failure"],

@@ -49,6 +49,17 @@ STATES = ["pending", "processing", "failed", "completed", "dead", "cancelled", "
 ODD_IDS = ["nobody", "", "a\udcff", "' OR 1=1--", "x" * 1000, "a\0", "\u202e"]
 
 
+def test_similar_ids(harness: StoreHarness) -> None:
+    """The error for an unknown id names the most similar one, of the newest jobs or with the same beginning."""
+    harness.add("train-1", *(f"other-{number}" for number in range(300)))
+    for unknown, similar in (("train-11", "train-1"), ("uther-299", "other-299")):
+        with pytest.raises(NotFound, match=f"^no job {unknown} in .*; did you mean {similar}\\? "):
+            harness.store.jobs.get(unknown)
+    with pytest.raises(NotFound, match="see 'queuectl list'") as caught:
+        harness.store.jobs.get("\u00fc")
+    assert "did you mean" not in str(caught.value)
+
+
 def test_a_running_job(harness: StoreHarness) -> None:
     """It is read with what it has reported so far."""
     harness.add("a")

@@ -293,6 +293,14 @@ def test_network_file_systems(tmp_path: Path) -> None:
         assert network_fs_type(tmp_path, str(mounts)) == (kind if kind in remote.split() else None)
 
 
+def test_a_sidecar_file_that_vanishes(tmp_path: Path) -> None:
+    """A file that SQLite has just opened has to be there; others may be missing."""
+    queue_files.check_sidecars(tmp_path / "q.db")
+    (tmp_path / "q.db-wal").touch()
+    with pytest.raises(BadEnvironment, match=r"q\.db-shm was deleted while SQLite opened it; try again"):
+        queue_files.check_sidecars(tmp_path / "q.db", required=["-wal", "-shm"])
+
+
 def test_network_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is exit code 3 with type and remedy; with the option, a journal without shared memory is used."""
     monkeypatch.setattr(queue_files, "network_fs_type", lambda _: "nfs4")
