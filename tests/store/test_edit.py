@@ -104,6 +104,15 @@ def test_used_attempts_are_not_taken_back(harness: StoreHarness) -> None:
     _edit(harness, "a", max_retries=2)
 
 
+def test_a_later_time(harness: StoreHarness) -> None:
+    """A job that could start at once waits for the time that it is given."""
+    harness.add("a")
+    _edit(harness, "a", run_at=harness.now + 10)
+    assert harness.claim() == []
+    harness.now += 10
+    harness.claim_job("a")
+
+
 @pytest.mark.parametrize("boottime", [BootTime("", None), BootTime("boot", 100.0)], ids=["wall clock", "boot time"])
 def test_delay_counts_from_the_edit(harness: StoreHarness, boottime: BootTime) -> None:
     """A job can be moved to a later time and to an earlier one; a failed one, too."""

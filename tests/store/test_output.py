@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl_nb.store.output import EMPTY_STREAM, StoredStream, punch_middle, read_truncated
+from queuectl_nb.model.settings import Settings
+from queuectl_nb.store.output import EMPTY_STREAM, StoredStream, limit_files, punch_middle, read_truncated
 from queuectl_nb.store.rows import join_stream
 from queuectl_nb.store.spool import Spool
 
@@ -151,6 +154,34 @@ def test_hole_is_not_output(spool: Spool, output_limit: int) -> None:
         assert piece == data[start : start + len(piece)]
         offset, pieces = start + len(piece), pieces + 1
     assert pieces == 2
+
+
+@pytest.mark.usefixtures("holes")
+def test_output_on_a_full_disk(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing can be written, the middle of streams over ``output_limit`` is freed; others stay whole."""
+    large, small = spool.path(TOKEN, "stdout"), spool.path(TOKEN, "stderr")
+    paths = [str(small), str(large), f"{large}.missing"]
+    limits = Settings.from_stored({"output_limit": 65_536})
+    large.write_bytes(b"x" * 1_000_000)
+    small.write_bytes(b"x" * 65_536)
+    assert not limit_files(paths, limits)
+
+    def fail(**_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", fail)
+    number = errno.EACCES
+    assert not limit_files(paths, limits)
+    assert large.read_bytes() == b"x" * 1_000_000
+    number = errno.ENOSPC
+    assert not limit_files([str(small)], limits)
+    assert limit_files(paths, limits)
+    kept = large.read_bytes()
+    assert 60_000 < kept.count(b"x") < 80_000
+    assert kept.startswith(b"x" * 32_768)
+    assert kept.endswith(b"x" * 32_768)
+    assert small.read_bytes() == b"x" * 65_536
+    assert not limit_files(paths, limits), "what is left is kept"
 
 
 def test_end_that_the_job_never_wrote(spool: Spool) -> None:
