@@ -11,7 +11,7 @@ from queuectl_nb.client.hints import MAGIC, job_hints
 from queuectl_nb.client.live_cards import MAX_REDRAW_S, LiveCard, poll_delay
 from queuectl_nb.model.errors import QueuectlError
 from queuectl_nb.model.state import UNFINISHED_STATES, State
-from queuectl_nb.render.batch_card import MAX_SHOWN, BatchView, RunningJob, batch_card
+from queuectl_nb.render.batch_card import MAX_SHOWN, BatchView, RunningRow, batch_card
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -117,7 +117,7 @@ class BatchReader:
     def _ids(self, *wanted: State) -> list[str]:
         return [job_id for job_id, state in (self._states or {}).items() if state in wanted]
 
-    def _running(self) -> list[RunningJob]:
+    def _running(self) -> list[RunningRow]:
         """Return the first running jobs; each keeps its row while it runs."""
         from queuectl_nb.client.job_card import read_live
         from queuectl_nb.store.job_filter import Filter
@@ -134,7 +134,7 @@ class BatchReader:
             live = read_live(store, job, store.reader.attempts_without_output(job.id))
             if live is not None:  # it may have ended since
                 metrics, output = job.metrics or {}, live.output
-                found.append(RunningJob(job.id, job.command, live.elapsed_s, output.fraction, metrics, output.line))
+                found.append(RunningRow(job.id, job.command, live.elapsed_s, output.fraction, metrics, output.line))
         return found
 
     def _hints(self) -> list[str]:

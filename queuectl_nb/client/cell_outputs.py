@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["NoSuchVariable", "display_outputs", "list_variables", "read_cell_facts", "read_variable"]
 
 MAX_PRINTED_LINES = 1000
+"""Only the last lines of a longer log are shown."""
 
 
 class NoSuchVariable(NotFound, KeyError):
     """A cell has assigned no such variable, or it could not be pickled."""
 
-    __str__ = NotFound.__str__
+    __str__ = NotFound.__str__  # that of a KeyError is the repr of the message
 
 
 def read_cell_facts(store: Store, record: JobRecord) -> CellFacts:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from queuectl_nb.store.job_filter import Filter
-    from queuectl_nb.store.jobs import RunningJob
+    from queuectl_nb.store.jobs import CancelRequest
     from queuectl_nb.store.store import Store
 
     Chosen = list[str] | Filter
@@ -80,7 +80,7 @@ def cancel(store: Store, chosen: Chosen) -> list[str]:
     one does not stop in time.
     """
     changed: list[str] = []
-    running: list[RunningJob] = []
+    running: list[CancelRequest] = []
     if isinstance(chosen, list):
         running = store.jobs.cancel(chosen, time.time())
         changed = list(dict.fromkeys(chosen))

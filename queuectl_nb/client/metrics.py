@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.store import Store
 
-__all__ = ["JobMetrics", "RunningJob", "ShownSeries", "finished_values", "latest_metrics", "running_metrics"]
+__all__ = ["JobMetrics", "ReportedValues", "ShownSeries", "finished_values", "latest_metrics", "running_metrics"]
 
 MAX_SHOWN = 12
 """Maximum number of series of a job in a view."""
@@ -43,7 +43,7 @@ class JobMetrics(NamedTuple):
     series: Sequence[ShownSeries]
 
 
-class RunningJob(NamedTuple):
+class ReportedValues(NamedTuple):
     """What a running job has reported: progress, last values, and the values of its first metric over time."""
 
     progress: float | None
@@ -57,7 +57,7 @@ _cache: OrderedDict[tuple[Path, str], LiveMetrics] = OrderedDict()
 _lock = Lock()
 
 
-def running_metrics(store: Store) -> dict[str, RunningJob]:
+def running_metrics(store: Store) -> dict[str, ReportedValues]:
     """Return what running jobs have reported, by id; jobs that have reported nothing are left out."""
     found = {}
     for job_id, token, started_at in running_attempts(store.db)[:MAX_CACHED]:
@@ -66,7 +66,7 @@ def running_metrics(store: Store) -> dict[str, RunningJob]:
             if parser.series or parser.progress is not None:
                 first = next(iter(parser.series.values()), None)
                 values = [] if first is None else points_of(first.columns()[2], CELL_POINTS)
-                found[job_id] = RunningJob(parser.progress, parser.last_values, values)
+                found[job_id] = ReportedValues(parser.progress, parser.last_values, values)
     return found
 
 

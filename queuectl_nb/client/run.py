@@ -50,6 +50,7 @@ class ForegroundJob:
         self._check_at = 0.0
         self._reported_wait = False
         self._attempt = 0
+        """Number of the attempt that is followed."""
 
     def chunks(self) -> Iterator[tuple[str, bytes]]:
         """Yield (stream, bytes) as they are written, attempt after attempt, until the job has finished."""
@@ -64,13 +65,14 @@ class ForegroundJob:
 
     def serve_now(self) -> None:
         """Start a worker if the job needs one."""
-        first, self._check_at = not self._check_at, time.monotonic() + CHECK_INTERVAL_S
+        is_first = not self._check_at
+        self._check_at = time.monotonic() + CHECK_INTERVAL_S
         job = self.queue.store.jobs.get(self.job_id)
         if job.is_finished:
             return
         paused = {"*", job.queue}.intersection(self.queue.store.reader.paused_queues())
         if workers := self._serving(job):
-            if not first and not paused:  # at first, an idle worker may not have seen the job
+            if not is_first and not paused:  # at first, an idle worker may not have seen the job
                 self._report_wait(job, workers)
             return
         if job.state is not State.PROCESSING and paused:

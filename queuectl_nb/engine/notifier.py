@@ -2,7 +2,7 @@
 
 A byte in the work FIFO wakes one worker, not all (EPOLLEXCLUSIVE). A woken worker that leaves more work wakes another,
 and so on for a few workers (:data:`MAX_HOPS`); further ones are woken by jobs that take long. So only a few of many
-workers run short jobs, since hundreds would cause many context switches. The value of the byte counts the workers.
+workers run short jobs, since hundreds would cause many context switches. The byte is the number of workers woken.
 Each worker has a FIFO for requests and settings. A process that waits for jobs creates a FIFO while it waits.
 Notifying never blocks and never fails: a full FIFO wakes its readers anyway, and one without readers has nobody to
 wake.
@@ -116,6 +116,20 @@ def open_fifo(path: Path) -> int:
     return handle
 
 
+def drain(handle: int) -> int:
+    """Read all notifications; return the lowest ``hop`` of the last ones, 0 if there was none."""
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    if not poll.poll(0):  # the hot path before each start; an exception costs several times as much
+        return 0
+    read = b""
+    with contextlib.suppress(BlockingIOError):
+        read = os.read(handle, 4096)
+        while len(read) == 4096:
+            read = os.read(handle, 4096)
+    return min(read, default=0)
+
+
 def unregister_worker(store: Store, name: str) -> None:
     """Unregister a worker and remove its FIFO, and with the last worker that for new work.
 
@@ -128,20 +142,6 @@ def unregister_worker(store: Store, name: str) -> None:
                 path.unlink()
 
     store.workers.remove(name, remove_fifos)
-
-
-def drain(handle: int) -> int:
-    """Read all notifications; return the lowest number among the last ones, 0 if there was none."""
-    poll = select.poll()
-    poll.register(handle, select.POLLIN)
-    if not poll.poll(0):  # the hot path before each start; an exception costs several times as much
-        return 0
-    read = b""
-    with contextlib.suppress(BlockingIOError):
-        read = os.read(handle, 4096)
-        while len(read) == 4096:
-            read = os.read(handle, 4096)
-    return min(read, default=0)
 
 
 def wake_interval(jobs: int) -> float:

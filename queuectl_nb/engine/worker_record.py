@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 __all__ = ["FROZE", "Origin", "RecordWriter", "WorkerRecord", "note_kill", "read_record", "started_processes"]
 
 _HEARTBEAT = struct.Struct("<Q")
+"""The record consists of the heartbeat, the attempt that was started last, the token of the one that was killed last,
+and the origin as lines of text. :class:`WorkerRecord` names the fields."""
 _ATTEMPT = struct.Struct("<32sQQQ")
 _PROCESS = struct.Struct("<QQ")
+"""The last two fields of ``_ATTEMPT``, which are written once the process has started."""
 _TOKEN = struct.Struct("<32s")
 _ATTEMPT_AT = _HEARTBEAT.size
 _PROCESS_AT = _ATTEMPT_AT + _ATTEMPT.size - _PROCESS.size

@@ -16,7 +16,7 @@ from queuectl_nb.render.text_table import visible
 if TYPE_CHECKING:
     from queuectl_nb.store.error_groups import FailedJobs
 
-__all__ = ["MAX_SHOWN", "BatchView", "RunningJob", "batch_card"]
+__all__ = ["MAX_SHOWN", "BatchView", "RunningRow", "batch_card"]
 
 MAX_SHOWN = 5
 """Running jobs and groups of failures on a card."""
@@ -29,8 +29,8 @@ BAR_STATES = (State.COMPLETED, State.DEAD, State.CANCELLED, State.FAILED, State.
 LEGEND_STATES = (*BAR_STATES, State.PENDING, State.BLOCKED)
 
 
-class RunningJob(NamedTuple):
-    """A running job of a batch; ``fraction`` is None if it has not reported any progress."""
+class RunningRow(NamedTuple):
+    """A running job in the card of a batch; ``fraction`` is None if it has not reported any progress."""
 
     id: str
     command: str
@@ -56,7 +56,7 @@ class BatchView(NamedTuple):
     eta: str = ""
     hints: Sequence[str] = ()
     """Why its jobs wait although they could start."""
-    running: Sequence[RunningJob] = ()
+    running: Sequence[RunningRow] = ()
     """The first running jobs."""
     rows: int = 0
     """Rows to keep free for running jobs, so that the height of the card does not change with each of them."""

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from queuectl_nb.store.connection import Database
 
 __all__ = [
+    "CancelRequest",
     "JobRef",
     "Jobs",
-    "RunningJob",
     "cancel_jobs",
     "check_dependencies",
     "delete_jobs",
@@ -65,7 +65,7 @@ class JobRef(NamedTuple):
         return cls(seq, job_id, State(state), worker, bool(has_dependencies))
 
 
-class RunningJob(NamedTuple):
+class CancelRequest(NamedTuple):
     """A job that is to be cancelled by the worker that runs it."""
 
     id: str
@@ -109,7 +109,7 @@ class Jobs:
         with self.db.write() as connection:
             retry_jobs(connection, _load_all(connection, ids, action), now)
 
-    def cancel(self, ids: Sequence[str], now: float, *, waiting_only: bool = False) -> list[RunningJob]:
+    def cancel(self, ids: Sequence[str], now: float, *, waiting_only: bool = False) -> list[CancelRequest]:
         """Cancel the jobs: waiting ones at once, running ones by a request to their worker.
 
         Return the running ones. With ``waiting_only`` these are refused with :class:`WrongState`.
@@ -230,7 +230,7 @@ def retry_jobs(connection: sqlite3.Connection, jobs: Sequence[JobRef], now: floa
         _requeue(connection, [job], State.BLOCKED if others else State.PENDING, now)
 
 
-def cancel_jobs(connection: sqlite3.Connection, jobs: Iterable[JobRef], now: float) -> list[RunningJob]:
+def cancel_jobs(connection: sqlite3.Connection, jobs: Iterable[JobRef], now: float) -> list[CancelRequest]:
     """Cancel waiting jobs, and request it for running ones; return these."""
     running = [job for job in jobs if job.state is State.PROCESSING]
     waiting = [job for job in jobs if job.state is not State.PROCESSING]
@@ -239,7 +239,7 @@ def cancel_jobs(connection: sqlite3.Connection, jobs: Iterable[JobRef], now: flo
     if connection.execute(Q.any_dependents).fetchone():
         for job in waiting:
             update_dependents(connection, job.seq, job.id, State.CANCELLED, now)
-    return [RunningJob(job.id, job.worker) for job in running]
+    return [CancelRequest(job.id, job.worker) for job in running]
 
 
 def check_dependencies(job_id: str, others: Iterable[tuple[str, State]], unmeetable: Collection[State]) -> None:

@@ -13,8 +13,8 @@ from queuectl_nb.model.state import ALLOWED_STATES, State
 from queuectl_nb.store.dependencies import UNMEETABLE, unmet_dependencies
 from queuectl_nb.store.edit import edit_jobs
 from queuectl_nb.store.jobs import (
+    CancelRequest,
     JobRef,
-    RunningJob,
     cancel_jobs,
     check_dependencies,
     delete_jobs,
@@ -79,7 +79,7 @@ def retry_selected(db: Database, job_filter: Filter, now: float, action: str = "
         yield [job.id for job in jobs]
 
 
-def cancel_selected(db: Database, job_filter: Filter, now: float) -> Iterator[tuple[list[str], list[RunningJob]]]:
+def cancel_selected(db: Database, job_filter: Filter, now: float) -> Iterator[tuple[list[str], list[CancelRequest]]]:
     """Cancel the jobs of a filter; yield the ids of each transaction, and the running ones with their workers."""
     for batch in _batches(select_jobs(db, job_filter, "cancel")):
         with db.write() as connection:

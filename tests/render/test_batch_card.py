@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from queuectl_nb.model.state import State
-from queuectl_nb.render.batch_card import MAX_SHOWN, BatchView, RunningJob, batch_card
+from queuectl_nb.render.batch_card import MAX_SHOWN, BatchView, RunningRow, batch_card
 from queuectl_nb.store.error_groups import FailedJobs
 from tests.render.test_cards import EVIL, HIDDEN, PAGE, check_html
 
 COUNTS = {State.COMPLETED: 50, State.PROCESSING: 7, State.PENDING: 20, State.DEAD: 22, State.FAILED: 1}
-RUNNING = RunningJob("a", "python train.py 0.1", 65.0, 0.25, {"loss": 0.5}, "epoch 3")
+RUNNING = RunningRow("a", "python train.py 0.1", 65.0, 0.25, {"loss": 0.5}, "epoch 3")
 
 
 def failed(key: str, count: int, message: str = "ValueError: bad") -> FailedJobs:
@@ -33,7 +33,7 @@ def test_text() -> None:
 
 def test_html() -> None:
     """Everything is escaped; only the first groups are shown; disabled buttons have no effect."""
-    evil = RunningJob(EVIL, EVIL, 1.0, None, {EVIL: 1.0}, EVIL)
+    evil = RunningRow(EVIL, EVIL, 1.0, None, {EVIL: 1.0}, EVIL)
     groups = [failed(f'"{number}{EVIL}', 9, EVIL) for number in range(MAX_SHOWN + 2)]
     card = batch_card(BatchView(COUNTS, 3, [EVIL], EVIL, [EVIL], [evil], groups=groups), card_id=EVIL)
     check_html(card.html)

@@ -130,7 +130,7 @@ class Agent:
             self._slots -= 1
             if not self._slots:
                 self._return_waiting("no slot was left")
-            self._emit(None)
+            self._emit(None)  # only the status: a slot was closed
         return None
 
     def _run(self, attempt: _Attempt, runner: RunnerClient | None) -> RunnerClient | None:

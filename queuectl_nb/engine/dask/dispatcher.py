@@ -61,6 +61,7 @@ class Dispatcher:
         """Number of jobs that could start now, at the last count."""
         self.count_at = 0.0
         self._stopped_as: tuple[str, bool] | None = None
+        """The request to stop for which the running jobs were terminated, and whether the supervisor was gone."""
 
     def work(self) -> None:
         """Work until stopped; no step waits for the remote side."""
@@ -154,8 +155,9 @@ class Dispatcher:
         outcome = run.outcome
         if run.lease.kind != Kind.COMMAND:
             outcome, ending, _ = add_reply(self.core.store.spool.read_reply(run.token), outcome, ending)
-        has_files = bool(ending.stdout_size or ending.stderr_size or ending.result is not None or ending.note)
-        has_files = has_files or bool(run.end.reply is not None or ending.artifacts or ending.metrics)
+        sizes = ending.stdout_size, ending.stderr_size
+        has_values = ending.result is not None or run.end.reply is not None
+        has_files = has_values or any((*sizes, ending.note, ending.artifacts, ending.metrics))
         self.buffer.add_result(run.lease, outcome, ending, spooled if has_files else None)
 
     def _flush_due(self) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.job_list import JobList
-from queuectl_nb.client.metrics import RunningJob, running_metrics
+from queuectl_nb.client.metrics import ReportedValues, running_metrics
 from queuectl_nb.client.subshells import outside_of_cells
 from queuectl_nb.model.errors import QueuectlError
 from queuectl_nb.notebook.dashboard.log_feed import LogFeed
@@ -112,7 +112,7 @@ class DashboardFeed:
         self._overview_at = 0.0
         self._table_at = 0.0
         self._live_at = 0.0
-        self._live: dict[str, RunningJob] = {}
+        self._live: dict[str, ReportedValues] = {}
 
     def submit(self, function: Callable[[], object]) -> None:
         """Run ``function`` in the feed's thread and then update, unless it returns False; ignored once closed."""
