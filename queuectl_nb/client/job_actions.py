@@ -34,6 +34,13 @@ __all__ = [
     "retry",
 ]
 
+_CANCEL_MARGIN_S = 3.0
+"""A cancel waits for ``kill_grace`` and this long for its jobs to stop."""
+_CANCEL_POLL_S = 0.02
+"""Interval at which the rescuer runs during that wait."""
+SPOOL_LISTING_THRESHOLD = 100
+"""Number of attempts from which the spool is listed once, instead of trying to delete each file."""
+
 
 def notify_idle_worker(store: Store) -> None:
     """Wake one idle worker, since there may be work; without workers (``Queue.inline``), do it."""
@@ -47,14 +54,6 @@ def notify_workers(store: Store, names: Iterable[str]) -> None:
     """Wake these workers, since a stop or cancel request or a setting concerns them."""
     for each in names:
         notifier.notify(notifier.worker_fifo(store.db.spool, each))
-
-
-_CANCEL_MARGIN_S = 3.0
-"""A cancel waits for ``kill_grace`` and this long for its jobs to stop."""
-_CANCEL_POLL_S = 0.02
-"""Interval at which the rescuer runs during that wait."""
-SPOOL_LISTING_THRESHOLD = 100
-"""Number of attempts from which the spool is listed once, instead of trying to delete each file."""
 
 
 def retry(store: Store, chosen: Chosen, action: str = "retry") -> list[str]:

@@ -26,6 +26,20 @@ __all__ = ["cancel_command", "delete_command", "dlq_command", "edit_command", "r
 
 NO_DEAD = "DLQ is empty."
 DEAD_COLUMNS = tuple((key, key) for key in ("id", "command", "state", "attempts", "updated_at", "error"))
+EDIT_EXAMPLES = (
+    "queuectl edit job-1 --timeout 2h",
+    'queuectl edit job-1 job-2 --priority 5 --after ""',
+    "queuectl edit --with-tag sweep --state pending --queue gpu",
+)
+EDIT_SELECTION = {
+    "state": OPTIONS["state"],
+    "in_queue": click.option("--in-queue", type=QUEUE, help="Only jobs of this queue."),
+    "with_tag": click.option("--with-tag", type=TAG, help="Only jobs with this tag."),
+    "error": OPTIONS["error"],
+    "search": OPTIONS["search"],
+}
+"""Named otherwise than in other commands where ``--queue`` and ``--tag`` are new values."""
+_EDITED_LISTS = ("tags", "after", "after_any")
 
 
 @queuectl_command("cancel", examples=["queuectl cancel job-1 job-2", "queuectl cancel --tag sweep --state pending"])
@@ -69,23 +83,7 @@ def delete_command(context: Context, ids: Sequence[str], *, dry_run: bool, **sel
     return summary(ids, "deleted", chosen, lambda: ids, lambda: frame, dry_run=dry_run)
 
 
-EXAMPLES = (
-    "queuectl edit job-1 --timeout 2h",
-    'queuectl edit job-1 job-2 --priority 5 --after ""',
-    "queuectl edit --with-tag sweep --state pending --queue gpu",
-)
-SELECTION = {
-    "state": OPTIONS["state"],
-    "in_queue": click.option("--in-queue", type=QUEUE, help="Only jobs of this queue."),
-    "with_tag": click.option("--with-tag", type=TAG, help="Only jobs with this tag."),
-    "error": OPTIONS["error"],
-    "search": OPTIONS["search"],
-}
-"""Named otherwise than in other commands where ``--queue`` and ``--tag`` are new values."""
-_LISTS = ("tags", "after", "after_any")
-
-
-@queuectl_command("edit", examples=EXAMPLES)
+@queuectl_command("edit", examples=EDIT_EXAMPLES)
 @click.option("-c", "--command", type=TextParam("COMMAND"), help="New command.")
 @click.option("-p", "--priority", type=TextParam("N"), help="New priority; also for running jobs.")
 @click.option("--delay", type=TextParam("DURATION"), help="Do not start before this time has passed, counted from now.")
@@ -102,7 +100,7 @@ _LISTS = ("tags", "after", "after_any")
 @click.option(
     "--after-any", type=job_id_type(), multiple=True, help='Replace what must finish first; repeatable, "" removes all.'
 )
-@change_options("edit", SELECTION)
+@change_options("edit", EDIT_SELECTION)
 def edit_command(context: Context, /, *, ids: Sequence[str], dry_run: bool, **options: Any) -> Done:
     """Change jobs that have not finished.
 
@@ -111,9 +109,9 @@ def edit_command(context: Context, /, *, ids: Sequence[str], dry_run: bool, **op
     are new values; --in-queue and --with-tag select jobs.
     """
     queue = context.queue()
-    chosen = choose(queue, ids, {name: options.pop(name) for name in SELECTION}, required=True)
+    chosen = choose(queue, ids, {name: options.pop(name) for name in EDIT_SELECTION}, required=True)
     changes = {name: value for name, value in options.items() if value not in (None, ())}
-    for name in _LISTS:
+    for name in _EDITED_LISTS:
         if name in changes:
             changes[name] = [each for each in changes[name] if each]
     for name in {"after", "after_any"}.intersection(changes):

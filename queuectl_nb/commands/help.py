@@ -50,6 +50,12 @@ TOPIC_NAMES = (
 )
 """Help topics, in the order in which they are listed."""
 _MARK = re.compile(r"<!--.*?-->\n*", re.DOTALL)
+ABOUT = TextParam("TOPIC | COMMAND", [*TOPIC_NAMES, *root.list_commands(click.Context(root))])
+COMPLETION_EXAMPLES = (
+    """echo 'eval "$(queuectl completion bash)"' >> ~/.bashrc""",
+    """echo 'eval "$(queuectl completion zsh)"' >> ~/.zshrc""",
+    "queuectl completion fish > ~/.config/fish/completions/queuectl.fish",
+)
 
 
 def topic_text(name: str) -> str:
@@ -60,9 +66,6 @@ def topic_text(name: str) -> str:
 def topic_summary(name: str) -> str:
     """Return the summary of a topic: the first line below its title."""
     return topic_text(name).split("\n", 3)[2]
-
-
-ABOUT = TextParam("TOPIC | COMMAND", [*TOPIC_NAMES, *root.list_commands(click.Context(root))])
 
 
 @queuectl_command(
@@ -103,14 +106,7 @@ def _help_of(about: Sequence[str]) -> str:
     return found.get_help(context)
 
 
-EXAMPLES = (
-    """echo 'eval "$(queuectl completion bash)"' >> ~/.bashrc""",
-    """echo 'eval "$(queuectl completion zsh)"' >> ~/.zshrc""",
-    "queuectl completion fish > ~/.config/fish/completions/queuectl.fish",
-)
-
-
-@queuectl_command("completion", examples=EXAMPLES, format_options=False, db_options=False)
+@queuectl_command("completion", examples=COMPLETION_EXAMPLES, format_options=False, db_options=False)
 @click.argument("shell", type=Choice("shell", ("bash", "zsh", "fish")))
 def completion_command(_context: Context, shell: str) -> Done:
     """Print the script that completes commands, options and job ids.

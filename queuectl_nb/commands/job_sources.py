@@ -32,6 +32,10 @@ __all__ = [
 F = TypeVar("F", bound="Callable[..., Any]")
 NOTEBOOK_OPTIONS = ("notebook", "parameters", "raw_parameters", "kernel", "allow_unknown")
 """Names of the parameters that :func:`add_notebook_options` adds."""
+MAX_LINES = 1_000_000
+MAX_LINE_BYTES = 4 * 1024 * 1024
+MAX_FILE_BYTES = 1024 * 1024 * 1024
+"""Limits of a file of jobs: all of them are in memory, to be added in one transaction."""
 
 
 def add_notebook_options(function: F) -> F:
@@ -80,12 +84,6 @@ def notebook_spec(queue: Queue, options: Mapping[str, Any], fields: Mapping[str,
         allow_unknown=options["allow_unknown"],
         **fields,
     )[0]
-
-
-MAX_LINES = 1_000_000
-MAX_LINE_BYTES = 4 * 1024 * 1024
-MAX_FILE_BYTES = 1024 * 1024 * 1024
-"""Limits of a file of jobs: all of them are in memory, to be added in one transaction."""
 
 
 def read_lines(source: str) -> Iterator[bytes]:

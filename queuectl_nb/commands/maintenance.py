@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["backup_command", "doctor_command", "init_command", "prune_command"]
 
+FINISHED_STATE = Choice("finished state", [state for state in State if state in FINISHED_STATES])
+DOCTOR_FIELDS = ("check", "ok", "finding", "remedy")
+DOCTOR_COLUMNS = (("check", "check"), ("", "mark"), ("finding", "finding"), ("remedy", "remedy"))
+
 
 @queuectl_command("init", db_options=False)
 def init_command(context: Context) -> Done:
@@ -84,9 +88,6 @@ def _missing(store: Store) -> list[str]:
     return [f"the artifacts of {which} are not in the backup; copy {store.spool.folder}/*.artifacts to keep them"]
 
 
-FINISHED_STATE = Choice("finished state", [state for state in State if state in FINISHED_STATES])
-
-
 @queuectl_command("prune", examples=["queuectl prune --older-than 7d --state completed", "queuectl prune --vacuum"])
 @click.option(
     "--older-than",
@@ -118,10 +119,6 @@ def prune_command(
     return Done(lines, lambda: data)
 
 
-FIELDS = ("check", "ok", "finding", "remedy")
-COLUMNS = (("check", "check"), ("", "mark"), ("finding", "finding"), ("remedy", "remedy"))
-
-
 @queuectl_command("doctor")
 def doctor_command(context: Context) -> Listing:
     """Check for problems and suggest fixes.
@@ -137,10 +134,10 @@ def doctor_command(context: Context) -> Listing:
         for name, (finding, remedy) in found
     ]
     return Listing(
-        FIELDS,
-        COLUMNS,
+        DOCTOR_FIELDS,
+        DOCTOR_COLUMNS,
         lambda limit: rows[:limit],
         value=lambda: rows,
-        data=lambda: [{field: row[field] for field in FIELDS} for row in rows],
+        data=lambda: [{field: row[field] for field in DOCTOR_FIELDS} for row in rows],
         exit_code=0 if all(row["ok"] for row in rows) else BadEnvironment.exit_code,
     )

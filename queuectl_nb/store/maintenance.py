@@ -51,6 +51,14 @@ STEP_PAUSE_S = 0.005
 READER_TIMEOUT_S = 1.0
 """How long other writers wait for readers of an old snapshot, which keep the log from being truncated."""
 INTERRUPT_CHECK_STEPS = 100_000
+DAY = 86_400
+WINDOW_S = DAY
+"""The growth is estimated from a sample of the attempts that ended in this time."""
+MIN_WINDOW_S = 3600.0
+"""A new queue counts as this old, so that a burst of jobs is not taken for a trend."""
+SAMPLES = 100
+ROW_BYTES = 600
+"""Space of a job and its attempt in tables and indexes, without output."""
 
 
 class FileSpace(NamedTuple):
@@ -203,16 +211,6 @@ class Housekeeping:
             if removed >= MAX_PRUNED_JOBS:
                 self._prune_at = 0.0
                 break
-
-
-DAY = 86_400
-WINDOW_S = DAY
-"""The attempts that ended in this time are the sample."""
-MIN_WINDOW_S = 3600.0
-"""A new queue counts as this old, so that a burst of jobs is not taken for a trend."""
-SAMPLES = 100
-ROW_BYTES = 600
-"""Space of a job and its attempt in tables and indexes, without output."""
 
 
 class Growth(NamedTuple):

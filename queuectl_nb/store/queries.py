@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["BATCH_ROWS", "PLACEHOLDER", "Q", "expand", "insert_rows", "load", "run_for_rows"]
 
 _MARK = "-- name: "
+MAX_PARAMETERS = 900
+"""Parameters of one INSERT; older builds of SQLite allow 999."""
+PLACEHOLDER = "(VALUES :rows)"
+BATCH_ROWS = (64, 8)
+"""Rows of one execution, larger first; the rest run one by one. Few sizes, because each is a prepared statement.
+64 rows of 20 values are far below the limit of any SQLite that has UPDATE FROM (32,766 parameters)."""
 
 
 def load() -> dict[str, str]:
@@ -34,14 +40,6 @@ def load() -> dict[str, str]:
 
 
 Q = SimpleNamespace(**load())
-
-
-MAX_PARAMETERS = 900
-"""Parameters of one INSERT; older builds of SQLite allow 999."""
-PLACEHOLDER = "(VALUES :rows)"
-BATCH_ROWS = (64, 8)
-"""Rows of one execution, larger first; the rest run one by one. Few sizes, because each is a prepared statement.
-64 rows of 20 values are far below the limit of any SQLite that has UPDATE FROM (32,766 parameters)."""
 
 
 def insert_rows(

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["MAX_LISTED", "ArtifactFile", "Page", "Static", "artifact_list"]
 
 CONTENT_TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
+MAX_LISTED = 1000
+"""Artifacts in a list; ``total`` counts all of them."""
+CHUNK_BYTES = 1 << 20
 
 
 class Page(BaseHandler):
@@ -64,11 +67,6 @@ class Static(BaseHandler, StaticFileHandler):
     def get_content_type(self) -> str:
         """Return the type by extension; ``mimetypes`` depends on the tables of the machine."""
         return CONTENT_TYPES.get(Path(self.absolute_path or "").suffix, "application/octet-stream")
-
-
-MAX_LISTED = 1000
-"""Artifacts in a list; ``total`` counts all of them."""
-CHUNK_BYTES = 1 << 20
 
 
 def artifact_list(queue: Queue, job_id: str, query: dict[str, Any]) -> dict[str, Any]:

@@ -190,8 +190,7 @@ class _Metrics(JsonHandler):
         """Send the Prometheus metrics."""
         self.parse_query()
         accept = self.request.headers.get("Accept", "")
-        clients = self.reader.feed.clients
-        body, content_type = await self.reader.read(lambda watcher: exposition(watcher, clients, accept), slow=True)
+        body, content_type = await self.reader.read(lambda watcher: exposition(watcher, accept), slow=True)
         self.set_header("Content-Type", content_type)
         self.finish(body)
 

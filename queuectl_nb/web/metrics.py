@@ -26,10 +26,10 @@ RECENT_S = 60
 """Age limit of the attempts that durations are computed from, which bounds the cost of a scrape."""
 
 
-def exposition(watcher: ChangeWatcher, clients: int, accept: str) -> tuple[bytes, str]:
+def exposition(watcher: ChangeWatcher, accept: str) -> tuple[bytes, str]:
     """Return the metrics and their content type, in the format that the Accept header asks for."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_QueueCollector(watcher, clients))
+    registry.register(_QueueCollector(watcher))
     try:
         encode, content_type = choose_encoder(accept)
     except (TypeError, ValueError):  # an invalid version in the header
@@ -40,10 +40,9 @@ def exposition(watcher: ChangeWatcher, clients: int, accept: str) -> tuple[bytes
 class _QueueCollector(Collector):
     """Collects the current metrics of a queue."""
 
-    def __init__(self, watcher: ChangeWatcher, clients: int) -> None:
+    def __init__(self, watcher: ChangeWatcher) -> None:
         self.queue = watcher.queue
         self.reader = watcher.queue.store.reader
-        self.clients = clients
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metric families."""
@@ -69,7 +68,6 @@ class _QueueCollector(Collector):
             quantiles = {"0.5": values["p50"], "0.95": values["p95"]}
             known = {quantile: value for quantile, value in quantiles.items() if value is not None}
             yield _gauge(name, meaning, "quantile", known)
-        yield GaugeMetricFamily("queuectl_web_clients", "Clients of the event feed.", self.clients)
 
 
 def _gauge(name: str, meaning: str, label: str, values: Mapping[Any, float]) -> GaugeMetricFamily:

@@ -36,6 +36,15 @@ MIN_INTERVAL_S = 1.0
 COST_FACTOR = 20
 """The groups of a changed queue are read again at most after this many times the duration of the last read."""
 NO_ERRORS: Mapping[str, Any] = {"errors": [], "more": False}
+TABLE_INTERVAL_S = 1.0
+"""Minimum time between two updates of table and overview, unless the user did something."""
+POLL_INTERVAL_S = 0.2
+OVERVIEW_INTERVAL_S = 2.0
+"""An unchanged queue is summarized this often: workers die, and time passes, without a write."""
+RETRY_INTERVAL_S = 2.0
+"""Time between two attempts to read a queue that cannot be read."""
+IDLE_TIMEOUT_S = 30.0
+"""The thread ends after this time without a visible page; the next page starts another."""
 
 
 class ErrorFeed:
@@ -74,17 +83,6 @@ class ErrorFeed:
         finally:
             self._watch.close()
             self._due_at = time.monotonic() + max(MIN_INTERVAL_S, COST_FACTOR * (time.monotonic() - start))
-
-
-TABLE_INTERVAL_S = 1.0
-"""Minimum time between two updates of table and overview, unless the user did something."""
-POLL_INTERVAL_S = 0.2
-OVERVIEW_INTERVAL_S = 2.0
-"""An unchanged queue is summarized this often: workers die, and time passes, without a write."""
-RETRY_INTERVAL_S = 2.0
-"""Time between two attempts to read a queue that cannot be read."""
-IDLE_TIMEOUT_S = 30.0
-"""The thread ends after this time without a visible page; the next page starts another."""
 
 
 class DashboardFeed:

@@ -33,6 +33,11 @@ __all__ = [
     "to_dates",
 ]
 
+FIGURE_WIDTH_IN = 9.0
+EDGE_WIDTH_PT = 0.3
+"""Separates adjacent boxes, and leaves most of the narrowest ones."""
+_MAX_LABEL_CHARS = 38
+
 
 class OutcomeStyle(NamedTuple):
     """Name, colour and hatch of an outcome in plots."""
@@ -64,11 +69,6 @@ OUTCOME_STYLES = {
     RUNNING: OutcomeStyle("running", "#2b7bba", "//"),
 }
 """Styles by outcome, in the order of the legend."""
-
-FIGURE_WIDTH_IN = 9.0
-EDGE_WIDTH_PT = 0.3
-"""Separates adjacent boxes, and leaves most of the narrowest ones."""
-_MAX_LABEL_CHARS = 38
 
 
 def require_matplotlib() -> None:

@@ -25,6 +25,8 @@ HEIGHT_IN = 2.8
 
 Slices = tuple[float, float]
 """Start of the first time slice (epoch seconds), and seconds per slice."""
+MAX_LABELS = 10
+"""A plot with more lines has no legend."""
 
 
 def choose_slices(first: float, last: float) -> Slices:
@@ -57,10 +59,6 @@ def throughput(time_slices: Slices | None, last: float, ends: Sequence[tuple[int
     axes.decorate(ax, TITLE, f"bars of {ticks.tick_label(slice_s)}", grid="y")
     axes.add_legend(ax, heights)
     return ax
-
-
-MAX_LABELS = 10
-"""A plot with more lines has no legend."""
 
 
 def metric_lines(name: str, attempts: Sequence[AttemptMetrics], ax: Axes | None) -> Axes:
