@@ -15,6 +15,7 @@ from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.times import format_time
 from queuectl_nb.store import boot_time
 from queuectl_nb.store.boot_time import WALL_CLOCK_ONLY, BootTime, NextDue
+from queuectl_nb.store.edit import edit_jobs
 from tests.store.conftest import StoreHarness
 
 DAY = 86_400.0
@@ -86,6 +87,17 @@ def test_a_delay_is_a_duration(clocks: Clocks, step: float) -> None:
     assert clocks.claimed() == ["soon"]
     clocks.sleep(61)
     assert clocks.claimed() == ["delayed", "late"]
+
+
+def test_an_edited_delay_is_a_duration(clocks: Clocks) -> None:
+    """The same for a delay that an edit sets."""
+    clocks.add("a")
+    edit_jobs(clocks.store.db, ["a"], {"delay": 60.0}, clocks.now, clocks.boottime)
+    clocks.step(-DAY)
+    clocks.sleep(59)
+    assert clocks.claimed() == []
+    clocks.sleep(2)
+    assert clocks.claimed() == ["a"]
 
 
 def test_a_dependent_whose_delay_has_ended_is_ready(clocks: Clocks) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.model.errors import BadEnvironment, BadInput
 from queuectl_nb.store.paths import find_queue, is_missing, real_path, require_queue, user_queue
 
 OTHER = 12_345
@@ -87,6 +87,12 @@ def test_missing_queue(tmp_path: Path) -> None:
     assert is_missing(file / "q.db")
     for other in (file, tmp_path, Path("a\0b"), tmp_path / ("x" * 300)):
         require_queue(other, "given.db")
+
+
+def test_empty_path() -> None:
+    """It is not the default queue: a variable of a script may be empty by mistake."""
+    with pytest.raises(BadInput, match="the path of the queue is empty; leave it out"):
+        find_queue("")
 
 
 def test_path_with_a_nul() -> None:

@@ -47,6 +47,14 @@ def test_default_order(listed: Any) -> None:
         assert _listed(listed, limit=limit, reverse=True) == order[::-1][:limit]
 
 
+def test_dependencies_of_which_any_end_will_do(harness: StoreHarness) -> None:
+    """They are named in the order of ``after``, without those that have to complete."""
+    harness.add("a", "b", "c")
+    harness.add("d", after=["b"], after_any=["c", "a"])
+    found = {name: harness.store.reader.any_end_of(harness.store.jobs.get(name)) for name in "ad"}
+    assert found == {"a": [], "d": ["c", "a"]}
+
+
 def test_tags_for_completion(listed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of the last jobs, each once, in alphabetical order."""
     assert listed.store.reader.complete_tags() == ["x", "xx", "y"]

@@ -9,6 +9,7 @@ import pytest
 from queuectl_nb.model.errors import WrongState
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.store import selections
+from queuectl_nb.store.boot_time import BootTime
 from queuectl_nb.store.job_filter import Filter
 
 if TYPE_CHECKING:
@@ -150,3 +151,21 @@ def test_cancel_of_a_selection(harness: StoreHarness) -> None:
     assert harness.row("a")["finished_at"] == harness.now + 5
     assert [harness.row(each)["cancel"] for each in ("runs", "a", "other")] == [1, 0, 0]
     harness.settle(lease)
+
+
+@pytest.mark.usefixtures("few_at_once")
+def test_edit_of_a_selection(harness: StoreHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All jobs of a filter that can be edited get the new values, some in each transaction; a trial changes nothing."""
+    monkeypatch.setattr(selections, "EDITED_JOBS", 2)
+    harness.add("done", "a", "b", "c", queue="q")
+    harness.add("other", priority=-1)
+    harness.run("done")
+    changes: dict[str, Any] = {"priority": 3, "delay": 50.0}
+    for dry_run in (True, False):
+        edited = selections.edit_selected(
+            harness.store.db, Filter(queue="q"), changes, harness.now, BootTime("boot", 100.0), dry_run=dry_run
+        )
+        assert [list(ids) for ids, _ in edited] == [["a", "b"], ["c"]]
+        rows = {name: harness.row(name) for name in ("a", "c", "done", "other")}
+        changed = {name for name, row in rows.items() if (row["priority"], row["due_boottime"]) == (3, 150.0)}
+        assert changed == (set() if dry_run else {"a", "c"})

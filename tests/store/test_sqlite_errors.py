@@ -302,6 +302,13 @@ def test_errors_without_a_code(tmp_path: Path) -> None:
     """Python's own errors of the module have no code."""
     assert str(translate(sqlite3.Error("why"), tmp_path / "queue.db", 1.5)) == f"{tmp_path / 'queue.db'}: why"
     assert not is_disk_full(BadEnvironment("why"))
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    wrapped = BadEnvironment("why")
+    wrapped.__cause__ = full
+    assert is_disk_full(wrapped)
+    full.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
+    assert not is_disk_full(wrapped)
 
 
 @pytest.mark.parametrize("code", [sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL])
