@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-import time
 import weakref
 from typing import TYPE_CHECKING
 
@@ -30,15 +29,18 @@ FORK_TIMEOUT_S = 30.0
 
 
 class _InUse:
-    """Counts the threads that use a connection. A fork waits for them; they wait for a fork."""
+    """Counts the threads that use a connection. A fork waits for them; others wait until it is over."""
 
     def __init__(self) -> None:
         self.threads: dict[int, int] = {}
         self.changed = threading.Condition()
+        self._waiting_forks = 0
 
     def __enter__(self) -> None:
         me = threading.get_ident()
         with self.changed:
+            if self._waiting_forks and me not in self.threads:  # otherwise busy threads would keep a fork waiting
+                self.changed.wait_for(lambda: not self._waiting_forks, FORK_TIMEOUT_S)
             self.threads[me] = self.threads.get(me, 0) + 1
 
     def __exit__(self, *_: object) -> None:
@@ -56,13 +58,21 @@ class _InUse:
         me = threading.get_ident()
         self.threads = {thread: count for thread, count in self.threads.items() if thread == me}
         self.changed = threading.Condition()
+        self._waiting_forks = 0
+
+    def others(self) -> set[int]:
+        """Return the other threads that use a connection."""
+        return {*self.threads} - {threading.get_ident()}
 
     def wait_for_others(self) -> None:
         """Acquire the condition, once no other thread uses a connection or :data:`FORK_TIMEOUT_S` is over."""
         self.changed.acquire()
-        me, deadline = threading.get_ident(), time.monotonic() + FORK_TIMEOUT_S
-        while any(thread != me for thread in self.threads) and time.monotonic() < deadline:
-            self.changed.wait(deadline - time.monotonic())
+        self._waiting_forks += 1
+        try:
+            self.changed.wait_for(lambda: not self.others(), FORK_TIMEOUT_S)
+        finally:
+            self._waiting_forks -= 1
+            self.changed.notify_all()
 
 
 class ThreadState(threading.local):
@@ -100,7 +110,7 @@ class ConnectionPool:
         if os.getpid() != _process[0]:
             _detect_fork()
         found = self.thread_state.connection
-        return self._add() if found is None else found
+        return found if found in self._open else self._add()  # a fork has closed it
 
     def _add(self) -> sqlite3.Connection:
         if self.file_id in _unusable:
@@ -137,15 +147,12 @@ class ConnectionPool:
         """Whether any thread has a connection."""
         return bool(self._open)
 
-    def close_idle(self) -> bool:
-        """Close the connections of all threads but those in a transaction; return True if none is left."""
-        for connection in list(self._open):
-            if not connection.in_transaction:
+    def close_idle(self) -> None:
+        """Close the connections that no thread uses, and that of this thread unless it is in a transaction."""
+        busy = in_use.others()
+        for connection, thread in list(self._open.items()):
+            if thread.ident not in busy and not connection.in_transaction:
                 self._close(connection)
-        if self._open:
-            return False
-        self.thread_state = ThreadState()
-        return True
 
     def abandon(self, why: str) -> None:
         """Forget the connections that a fork has copied into this process, without closing them."""
@@ -182,9 +189,8 @@ def close_outdated(file_id: FileId) -> None:
     try:
         SharedLocks.check(file_id)
     except BadEnvironment:
-        me = threading.get_ident()
         with in_use.changed, SharedLocks.mutex:
-            if all(thread == me for thread in in_use.threads):
+            if not in_use.others():
                 for pool in list(_pools):
                     if pool.file_id == file_id:
                         pool.close_idle()
@@ -207,7 +213,7 @@ def _after_fork_in_child() -> None:
     SharedLocks.mutex.release()
     in_use.reset()
     for pool in list(_pools):
-        if not pool.close_idle():
+        if pool.is_open:
             pool.abandon(_IN_TRANSACTION)
 
 

@@ -135,14 +135,8 @@ class _Opened:
     def end(self, *, commit: bool) -> None:
         """Commit or roll back, and release everything."""
         try:
-            if commit and self._begin and self.connection is not None:
-                self.connection.execute("COMMIT")
+            self._end_transaction(commit=commit)
         finally:
-            if self.connection is not None and self.connection.in_transaction:
-                try:
-                    self.connection.execute("ROLLBACK")
-                except sqlite3.Error:
-                    self._db.close()  # the next use opens another connection
             if self._lock is not None:
                 self._lock.release()
             if self._is_in_use:
@@ -150,6 +144,19 @@ class _Opened:
                 self._is_in_use = False
             self._local.transaction = None
             self._interrupts.remove()
+
+    def _end_transaction(self, *, commit: bool) -> None:
+        if self.connection is None:
+            return
+        try:
+            if commit and self._begin:
+                self.connection.execute("COMMIT")
+        finally:
+            if self.connection.in_transaction:
+                try:
+                    self.connection.execute("ROLLBACK")
+                except sqlite3.Error:
+                    self._db.close()  # the next use opens another connection
 
     @uninterrupted
     def abandon(self, _: object) -> None:

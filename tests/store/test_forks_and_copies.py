@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,11 @@ import pytest
 
 import queuectl_nb
 from queuectl_nb import BadEnvironment, Queue
+from queuectl_nb.store import connection_pool
+from queuectl_nb.store.connection_pool import in_use
 from queuectl_nb.store.shared_locks import SharedLocks
 from queuectl_nb.store.store import Store
+from tests.engine.harness import until
 from tests.store.stored_jobs import add_job
 
 if TYPE_CHECKING:
@@ -231,6 +235,77 @@ def test_a_fork_within_a_transaction_is_refused_in_the_child(queue: Queue) -> No
     os.waitpid(pid, 0)
     queue.enqueue("true", id="later")
     assert other_process(queue.path).split() == ["later"]
+
+
+def fork() -> None:
+    """Fork a child that does nothing, and wait for its end."""
+    pid = os.fork()
+    if not pid:
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def test_busy_threads_do_not_delay_forks(queue: Queue) -> None:
+    """There is hardly a moment at which no thread uses a connection: a fork that waits keeps others from starting."""
+    stop = threading.Event()
+
+    def use() -> None:
+        while not stop.is_set():
+            queue.enqueue("true")
+
+    with ThreadPoolExecutor(3) as executor:
+        users = [executor.submit(use) for _ in range(3)]
+        until(lambda: len(in_use.others()) > 1)
+        for _ in range(10):
+            fork()
+        stop.set()
+    assert [user.exception() for user in users] == [None] * 3
+    queue.enqueue("true", id="last")
+    assert "last" in other_process(queue.path)
+
+
+def test_a_fork_leaves_connections_that_stay_in_use(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork does not wait for ever; threads continue with their connections, and children do not close them."""
+    monkeypatch.setattr(connection_pool, "FORK_TIMEOUT_S", 0.1)
+    entered, go_on = threading.Event(), threading.Event()
+
+    def use() -> None:
+        with in_use:
+            connection = queue.store.db.connection()  # not in a transaction
+            entered.set()
+            assert go_on.wait(60)
+            connection.execute("SELECT 1")
+
+    with ThreadPoolExecutor(1) as executor:
+        done = executor.submit(use)
+        assert entered.wait(60)
+        read, write = os.pipe()
+        pid = os.fork()
+        if not pid:
+            try:
+                queue.enqueue("true")
+            except BadEnvironment as error:
+                os.write(write, str(error).encode())
+            os._exit(0)
+        go_on.set()
+        done.result(60)
+    os.close(write)
+    with os.fdopen(read, "rb") as answer:
+        assert b"forked during a transaction" in answer.read()
+    os.waitpid(pid, 0)
+    queue.enqueue("true", id="later")
+    assert other_process(queue.path).split() == ["later"]
+
+
+def test_a_closed_connection_leaves_no_lock(queue: Queue) -> None:
+    """The write lock is released whatever has become of the connection."""
+    with pytest.raises(sqlite3.ProgrammingError), queue.store.db.write() as connection:
+        connection.close()
+    queue.store.db.close()
+    assert not in_use.threads
+    queue.store.db.lock_timeout_s = 0.0
+    with queue.store.db.write():
+        pass
 
 
 FORKED_BY_C_CODE = """
