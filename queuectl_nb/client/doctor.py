@@ -10,8 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from queuectl_nb.client.growth import describe_growth
-from queuectl_nb.client.hints import db_option
+from queuectl_nb.client.hints import db_option, describe_growth
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, QueuectlError
 from queuectl_nb.render.progress import format_size

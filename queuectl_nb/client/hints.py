@@ -1,8 +1,9 @@
-"""Hints for users: why jobs wait although they could start, and the timeout that a job inherits from the setting."""
+"""Hints for users: why jobs wait although they could start, which timeout a job inherits, when the disk is full."""
 
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine.enclosing_job import enclosing_job
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from queuectl_nb.model.job import JobRecord
+    from queuectl_nb.store.maintenance import Growth
     from queuectl_nb.store.store import Store
     from queuectl_nb.store.workers import WorkerRow
 
@@ -21,6 +23,8 @@ __all__ = [
     "CONSOLE",
     "MAGIC",
     "db_option",
+    "describe_growth",
+    "disk_hints",
     "empty_hints",
     "job_hints",
     "timeout_facts",
@@ -30,6 +34,9 @@ __all__ = [
 
 CONSOLE, MAGIC = "queuectl", "%queuectl"
 """How commands begin in a terminal, and in a notebook."""
+DAY = 86_400
+HORIZON_S = 7 * DAY
+"""A disk that is full later than this is not mentioned."""
 WARNING_SHARE = 0.8
 """Share of an inherited timeout after which the card of a running job warns."""
 
@@ -114,6 +121,38 @@ def empty_hints(store: Store) -> list[str]:
     if any(store.reader.counts().values()):
         return []
     return [f"no jobs in {store.path}; --db or QUEUECTL_DB names another queue"]
+
+
+def disk_hints(store: Store, program: str) -> list[str]:
+    """Return that the disk will be full within days, with the command that helps; empty otherwise."""
+    growth = _estimate_growth(store)
+    return ["; ".join(_describe(store, growth, program))] if growth.full_in_s <= HORIZON_S else []
+
+
+def describe_growth(store: Store) -> tuple[str, str]:
+    """Return how fast the queue grows, and what helps if the disk will be full within days."""
+    return _describe(store, _estimate_growth(store), CONSOLE)
+
+
+def _estimate_growth(store: Store) -> Growth:
+    from queuectl_nb.store.maintenance import read_growth  # not loaded by an enqueue
+
+    return read_growth(store.db, store.settings.read_valid(), time.time())
+
+
+def _describe(store: Store, growth: Growth, program: str) -> tuple[str, str]:
+    from humanize import naturaldelta  # slow to load: not for a status without a problem
+
+    from queuectl_nb.render.progress import format_size
+
+    text = f"the queue grows by about {format_size(growth.bytes_per_s * DAY)} a day"
+    if growth.full_in_s > HORIZON_S:
+        return text, ""
+    option, age = db_option(store), "1d" if growth.full_in_s > DAY else "1h"
+    return f"{text}: the disk is full in {naturaldelta(growth.full_in_s)}", (
+        f"delete old jobs with '{program} prune --older-than {age} --vacuum{option}', or let the workers do that with"
+        f" '{program} config set retention {age}{option}'"
+    )
 
 
 def db_option(store: Store) -> str:

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from queuectl_nb.client.eta import read_eta
-from queuectl_nb.client.growth import disk_hints
-from queuectl_nb.client.hints import db_option, empty_hints, waiting_hints
+from queuectl_nb.client.hints import db_option, disk_hints, empty_hints, waiting_hints
 from queuectl_nb.client.workers import served_queues, status_with
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.context import Context
