@@ -9,6 +9,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.child.displays import Displays
+from queuectl_nb.child.main_module import make_name
 from queuectl_nb.child.payload import Arguments
 from queuectl_nb.child.reply import Reply, Unpicklable, short_repr
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from queuectl_nb.child.cell_shell import CellShell
-    from queuectl_nb.child.main_module import JobArguments
 
 __all__ = ["CELL_NAME", "run", "run_again"]
 
@@ -31,7 +31,7 @@ def run(request: Mapping[str, Any], reply: Reply) -> int:
     reply.by_value = True
     module = sys.modules["__main__"]
     del module.__getattr__
-    module.__spec__ = ModuleSpec(MAIN_MODULE, None)
+    module.__spec__ = ModuleSpec(make_name(MAIN_MODULE, request), None)
     sys.argv[0] = CELL_NAME
     displays = Displays(request["displays"], request["display_limit"])
     try:
@@ -50,7 +50,7 @@ def run(request: Mapping[str, Any], reply: Reply) -> int:
     return _finish(reply, failure, value)
 
 
-def run_again(arguments: JobArguments, space: dict[str, Any]) -> None:
+def run_again(request: Mapping[str, Any], space: dict[str, Any]) -> None:
     """Run the cell again in the namespace ``space``, in a process that multiprocessing has started.
 
     It ends where the cell itself starts processes, which is an error here; what it defines before is enough.
@@ -59,8 +59,8 @@ def run_again(arguments: JobArguments, space: dict[str, Any]) -> None:
 
     module = ModuleType(space["__name__"])
     module.__dict__.update(space)
-    shell = _prepare(arguments.request, module, Displays(None))
-    error, _ = shell.run(arguments.request["name"])
+    shell = _prepare(request, module, Displays(None))
+    error, _ = shell.run(request["name"])
     space.update(vars(module))
     if error is not None and not isinstance(error, RuntimeError):
         sys.stderr.write(f"in {multiprocessing.current_process().name}: {type(error).__name__}: {error}\n")

@@ -3,10 +3,9 @@
 Importing it runs the cell again, as multiprocessing imports the file of a program. It must contain no other names.
 """
 
-import sys
+from queuectl_nb.child import main_module as __module
+from queuectl_nb.child.cell import run_again as __run_again
 
-from queuectl_nb.child.cell import run_again
-from queuectl_nb.child.main_module import JobArguments
-
-if isinstance(sys.argv, JobArguments):  # not if the cell has replaced it
-    run_again(sys.argv, globals())
+if __module.received is not None:
+    __spec__.name = __module.received  # for the processes that this one starts
+    __run_again(__module.received.request, globals())

@@ -6,9 +6,9 @@ for them in ``__main__``, where they are found when they are needed.
 
 from __future__ import annotations
 
+import _thread
 import functools
 import gc
-import sys
 from importlib.machinery import ModuleSpec
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -18,41 +18,64 @@ from queuectl_nb.child.payload import Arguments
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Cached", "JobArguments", "find", "find_again", "hidden", "make_main"]
+__all__ = ["Cached", "MainName", "find", "find_again", "hidden", "make_main", "make_name", "received"]
 
 Cached = type(functools.cache(int))
-hidden = False
-"""Set while a value is pickled for other processes, which need it by value."""
+hidden = 0
+"""The thread that pickles a value for other processes, which need it by value; 0 if there is none."""
+FUNCTION_MAIN = "queuectl_nb.child.function_main"
+received: MainName | None = None
+"""The name of the main module in a process that multiprocessing has started."""
 _KEYS = ("name", "blobs", "jobs", "function", "calls", "inputs")
 _loaded: list[Any] = []
 
 
-class JobArguments(list[str]):
-    """``sys.argv`` of a job, with what is needed to load its functions again.
+class MainName(str):  # noqa: SLOT000 - has an attribute
+    """The name of a job's main module in its spec, with what is needed to load its functions again.
 
-    multiprocessing passes ``sys.argv`` to the processes that it starts by spawn or forkserver. They import the main
-    module by the name in its spec, to find the functions that it defines.
+    multiprocessing, and loky, pass it to the processes that they start by spawn or forkserver, which import the main
+    module by it, to find the functions that it defines.
     """
 
-    def __init__(self, request: Mapping[str, Any]) -> None:
-        super().__init__([request["name"]])
-        self.request = {key: request[key] for key in _KEYS if key in request}
+    request: Mapping[str, Any]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep the request when pickled."""
+        return _receive, (str(self), self.request)
+
+
+def _receive(name: str, request: Mapping[str, Any]) -> MainName:
+    global received  # noqa: PLW0603 - one for each process
+    received = make_name(name, request)
+    return received
+
+
+def make_name(name: str, request: Mapping[str, Any]) -> MainName:
+    """Return the name of a module as the main module of the job of ``request``."""
+    found = MainName(name)
+    found.request = {key: request[key] for key in _KEYS if key in request}
+    return found
 
 
 def make_main() -> ModuleType:
     """Return the main module of a job."""
     module = ModuleType("__main__")
-    module.__spec__ = ModuleSpec("queuectl_nb.child.function_main", None)
+    module.__spec__ = ModuleSpec(FUNCTION_MAIN, None)
     vars(module)["__getattr__"] = find
     return module
 
 
 def find(name: str) -> Any:
     """Return the function or class of the enqueuer's main module with this name: ``__getattr__`` of the module."""
-    if not hidden and not name.startswith("__"):
-        if len(_find_all(name)) > 1:
+    if hidden != _thread.get_ident() and not name.startswith("__"):
+        found = _find_all(name)
+        if len(found) > 1:
             gc.collect()  # a class that was sent several times, of which cloudpickle keeps one
-        if found := _find_all(name):
+            found = _find_all(name)
+        elif not found:
+            gc.unfreeze()  # the job may have called gc.freeze()
+            found = _find_all(name)
+        if found:
             return found[0]
     msg = f"module '__main__' has no attribute {name!r}"
     raise AttributeError(msg)
@@ -60,8 +83,8 @@ def find(name: str) -> Any:
 
 def find_again(name: str) -> Any:
     """Return what :func:`find` returns, in a process that multiprocessing has started."""
-    if not _loaded and isinstance(sys.argv, JobArguments) and not name.startswith("__"):
-        request = sys.argv.request
+    if not _loaded and received is not None and not name.startswith("__"):
+        request = received.request
         arguments = Arguments(request)
         _loaded.append(arguments.load(request["function"]))
         for positional, keywords in request["calls"]:

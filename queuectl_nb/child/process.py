@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from queuectl_nb.child.channel import PRELOADABLE
-from queuectl_nb.child.main_module import JobArguments, make_main
+from queuectl_nb.child.main_module import FUNCTION_MAIN, make_main, make_name
 from queuectl_nb.child.reply import Reply
 from queuectl_nb.child.start import version_error
 
@@ -40,7 +40,8 @@ def run(request: Mapping[str, Any], error: str | None) -> int:
     if error is not None:
         reply.write({"not_started": error})
         return 1
-    sys.argv = JobArguments(request)
+    sys.argv = [request["name"]]
+    sys.modules["__main__"].__spec__.name = make_name(FUNCTION_MAIN, request)  # type: ignore[union-attr]
     for name in ("random", "numpy.random"):
         if name in sys.modules:  # otherwise it is seeded when it is imported
             sys.modules[name].seed()

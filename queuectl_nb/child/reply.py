@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import errno
 import io
@@ -152,13 +153,13 @@ class Reply:
     def _dump(self, value: object) -> bytes:
         """Pickle a value; what the module ``__main__`` defines by value, with cloudpickle."""
         if not self.by_value:
-            main_module.hidden = True
+            main_module.hidden = _thread.get_ident()
             try:
                 return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
             except BaseException:  # noqa: BLE001, S110 - any class can raise anything
                 pass
             finally:
-                main_module.hidden = False
+                main_module.hidden = 0
         file = io.BytesIO()
         _dump_by_value(value, file)
         return file.getvalue()

@@ -111,7 +111,8 @@ def test_methods_as_tasks(served: Queue) -> None:
 
 
 MAIN = """
-import functools, multiprocessing, pickle
+import functools, gc, multiprocessing, pickle, sys
+from concurrent.futures import ProcessPoolExecutor
 
 class Net:
     def __init__(self, size):
@@ -138,6 +139,12 @@ def double(net):
 def grow(method, net, function):
     with multiprocessing.get_context(method).Pool(1) as pool:
         return pool.map(function, [net])[0]
+
+def grow_in_process(method, net, function):
+    sys.argv = ["program", "--size=5"]
+    gc.freeze()
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as pool:
+        return pool.submit(grow, method, net, function).result()
 
 def copy(net):
     return pickle.loads(pickle.dumps([double, net, fibonacci]))
@@ -191,8 +198,8 @@ def test_cached_objects_without_a_name() -> None:
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_multiprocessing_finds_what_the_main_module_defines(served: Queue, main: dict[str, Any], method: str) -> None:
-    """Also among the arguments, by every start method."""
-    found = run(served, main["grow"], method, main["Net"](5), main["double"])
+    """Also among the arguments, by every start method, and in processes of processes."""
+    found = run(served, main["grow_in_process"], method, main["Net"](5), main["double"])
     assert (type(found), found.size) == (main["Net"], 10)
 
 

@@ -16,7 +16,6 @@ import pytest
 
 import queuectl_nb
 from queuectl_nb import BadInput, JobCancelled, Queue, Retry, WaitTimeout, current_job, report
-from queuectl_nb.child.main_module import JobArguments
 from queuectl_nb.engine.notifier import FinishWaiter, waiter_dir
 from queuectl_nb.testing import assert_enqueued, run_pending, temporary_queue
 from tests.client.job_functions import add, fail
@@ -140,7 +139,7 @@ def test_the_fixture_gives_an_empty_queue(tmp_path: Path) -> None:
 
 def test_inline_functions_run_at_once() -> None:
     """``submit`` returns a job that has finished in this process; ``map``, chunks and fan-in work."""
-    queue = Queue.inline()
+    queue, argv = Queue.inline(), sys.argv
     assert queue.submit(os.getpid).result() == os.getpid()
     one, two = queue.submit(add, 1), queue.submit(add, 2)
     assert (one.state, one.to_dict()["result"], one.history[0].worker) == ("completed", 2, "testing")
@@ -151,7 +150,7 @@ def test_inline_functions_run_at_once() -> None:
         assert list(executor.map(add, [1, 2])) == [2, 3]
     assert queue.enqueue("echo hello").log() == "hello\n"
     assert len(queue.jobs()) == len(queue.attempts()) == 10
-    assert not isinstance(sys.argv, JobArguments)
+    assert sys.argv is argv
 
 
 def test_inline_errors_and_retries() -> None:
