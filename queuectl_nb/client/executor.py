@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import threading
 import time
@@ -88,7 +89,8 @@ class QueueExecutor(Executor):
         self._futures: dict[str, JobFuture] = {}
         """Futures that are not settled, by the id of the job."""
         self._shut_down = False
-        self._watcher: threading.Thread | None = None
+        self._is_watched = False
+        """Whether a thread settles the futures; after an interrupt there may be two."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Add a job that calls ``fn`` and return its future; raise RuntimeError after :meth:`shutdown`."""
@@ -120,21 +122,25 @@ class QueueExecutor(Executor):
                 raise RuntimeError("cannot schedule new futures after shutdown")
             futures = [JobFuture(self, job) for job in enqueue()]
             self._futures |= {future.job.id: future for future in futures}
-            if futures and self._watcher is None:
-                self._watcher = threading.Thread(target=self._watch, name="queuectl-executor", daemon=True)
-                self._watcher.start()
+            self._start_watching()
         return futures
+
+    def _start_watching(self) -> None:
+        """Start the thread that settles the futures, if there are any; the lock is held."""
+        if self._futures and not self._is_watched:
+            threading.Thread(target=self._watch, name="queuectl-executor", daemon=True).start()
+            self._is_watched = True
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accept no more calls; with ``cancel_futures`` cancel jobs that have not started. Others continue."""
         with self._lock:
             self._shut_down = True
-            watcher, futures = self._watcher, list(self._futures.values())
+            self._start_watching()
+            futures = list(self._futures.values())
         for future in futures if cancel_futures else ():
             future.cancel()
         if wait:
-            if watcher is not None:
-                watcher.join()
+            concurrent.futures.wait(futures)
             if self._pool is not None:
                 self._pool.stop()
 
@@ -161,12 +167,14 @@ class QueueExecutor(Executor):
         """Return the ids of jobs whose futures are not settled; if there are none, the watcher ends."""
         with self._lock:
             if not self._futures:
-                self._watcher = None
+                self._is_watched = False
             return set(self._futures)
 
     def _update(self, job_id: str, state: State | None) -> None:
         """Pass the state of a job on to its future; None: the job was deleted."""
-        future = self._futures[job_id]
+        future = self._futures.get(job_id)
+        if future is None:
+            return
         if state is None:
             self._settle(job_id, error=NotFound(f"job {job_id} was deleted"))
         elif state is State.PROCESSING:

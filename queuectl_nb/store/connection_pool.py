@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING
@@ -95,7 +96,8 @@ class ConnectionPool:
         self._connect = connect
         self.thread_state = ThreadState()
         self.is_protected = False
-        self._open: dict[sqlite3.Connection, threading.Thread] = {}
+        self._open: dict[sqlite3.Connection, int] = {}
+        """The thread of each open connection."""
         _pools.add(self)
         weakref.finalize(self, _close_all, self._open)
 
@@ -115,11 +117,12 @@ class ConnectionPool:
     def _add(self) -> sqlite3.Connection:
         if self.file_id in _unusable:
             raise BadEnvironment(f"this process was forked {_unusable[self.file_id].format(self._path)}")
+        threads = sys._current_frames()  # noqa: SLF001 - is_alive() is False after an interrupted join()
         for connection, thread in list(self._open.items()):
-            if not thread.is_alive():
+            if thread not in threads:
                 self._close(connection)
         found = self.thread_state.connection = self._connect()
-        self._open[found] = threading.current_thread()
+        self._open[found] = threading.get_ident()
         self.thread_state.number = next(_numbers)
         if self.is_protected:
             SharedLocks.acquire(found, self._path, self.file_id)
@@ -151,7 +154,7 @@ class ConnectionPool:
         """Close the connections that no thread uses, and that of this thread unless it is in a transaction."""
         busy = in_use.others()
         for connection, thread in list(self._open.items()):
-            if thread.ident not in busy and not connection.in_transaction:
+            if thread not in busy and not connection.in_transaction:
                 self._close(connection)
 
     def abandon(self, why: str) -> None:
@@ -162,7 +165,7 @@ class ConnectionPool:
         _unusable[self.file_id] = why
 
 
-def _close_all(connections: dict[sqlite3.Connection, threading.Thread]) -> None:
+def _close_all(connections: dict[sqlite3.Connection, int]) -> None:
     _detect_fork()
     while connections:
         SharedLocks.close(connections.popitem()[0])

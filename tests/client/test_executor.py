@@ -91,6 +91,29 @@ def test_shutdown(served: Queue) -> None:
         executor.submit(add, 1)
 
 
+def test_interrupts(served: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Futures settle after an interrupt of a submit or of a shutdown, and another shutdown waits for them."""
+    executor = served.executor()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            executor.submit(add, 1)
+    future = executor.submit(add, 2)
+    assert future.result(TIMEOUT_S) == 3
+    future = executor.submit(time.sleep, 0.3)
+    with monkeypatch.context() as patch:
+        patch.setattr(concurrent.futures, "wait", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            executor.shutdown()
+    executor.shutdown()
+    assert future.done()
+
+
+def interrupt(*_: object) -> None:
+    """Interrupt the caller."""
+    raise KeyboardInterrupt
+
+
 def test_cancel(served: Queue) -> None:
     """A waiting call can be cancelled, a running one cannot; so do ``cancel_futures`` and other processes."""
     executor = served.executor()

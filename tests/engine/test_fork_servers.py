@@ -55,6 +55,14 @@ def test_a_stopped_fork_server_ends_with_its_worker(harness: WorkerHarness) -> N
     until(lambda: not alive(server))
 
 
+def test_a_stopped_fork_server_continues(served: Queue) -> None:
+    """One that was stopped while it was idle forks the next job."""
+    server = served.submit(os.getppid).result(TIMEOUT_S)
+    os.kill(server, signal.SIGSTOP)
+    until(lambda: psutil.Process(server).status() == psutil.STATUS_STOPPED)
+    assert served.submit(os.getppid).result(2 * TIMEOUT_S) == server
+
+
 def test_main_thread(served: Queue) -> None:
     """The main thread of a job is that of its process."""
     pid, native_id, name = served.submit(

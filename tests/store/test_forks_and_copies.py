@@ -155,6 +155,17 @@ def test_connections_of_ended_threads_are_closed(own_folder: Path) -> None:
     assert not own_folder.with_name("queue.db-wal").exists()
 
 
+def test_connections_of_living_threads_stay_open(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to Python 3.12, an interrupted ``join()`` makes a thread seem to have ended."""
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+        used = first.submit(queue.store.db.connection).result()
+        monkeypatch.setattr(threading.Thread, "is_alive", lambda _thread: False)
+        second.submit(queue.enqueue, "true").result()
+        monkeypatch.undo()
+        assert first.submit(queue.store.db.connection).result() is used
+        first.submit(queue.enqueue, "true").result()
+
+
 def enqueue_in_child(queue: Queue) -> None:
     """Enqueue through the object of the parent."""
     for _ in range(20):

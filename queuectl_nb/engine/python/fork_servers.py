@@ -174,8 +174,13 @@ class ForkServers:
         return pid, server
 
     def _is_alive(self, pid: int) -> bool:
-        if pid in self.pids and os.waitpid(pid, os.WNOHANG) != (0, 0):
-            self.pids.discard(pid)
+        """Return False if a server has ended; let one that was stopped continue."""
+        if pid in self.pids:
+            found, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
+            if found and os.WIFSTOPPED(status):
+                os.kill(pid, signal.SIGCONT)
+            elif found:
+                self.pids.discard(pid)
         return pid in self.pids
 
     def _modules(self, preload: str, hints: Iterable[str], code: str) -> Collection[str]:
