@@ -100,8 +100,10 @@ def job_card(
     parts += [_metrics(metrics)] if metrics else []
     parts += [block("error", job.error)] if job.error else []
     displays = [] if cell is None or status else cell.displays
-    if tail := remove_texts(output, displays).rstrip().split("\n")[-OUTPUT_LINES:]:
-        parts += [_output(tail)] if any(tail) else []
+    lines = remove_texts(output, displays).rstrip().split("\n")
+    if any(tail := lines[-OUTPUT_LINES:]):
+        parts += [_output(tail)]
+        parts += [heading(f"last {OUTPUT_LINES} lines; see 'queuectl log {job.id}'")] * (len(lines) > OUTPUT_LINES)
     if notebook is not None:
         parts += [heading(f"executed notebook: {notebook}")]
     if notebook is not None or any(each.get("output_type") == "execute_result" for each in displays):

@@ -140,7 +140,7 @@ def test_metrics_are_lines(job: JobRecord) -> None:
 
 
 def test_end_of_the_output(job: JobRecord, queue: Queue) -> None:
-    """The last lines are shown with colours, as text without; there is no empty block."""
+    """The last lines are shown with colours, as text without; it says if there are more. There is no empty block."""
     attempts = queue.job("a").history
     output = "".join(f"line {number}\n" for number in range(20)) + "\x1b[31mred</pre><script>\x1b[0m\n\n"
     card = job_card(job, attempts, None, output)
@@ -148,6 +148,8 @@ def test_end_of_the_output(job: JobRecord, queue: Queue) -> None:
     assert "line 12" not in card.html
     assert '<span class="qc-fg1">red&lt;/pre&gt;&lt;script&gt;</span>' in card.html
     assert "  output:\n    line 13\n" in card.text
+    assert "\n  last 8 lines; see 'queuectl log a'\n" in card.text
+    assert "last 8 lines" not in job_card(job, attempts, None, output.partition("line 8")[0]).text
     assert not HIDDEN.search(card.text)
     assert "qc-output" not in job_card(job, attempts, None, "\n").html
 
