@@ -169,6 +169,15 @@ def test_retry_after_any(harness: StoreHarness) -> None:
     assert harness.state("b") == "pending"
 
 
+def test_a_tree_of_dependents_is_cancelled(harness: StoreHarness) -> None:
+    """Those of each cancelled job are cancelled as well, on every branch."""
+    harness.add("root", max_retries=1)
+    for name, other in (("a", "root"), ("b", "root"), ("a1", "a"), ("a2", "a"), ("b1", "b"), ("b2", "b1")):
+        harness.add(name, after=[other])
+    harness.run("root", Exited(1))
+    assert harness.states() == {"root": "dead", **dict.fromkeys(("a", "b", "a1", "a2", "b1", "b2"), "cancelled")}
+
+
 def test_an_unknown_dependency(harness: StoreHarness) -> None:
     """It is named with its place in the list, the file and a similar id; nothing is enqueued."""
     harness.add("prepare", "b")
