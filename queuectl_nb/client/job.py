@@ -69,10 +69,7 @@ class Job(CardDisplay):
     @property
     def record(self) -> JobRecord:
         """The current record; times in epoch seconds."""
-        return self._current()
-
-    def _current(self) -> JobRecord:
-        """Return the current record; read again if the job runs, or anything was committed (a check takes 10 µs)."""
+        # read again if the job runs, or anything was committed (a check takes 10 µs)
         record = self._record
         try:
             with _attribute_errors():  # the version belongs to the connection, and so to the thread
@@ -97,11 +94,11 @@ class Job(CardDisplay):
     @property
     def state(self) -> State:
         """The current state."""
-        return self._current().state
+        return self.record.state
 
     def done(self) -> bool:
         """Return True if the job has finished: completed, dead or cancelled."""
-        return self._current().is_finished
+        return self.record.is_finished
 
     def result(self, timeout: float | str | None = None) -> Any:
         """Wait until the job has finished and return its value.
@@ -155,7 +152,7 @@ class Job(CardDisplay):
         cell_outputs.display_outputs(self, self._queue.store)
 
     def _wait_silently(self, timeout: float | str | None) -> None:
-        if not self._current().is_finished:
+        if not self.record.is_finished:
             self._queue.wait(self, timeout=timeout, show=lambda _: None)
 
     def __getattr__(self, name: str) -> Any:
@@ -165,7 +162,7 @@ class Job(CardDisplay):
             return object.__getattribute__(self, name)
         if name not in _ATTRIBUTES:  # before the job is read: it may be gone
             raise AttributeError(f"a job has no attribute {name!r}; 'to_dict()' shows its fields")
-        return getattr(self._current(), name)
+        return getattr(self.record, name)
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *JOB_FIELDS})
@@ -174,7 +171,7 @@ class Job(CardDisplay):
         """Return the job as a JSON object."""
         from queuectl_nb.render.json_shapes import job_json
 
-        return job_json(self._current())
+        return job_json(self.record)
 
     @property
     def history(self) -> list[AttemptRecord]:
