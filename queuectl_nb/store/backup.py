@@ -58,7 +58,8 @@ def write_backup(db: Database, path: str | os.PathLike[str], *, force: bool = Fa
             os.fsync(handle)
             os.replace(draft, target)
         except BaseException:
-            os.unlink(draft)
+            with contextlib.suppress(FileNotFoundError):  # an interrupt came after it was renamed
+                os.unlink(draft)
             raise
         finally:
             os.close(handle)

@@ -175,6 +175,23 @@ def test_an_interrupt_leaves_no_partial_backup(
     assert not harness.store.db.connection().in_transaction
 
 
+def test_an_interrupt_after_the_backup_is_complete(
+    harness: StoreHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is raised as it is, and the backup stays."""
+    replace = os.replace
+
+    def interrupted(source: str, target: str) -> None:
+        replace(source, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    harness.add("kept")
+    with pytest.raises(KeyboardInterrupt):
+        write_backup(harness.store.db, tmp_path / "backup.db")
+    assert _ids(tmp_path / "backup.db") == ["kept"]
+
+
 def test_a_busy_queue_does_not_block_a_backup(harness: StoreHarness, tmp_path: Path) -> None:
     """Readers do not wait for writers."""
     harness.add("one")
