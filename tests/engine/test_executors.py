@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -342,8 +343,11 @@ def test_metrics(harness: WorkerHarness, tmp_path: Path) -> None:
     assert frame.attrs["invalid_lines"] == {job_id: 1}
 
 
-def test_functions(harness: WorkerHarness) -> None:
-    """Functions run on every executor: values and arguments of any size, exceptions, chunks and jobs as arguments."""
+def test_functions(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Functions run on every executor: values and arguments of any size, exceptions, chunks and jobs as arguments.
+
+    One whose interpreter is gone is dead at once.
+    """
     queue = harness.queue
     large = queue.submit(lambda body: body + b"y", b"x" * 100_000)
     assert queue.submit(len, large).result(60) == 100_001
@@ -353,6 +357,12 @@ def test_functions(harness: WorkerHarness) -> None:
         job.result(60)
     assert job.error == "ZeroDivisionError: division by zero"
     assert queue.map(abs, [-1, 2, -3], chunksize=2).results(60) == [1, 2, 3]
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", "/nonexistent/python")
+        job = queue.submit(abs, -1)
+    job.wait(60)
+    assert (job.state, job.attempts, len(job.history)) == (State.DEAD, 0, 1)
+    assert "interpreter /nonexistent/python" in job.error
 
 
 def test_notebook(harness: WorkerHarness, tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ class Runner:
         try:
             run = self.executor.start(lease, self.settings, lambda: True)
         except CannotStart as error:
-            self._send(Ended(token, NotStarted(str(error))))
+            self._send(Ended(token, NotStarted(str(error), error.final)))
         except NoResources as error:
             os.makedirs(self.spool.folder, mode=0o700, exist_ok=True)  # a command may have removed it
             self._send(Unstarted(token, f"{error}"))
