@@ -175,7 +175,10 @@ class WorkerHarness:
 
         Supervisors kill a frozen worker that would block all writers.
         """
-        pid = self.worker_pid(name)
+        return self.freeze_process(self.worker_pid(name))
+
+    def freeze_process(self, pid: int) -> int:
+        """Stop a process as :meth:`freeze` does, and return its pid."""
         while True:
             os.kill(pid, signal.SIGSTOP)
             until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)

@@ -216,11 +216,26 @@ def test_program_that_signals_the_supervisor_and_ends(harness: WorkerHarness, tm
     for attempt in (1, 2, 3):
         pool = harness.start()
         program.wait_for_start(attempt)
-        os.kill(pool.pid, signal.SIGSTOP)
-        program.send(pool.pid, attempt)
+        program.send(harness.freeze_process(pool.pid), attempt)
         assert pool.wait(60) == 0
     assert program.job.refresh().state is State.DEAD
     assert harness.outcomes(program.job) == ["returned", "lost", "lost"]
+
+
+def test_program_that_signals_the_supervisor_and_ends_with_its_job(harness: WorkerHarness, tmp_path: Path) -> None:
+    """It stops the pool, once for each attempt, which has counted; other running jobs are returned."""
+    started, go = tmp_path / "started", tmp_path / "go"
+    other = harness.add(f"touch {started}; exec sleep 600", timeout=0)
+    job = harness.add(f"until [ -e {go} ]; do sleep 0.05; done; /bin/kill {SUPERVISOR}; exit 1", max_retries=1)
+    pool = harness.start(2)
+    until(started.exists)
+    frozen = harness.freeze_process(pool.pid)
+    go.touch()
+    assert job.wait(timeout=60).state is State.DEAD
+    os.kill(frozen, signal.SIGCONT)
+    assert pool.wait(60) == 0
+    assert harness.outcomes(job.refresh()) == ["failed"]
+    assert (other.refresh().state, other.attempts, harness.outcomes(other)) == (State.PENDING, 0, ["returned"])
 
 
 def test_signal_from_outside_stops_the_worker(harness: WorkerHarness, tmp_path: Path) -> None:
