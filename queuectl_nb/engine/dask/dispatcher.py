@@ -154,7 +154,8 @@ class Dispatcher:
         ending, spooled, _ = self.core.capture(run.token, run.paths, known)
         outcome = run.outcome
         if run.lease.kind != Kind.COMMAND:
-            outcome, ending, _ = add_reply(self.core.store.spool.read_reply(run.token), outcome, ending)
+            reply = self.core.store.spool.read_reply(run.token) or run.lost_reply
+            outcome, ending, _ = add_reply(reply, outcome, ending)
         sizes = ending.stdout_size, ending.stderr_size
         has_values = ending.result is not None or run.end.reply is not None
         has_files = has_values or any((*sizes, ending.note, ending.artifacts, ending.metrics))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 from typing import TYPE_CHECKING
@@ -50,6 +51,8 @@ class RemoteRun:
         self.forced_outcome: Outcome | None = None
         """Why the dispatcher terminated it."""
         self.note: str | None = None
+        self.lost_reply = ""
+        """What is recorded instead of a reply that could not be stored."""
         self.paths = {stream: f"{spool.folder}/{lease.token}.{stream}" for stream in REMOTE_STREAMS}
         self.received = dict.fromkeys(REMOTE_STREAMS, 0)
         """Bytes of each stream received, without a gap from its beginning."""
@@ -132,6 +135,8 @@ class RemoteRun:
             _write(f"{path}", 0, text.encode())
         except OSError as error:
             self.note = f"its {'value' if name == 'reply' else 'result'} was not stored: {error.strerror}"
+            if name == "reply":
+                self.lost_reply = json.dumps({"error": f"the value cannot be written: {error.strerror}"})
             with contextlib.suppress(OSError):
                 path.unlink()
 
