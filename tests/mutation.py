@@ -47,7 +47,7 @@ TESTED_BY = {
     "attempt_history": ["attempt_history", "views", "stats"],
     "claims": ["claims", "release_claim", "limits", "settle", "edit", "boot_time"],
     "backup": ["backup", "blobs"],
-    "connection": ["connection", "sqlite_errors"],
+    "connection": ["connection", "sqlite_errors", "queue_files"],
     "connection_pool": ["forks_and_copies", "connection"],
     "dependencies": ["dependencies", "boot_time", "jobs"],
     "edit": ["edit", "edit_faults", "boot_time"],
