@@ -47,6 +47,7 @@ GPU_DEVICES = ("/dev/nvidia", "/dev/kfd")
 def main(handle: int) -> None:
     """Serve requests until the worker closes the socket, or sends nothing for a while."""
     worker = os.getppid()
+    os.chdir("/")  # out of the directory of the first job: one in use cannot be unmounted
     os.set_inheritable(handle, False)
     channel = socket.socket(fileno=handle)
     channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", IDLE_S, 0))

@@ -144,9 +144,10 @@ class Wait:
         self._finished: dict[str, State] = {}
         self._failed: dict[str, None] = {}
         self._counts = {state: 0 for state in State if state in FINISHED_STATES}
-        self._enclosing_job = enclosing_job(store.path)
-        if self.ids is not None and self._enclosing_job in self.ids:
-            raise BadInput(f"job {self._enclosing_job} cannot wait for itself")
+        own = self._enclosing_job = enclosing_job(store.path)
+        if own and self.ids and (never := {own, *store.reader.waiting_for(own)}.intersection(self.ids)):
+            other = "itself" if own in never else f"job {min(never)}, which waits for it"
+            raise BadInput(f"job {own} cannot wait for {other}")
         self._warns = self._enclosing_job is not None and queue.interpreter_first  # the console shows hints
         states = store.reader.states_of(self.ids or ())
         for job_id in self.ids or ():
@@ -231,9 +232,8 @@ class Wait:
     def _count_unfinished(self) -> int:
         counts = self.store.reader.counts()
         remaining = sum(counts[state] for state in UNFINISHED_STATES)
-        if remaining and self._enclosing_job is not None:
-            remaining = max(0, remaining - self.store.reader.count_waiting_for(self._enclosing_job))
-        return remaining
+        own = self._enclosing_job
+        return remaining if own is None else max(0, remaining - len(self.store.reader.waiting_for(own)))
 
     def run(self, show: Callable[[Progress], object] | None = None) -> Progress:
         """Wait until the jobs have finished; call ``show`` whenever the progress changes.

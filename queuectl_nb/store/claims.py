@@ -214,7 +214,7 @@ class Claims:
             found: int = connection.execute(Q.count_unfinished, {"queues": queues}).fetchone()[0]
             if found and enclosing_job is not None:
                 paused = {name for (name,) in connection.execute(Q.paused)}
-                for state, queue in connection.execute(Q.waiting_for, {"id": enclosing_job}):
+                for state, queue, _ in connection.execute(Q.waiting_for, {"id": enclosing_job}):
                     if self._serves(queue) and (state == State.PROCESSING or not paused & {"*", queue}):
                         found -= 1
             return found

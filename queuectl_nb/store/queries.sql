@@ -595,16 +595,16 @@ WHERE state IN ('pending', 'processing', 'failed', 'blocked') AND n > 0
     AND (:queues = '[]' OR queue IN (SELECT value FROM json_each(:queues)));
 
 -- name: waiting_for
--- State and queue of an unfinished job and of the jobs that cannot start before it has completed.
-WITH RECURSIVE waiting (seq, state, queue) AS (
-    SELECT seq, state, queue FROM jobs
+-- State, queue and id of an unfinished job and of the jobs that cannot start before it has finished.
+WITH RECURSIVE waiting (seq, state, queue, id) AS (
+    SELECT seq, state, queue, id FROM jobs
     WHERE id = :id AND state IN ('pending', 'processing', 'failed', 'blocked')
     UNION
-    SELECT jobs.seq, jobs.state, jobs.queue FROM waiting
+    SELECT jobs.seq, jobs.state, jobs.queue, jobs.id FROM waiting
     JOIN dependents ON dependents.other = waiting.seq
     JOIN jobs ON jobs.seq = dependents.job AND jobs.state = 'blocked'
 )
-SELECT state, queue FROM waiting;
+SELECT state, queue, id FROM waiting;
 
 -- name: waiting_jobs
 -- The queues with unfinished jobs that are not blocked, and how many of those wait; few rows, whatever the number of jobs.

@@ -92,9 +92,9 @@ class Reader:
         found = dict(self.db.query(Q.counts))
         return {state: found.get(state.value, 0) for state in State}
 
-    def count_waiting_for(self, job_id: str) -> int:
-        """Return how many unfinished jobs cannot finish before this job: itself and its direct and other dependents."""
-        return len(self.db.query(Q.waiting_for, {"id": job_id}))
+    def waiting_for(self, job_id: str) -> set[str]:
+        """Return the unfinished jobs that cannot finish before this job: itself and its direct and other dependents."""
+        return {name for _, _, name in self.db.query(Q.waiting_for, {"id": job_id})}
 
     def any_end_of(self, job: JobRecord) -> list[str]:
         """Return the jobs in ``after`` of which any end will do (``after_any``)."""

@@ -80,7 +80,7 @@ def test_stop_inside_a_job(harness: WorkerHarness) -> None:
 def test_only_jobs_of_the_same_queue_are_enclosing(
     harness: WorkerHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job of another queue is waited for, even if it has the same id; a job cannot wait for itself by id."""
+    """A job of another queue is waited for, even if it has the same id; none can wait for itself or dependents."""
     harness.add("true", id="a")
     monkeypatch.setenv("QUEUECTL_JOB_ID", "a")
     monkeypatch.setenv("QUEUECTL_DB", str(tmp_path / "other.db"))
@@ -94,3 +94,7 @@ def test_only_jobs_of_the_same_queue_are_enclosing(
     harness.queue.wait(timeout=0)
     with pytest.raises(BadInput, match="job a cannot wait for itself"):
         harness.queue.job("a").wait(timeout=0)
+    harness.add("true", id="b", after=["a"])
+    harness.add("true", id="c", after_any=["b"])
+    with pytest.raises(BadInput, match="job a cannot wait for job c, which waits for it"):
+        harness.queue.job("c").wait(timeout=0)

@@ -42,6 +42,11 @@ def test_forks_of_a_job(served: Queue) -> None:
     assert served.submit(lock_and_fork).result(TIMEOUT_S) == 7
 
 
+def test_a_fork_server_uses_no_directory_of_a_job(served: Queue) -> None:
+    """A directory that an idle process uses could not be unmounted."""
+    assert psutil.Process(served.submit(os.getppid).result(TIMEOUT_S)).cwd() == "/"
+
+
 def test_a_stopped_fork_server_ends_with_its_worker(harness: WorkerHarness) -> None:
     """A rescuer that was killed after it had stopped the descendants of a frozen worker leaves none of them."""
     pool = harness.start()

@@ -190,7 +190,7 @@ def test_names_for_completion(listed: Any) -> None:
     assert (reader.queue_names(), reader.paused_queues()) == (["default", "p", "q", "r"], ["*"])
     listed.add("d", after=["a0"])
     listed.add("e", after=["d"])
-    assert [reader.count_waiting_for(each) for each in ("a0", "d", "e", "c1")] == [3, 2, 1, 0]
+    assert [len(reader.waiting_for(each)) for each in ("a0", "d", "e", "c1")] == [3, 2, 1, 0]
     assert reader.revisions_of(["c1", "nobody"]) == {"c1": listed.row("c1")["rev"]}
 
 
