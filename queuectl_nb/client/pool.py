@@ -23,6 +23,7 @@ from queuectl_nb.client.workers import list_workers, stop_and_wait
 from queuectl_nb.engine.forced_stop import read_kill_grace
 from queuectl_nb.engine.pool_size import count_fitting, limit_text
 from queuectl_nb.model.errors import BadEnvironment, QueuectlError, WaitTimeout, WrongState
+from queuectl_nb.store.os_errors import file_size_reason
 from queuectl_nb.store.paths import real_path, spool_dir
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ STOP_TIMEOUT_S = 0.5
 """Time after which workers that have to stop now are stopped in the same way as by ``worker stop --now``."""
 KILL_MARGIN_S = 3.5
 """Time beyond the kill grace after which a supervisor that does not end is killed."""
+MIN_ROOM = 8 << 20
+"""Bytes by which the files of a queue must be able to grow for its workers."""
 PER_JOB_EVENTS = (b'{"event":"started"', b'{"event":"finished"')
 """First bytes of event lines that only a reader of events needs."""
 
@@ -81,6 +84,8 @@ class WorkerPool(CardDisplay):
 
     def start(self) -> WorkerPool:
         """Start the supervisor and wait until its workers are registered; raise its error if it fails."""
+        if reason := file_size_reason(self.config.db, MIN_ROOM):
+            raise BadEnvironment(reason)
         fit = count_fitting(self.config.processes)
         if fit < self.config.processes:
             self._warn(f"only {fit} of {self.config.count} workers fit: {limit_text()}; raise it to start more")

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
+from typing import TYPE_CHECKING
 
-__all__ = ["OPEN_FILES_ERRNOS", "describe_os_error", "open_files_error", "os_reason"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["OPEN_FILES_ERRNOS", "describe_os_error", "file_size_reason", "open_files_error", "os_reason"]
 
 OPEN_FILES_ERRNOS = (errno.EMFILE, errno.ENFILE)
 """Error numbers if the limit of open files is reached: that of the process, that of the machine."""
@@ -26,6 +31,15 @@ def os_reason(error: OSError) -> str:
 def describe_os_error(error: OSError) -> str:
     """Return the text of an error that nobody has translated: the file, if it is about one, and the reason."""
     return os_reason(error) if error.filename is None else f"{error.filename}: {os_reason(error)}"
+
+
+def file_size_reason(path: Path, room: int) -> str | None:
+    """Return why the queue ``path`` cannot grow by ``room`` bytes if the limit of file sizes does not allow it."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    sizes = [os.path.getsize(name) for name in (path, f"{path}-wal") if os.path.exists(name)]
+    if limit == resource.RLIM_INFINITY or max(sizes, default=0) + room <= limit:
+        return None
+    return f"files may not be larger than {limit} bytes; raise the limit with 'ulimit -f'"
 
 
 def open_files_error() -> OSError | None:

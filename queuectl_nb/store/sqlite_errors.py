@@ -7,13 +7,15 @@ import sqlite3
 from pathlib import Path
 
 from queuectl_nb.model.errors import NOTHING_CHANGED, BadEnvironment, Busy
-from queuectl_nb.store.os_errors import open_files_error, os_reason
+from queuectl_nb.store.os_errors import file_size_reason, open_files_error, os_reason
 
 __all__ = ["PROGRAMMING_ERRORS", "is_disk_full", "translate"]
 
 PROGRAMMING_ERRORS = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 """Bugs in our code, not problems with the file: these are never translated."""
 
+LARGEST_WRITE = 1 << 16
+"""More bytes than one of SQLite's writes adds to a file."""
 _READ_ONLY_CODES = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
 """Codes that SQLite may report for a file on a read-only mount."""
 
@@ -25,6 +27,8 @@ def translate(error: sqlite3.Error, path: Path, lock_timeout_s: float) -> BadEnv
         return Busy(f"the queue is busy: another program has held {path} locked for {lock_timeout_s:g} seconds")
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR) and (limit := open_files_error()):
         return BadEnvironment(f"{path} cannot be opened: {os_reason(limit)}")
+    if code == sqlite3.SQLITE_IOERR and (reason := file_size_reason(path, LARGEST_WRITE)):
+        return BadEnvironment(f"{path} cannot be written: {reason}")
     if code in _READ_ONLY_CODES and _is_read_only(path):
         return BadEnvironment(f"{path} is on a read-only file system; mount it writable, or copy the queue elsewhere")
     texts = {

@@ -1,4 +1,4 @@
-"""Commands that reach the limit of open files: one line names the limit and the remedy."""
+"""Commands that reach the limit of open files or file sizes: one line names the limit and the remedy."""
 
 from __future__ import annotations
 
@@ -57,3 +57,19 @@ def test_calls_without_a_file(number: int, text: str, run: Callable[..., Ran], m
     assert ran.exit_code == 3
     assert ran.stderr.endswith(f"{text}\n")
     assert "output" not in ran.stderr
+
+
+@pytest.mark.parametrize("words", [("enqueue", "--command", "true"), ("worker", "start", "--drain")])
+def test_limit_of_file_sizes(queue_path: Path, template_path: Path, words: tuple[str, ...]) -> None:
+    """Nothing is enqueued, and no worker starts that could not write."""
+    queue_path.write_bytes(template_path.read_bytes())
+    ran = subprocess.run(
+        ["/bin/sh", "-c", 'ulimit -f 64; exec "$@"', "sh", sys.executable, "-m", "queuectl_nb", *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "QUEUECTL_DB": str(queue_path)},
+        check=False,
+    )
+    assert ran.returncode == 3
+    assert ran.stderr.endswith("files may not be larger than 32768 bytes; raise the limit with 'ulimit -f'\n")
+    assert ran.stderr.count("\n") == 1
