@@ -44,7 +44,6 @@ LONG_JOB_LOCK_TIMEOUT_S = 0.05
 KINDS_WITH_FILES = frozenset({Kind.CELL, Kind.NOTEBOOK})
 """Kinds of jobs that always have files of their own."""
 _NONE: frozenset[str] = frozenset()
-_NO_FILES = (None,) * 4
 
 
 class Worker:
@@ -153,11 +152,11 @@ class Worker:
         note = DISK_FULL_NOTE if run.lost_output else None
         known = Ending(time.time(), run.start_time(), run.pid, note=note, artifacts=artifacts, usage=run.usage)
         if artifacts is None and run.files.left_nothing(run.started):
-            ending, spooled, keep_files = known, _NONE, False
+            ending, spooled, keep_files, left_files = known, _NONE, False, note is not None
         else:
             ending, spooled, keep_files = self.core.capture(run.lease.token, run.paths, known)
+            left_files = bool(ending.note or ending.artifacts) or self.core.store.spool.has_reports(run.lease.token)
         outcome = monitor.outcome
-        left_files = (ending.result, ending.note, ending.artifacts, ending.metrics) != _NO_FILES
         if run.lease.kind != Kind.COMMAND:
             reply = read_reply(self.core.store.spool, run.lease, run.files.name)
             outcome, ending, modules = add_reply(reply, outcome, ending)

@@ -211,6 +211,10 @@ class Spool:
         """Return what the job has reported; None if that is nothing."""
         return read_metrics(f"{self._folder}/{token}.metrics", started_at)
 
+    def has_reports(self, token: str) -> bool:
+        """Return True if there is a result or are metrics, or whatever the job has made in their place."""
+        return os.path.lexists(f"{self._folder}/{token}.result") or os.path.lexists(f"{self._folder}/{token}.metrics")
+
     def read_reply(self, name: str) -> str:
         """Return what the process of a Python job has written about its calls, and empty the file.
 

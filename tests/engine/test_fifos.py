@@ -8,6 +8,8 @@ import signal
 import stat
 from typing import TYPE_CHECKING
 
+import pytest
+
 from queuectl_nb.model.state import State
 from tests.engine.harness import until
 
@@ -48,3 +50,13 @@ def test_fifos_of_killed_workers_are_removed_by_the_next(harness: WorkerHarness)
     killed.wait(60)
     assert harness.start(drain=True).wait(60) == 0
     assert fifos(harness.path.parent) == []
+
+
+@pytest.mark.parametrize("make", ["mkfifo", "mkdir", "ln -s nothing", "touch"])
+def test_what_a_short_job_makes_in_place_of_its_reports_is_removed(harness: WorkerHarness, make: str) -> None:
+    """Whatever it is, so that the folder of the queue can be copied, and nothing piles up."""
+    harness.start()
+    for name in ("QUEUECTL_METRICS", "QUEUECTL_RESULT"):
+        job = harness.add(f"{make} ${name}; echo ok")
+        assert job.wait(timeout=60).state is State.COMPLETED
+        until(lambda: not harness.queue.store.spool.tokens())
