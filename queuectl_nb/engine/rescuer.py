@@ -158,7 +158,10 @@ class Rescuer:
         return heartbeat.boot_clock() - since >= remote_lease_s(settings)
 
     def _kill_leftovers(self, name: str, tokens: Sequence[str], record: WorkerRecord, *, frozen: bool) -> bool:
-        """Kill all processes of the attempts; return True once none is left."""
+        """Kill all processes of the attempts; return True once none is left.
+
+        False, too, if the worker has resumed and runs a later attempt, which must go on.
+        """
         spool = self.store.spool
         paths: list[str | Path] = [
             *spool.worker_files(name).paths.values(),
@@ -173,14 +176,21 @@ class Rescuer:
             if frozen and holds_all(record.origin.pid, [lock]):
                 worker = record.origin.pid
 
+        resumed = False
+
         def find() -> list[psutil.Process]:
+            nonlocal resumed
             found = process_tree.holders(tokens, paths, session, worker)
-            # read again: a worker that resumes may have started another attempt
-            if found and (token := read_record(lock).token) in tokens:
-                note_kill(lock, token)
+            token = read_record(lock).token  # read again: a worker that resumes may have started another attempt
+            if token in tokens:
+                if found:
+                    note_kill(lock, token)
+            elif token != record.token:
+                resumed = True
+                return []
             return found
 
-        return process_tree.kill_until_gone(find, KILL_TIMEOUT_S, self.reap)
+        return process_tree.kill_until_gone(find, KILL_TIMEOUT_S, self.reap) and not resumed
 
     def _settle(self, worker: _LostWorker, lease: HeldLease, attempt_lock: AttemptLock) -> None:
         """Record the attempt as finished, unstarted or lost."""

@@ -174,6 +174,27 @@ def test_rescuer_notes_an_attempt_that_began_meanwhile(harness: WorkerHarness, m
         os.kill(worker, signal.SIGCONT)
 
 
+def test_rescuer_leaves_a_later_attempt(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that resumes during its rescue may settle what was to be rescued, claim a job and start it."""
+    path = heartbeat.lock_path(harness.queue.store.worker_dir, "worker-1")
+    harness.start()
+    job = harness.add("sleep 0.5")
+    started_pid(job)
+    worker = harness.freeze()
+    try:
+        current = worker_record.read_record(path)
+        records = [current._replace(token="0" * 32)]
+        held = [each._replace(token="0" * 32) for each in Claims(harness.queue.store.db, "worker-1", "").held_leases()]
+        monkeypatch.setattr(rescuer, "read_record", lambda _: records.pop() if records else current)
+        monkeypatch.setattr(Claims, "held_leases", lambda _: held)
+        assert Rescuer(harness.queue.store).rescue_frozen(["worker-1"]) == []
+        monkeypatch.undo()
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    job.wait(timeout=60)
+    assert harness.outcomes(job) == ["succeeded"]
+
+
 def test_worker_ends_a_job_whose_lease_it_has_lost(harness: WorkerHarness, tmp_path: Path) -> None:
     """A job that a rescuer settled without killing it, from another container, is killed by its own worker."""
     pids = tmp_path / "pids"
