@@ -91,6 +91,7 @@ class QueueExecutor(Executor):
         self._shut_down = False
         self._is_watched = False
         """Whether a thread settles the futures; after an interrupt there may be two."""
+        self._watchers: set[int] = set()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Add a job that calls ``fn`` and return its future; raise RuntimeError after :meth:`shutdown`."""
@@ -132,7 +133,10 @@ class QueueExecutor(Executor):
             self._is_watched = True
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Accept no more calls; with ``cancel_futures`` cancel jobs that have not started. Others continue."""
+        """Accept no more calls; with ``cancel_futures`` cancel jobs that have not started. Others continue.
+
+        Raises RuntimeError in a callback of a future if it would have to wait there for other futures.
+        """
         with self._lock:
             self._shut_down = True
             self._start_watching()
@@ -140,12 +144,15 @@ class QueueExecutor(Executor):
         for future in futures if cancel_futures else ():
             future.cancel()
         if wait:
+            if threading.get_ident() in self._watchers and not all(future.done() for future in futures):
+                raise RuntimeError("a callback cannot wait for other futures; use shutdown(wait=False)")
             concurrent.futures.wait(futures)
             if self._pool is not None:
                 self._pool.stop()
 
     def _watch(self) -> None:
         """Settle futures until none is left. Refers to none of them while it waits, so that values can be freed."""
+        self._watchers.add(threading.get_ident())
         store = self.queue.store
         changes = StateChanges(store)
         known: set[str] = set()
@@ -168,6 +175,7 @@ class QueueExecutor(Executor):
         with self._lock:
             if not self._futures:
                 self._is_watched = False
+                self._watchers.discard(threading.get_ident())
             return set(self._futures)
 
     def _update(self, job_id: str, state: State | None) -> None:

@@ -9,6 +9,7 @@ the record is returned instead.
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.model.job import JOB_FIELDS, TIME_FIELDS
@@ -111,8 +112,8 @@ class JobColumns:
         # rows are stored in enqueue order: read the table, not the index on states
         condition, values = self._filter.condition(state_column="+state")
         sql = f"SELECT {columns} FROM jobs {condition} ORDER BY seq"
-        with self._reader.db.read() as connection:
-            cursor = connection.execute(sql, values)
+        # closing: the traceback of an interrupt would keep the cursor, and with it the snapshot, open
+        with self._reader.db.read() as connection, closing(connection.execute(sql, values)) as cursor:
             while chunk := cursor.fetchmany(CHUNK_ROWS):
                 yield chunk
 

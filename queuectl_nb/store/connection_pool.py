@@ -6,6 +6,8 @@ the locks: whatever it wrote would be lost when the last other connection closes
 
 from __future__ import annotations
 
+import _thread
+import atexit
 import itertools
 import os
 import sys
@@ -14,11 +16,12 @@ import weakref
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.store.interrupts import DelayedInterrupts, uninterrupted
 from queuectl_nb.store.shared_locks import SharedLocks
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from queuectl_nb.store.shared_locks import FileId
     from queuectl_nb.store.transaction import Transaction
@@ -27,6 +30,9 @@ __all__ = ["ConnectionPool", "ThreadState", "close_outdated", "in_use"]
 
 FORK_TIMEOUT_S = 30.0
 """How long a fork waits for the transactions of other threads."""
+
+INTERRUPT_DELAY_S = 0.05
+"""Time after which an interrupt of a fork is raised: enough for the hooks of other modules."""
 
 
 class _InUse:
@@ -99,7 +105,7 @@ class ConnectionPool:
         self._open: dict[sqlite3.Connection, int] = {}
         """The thread of each open connection."""
         _pools.add(self)
-        weakref.finalize(self, _close_all, self._open)
+        weakref.finalize(self, _close_all, self._open).atexit = False
 
     def get(self) -> sqlite3.Connection:
         """Return this thread's connection, opened on first use in this process.
@@ -150,9 +156,8 @@ class ConnectionPool:
         """Whether any thread has a connection."""
         return bool(self._open)
 
-    def close_idle(self) -> None:
-        """Close the connections that no thread uses, and that of this thread unless it is in a transaction."""
-        busy = in_use.others()
+    def close_idle(self, busy: Collection[int]) -> None:
+        """Close the connections of all threads but those that are ``busy`` or in a transaction."""
         for connection, thread in list(self._open.items()):
             if thread not in busy and not connection.in_transaction:
                 self._close(connection)
@@ -169,6 +174,15 @@ def _close_all(connections: dict[sqlite3.Connection, int]) -> None:
     _detect_fork()
     while connections:
         SharedLocks.close(connections.popitem()[0])
+
+
+@atexit.register
+def _close_at_exit() -> None:
+    """Close the connections that daemon threads do not use: closing one in use crashes the process."""
+    _detect_fork()
+    with in_use.changed:
+        for pool in list(_pools):
+            pool.close_idle(in_use.others())
 
 
 in_use = _InUse()
@@ -196,28 +210,52 @@ def close_outdated(file_id: FileId) -> None:
             if not in_use.others():
                 for pool in list(_pools):
                     if pool.file_id == file_id:
-                        pool.close_idle()
+                        pool.close_idle(())
 
 
+class _Fork(threading.local):
+    """What a thread that forks holds. An exception in one of the hooks does not prevent the fork."""
+
+    def __init__(self) -> None:
+        self.releases: list[Callable[[], None]] = []
+        self.interrupts = DelayedInterrupts()
+
+    def release(self) -> None:
+        """Release the locks."""
+        while self.releases:
+            self.releases.pop()()
+
+
+_fork = _Fork()
+
+
+@uninterrupted
 def _before_fork() -> None:
+    _fork.interrupts.install()
     in_use.wait_for_others()
+    _fork.releases.append(in_use.changed.release)
     SharedLocks.mutex.acquire()
+    _fork.releases.append(SharedLocks.mutex.release)
     for pool in list(_pools):
-        pool.close_idle()
+        pool.close_idle(in_use.threads)
 
 
+@uninterrupted
 def _after_fork_in_parent() -> None:
-    SharedLocks.mutex.release()
-    in_use.changed.release()
+    _fork.release()
+    if _fork.interrupts.restore():  # raise it after the hooks: Python ignores what they raise
+        threading.Timer(INTERRUPT_DELAY_S, _thread.interrupt_main).start()
 
 
+@uninterrupted
 def _after_fork_in_child() -> None:
     _process[0] = os.getpid()
-    SharedLocks.mutex.release()
+    _fork.release()
     in_use.reset()
     for pool in list(_pools):
         if pool.is_open:
             pool.abandon(_IN_TRANSACTION)
+    _fork.interrupts.restore()
 
 
 def _detect_fork() -> None:

@@ -47,13 +47,18 @@ class DelayedInterrupts:
 
     def remove(self) -> None:
         """Restore the handler; call it if an interrupt was delayed."""
+        previous = self._previous
+        if self.restore() and previous is not None:
+            previous(_signal.SIGINT, None)
+
+    def restore(self) -> bool:
+        """Restore the handler; return whether an interrupt was delayed."""
         if self._previous is None or threading.current_thread() is not threading.main_thread():
-            return
+            return False
         previous, self._previous = self._previous, None
         _signal.signal(_signal.SIGINT, previous)
-        if self._pending:
-            self._pending = False
-            previous(_signal.SIGINT, None)
+        pending, self._pending = self._pending, False
+        return pending
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         caller = frame

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from contextlib import closing
 from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -62,9 +63,9 @@ class JobOrder:
         with self._db.read() as connection:
             connection.set_progress_handler(lambda: int(should_stop()), PROGRESS_INSTRUCTIONS)
             try:
-                cursor = connection.execute(sql, values)
-                while found := cursor.fetchmany(CHUNK_ROWS):
-                    seqs.extend(map(itemgetter(0), found))
+                with closing(connection.execute(sql, values)) as cursor:
+                    while found := cursor.fetchmany(CHUNK_ROWS):
+                        seqs.extend(map(itemgetter(0), found))
             except Exception:
                 if should_stop():
                     raise QueryStopped from None

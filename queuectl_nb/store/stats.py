@@ -6,6 +6,7 @@ import json
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from heapq import nlargest
 from itertools import chain, groupby
@@ -167,11 +168,11 @@ def _read_groups(
                 user_cpu_s + system_cpu_s, max_rss_bytes, attempts.started_at, attempts.finished_at
             FROM {source} {_where(recent)}
         """
-        cursor = connection.execute(sql, values)
-        while rows := cursor.fetchmany(FETCH_ROWS):
-            rows.sort(key=_name)
-            for name, part in groupby(rows, _name):
-                groups[name].add(list(part))
+        with closing(connection.execute(sql, values)) as cursor:  # the traceback of an interrupt would keep it open
+            while rows := cursor.fetchmany(FETCH_ROWS):
+                rows.sort(key=_name)
+                for name, part in groupby(rows, _name):
+                    groups[name].add(list(part))
         if since is not None:
             sql = f"SELECT {key}, count(DISTINCT job) FROM {source} {_where(recent)} GROUP BY 1"
             for name, jobs in connection.execute(sql, values):

@@ -135,28 +135,26 @@ class _Opened:
     def end(self, *, commit: bool) -> None:
         """Commit or roll back, and release everything."""
         try:
-            self._end_transaction(commit=commit)
-        finally:
-            if self._lock is not None:
-                self._lock.release()
-            if self._is_in_use:
-                in_use.__exit__()
-                self._is_in_use = False
-            self._local.transaction = None
-            self._interrupts.remove()
-
-    def _end_transaction(self, *, commit: bool) -> None:
-        if self.connection is None:
-            return
-        try:
-            if commit and self._begin:
+            if commit and self._begin and self.connection is not None:
                 self.connection.execute("COMMIT")
         finally:
-            if self.connection.in_transaction:
-                try:
-                    self.connection.execute("ROLLBACK")
-                except sqlite3.Error:
-                    self._db.close()  # the next use opens another connection
+            try:
+                if self.connection is not None and self.connection.in_transaction:
+                    self._roll_back(self.connection)
+            finally:
+                if self._lock is not None:
+                    self._lock.release()
+                if self._is_in_use:
+                    in_use.__exit__()
+                    self._is_in_use = False
+                self._local.transaction = None
+                self._interrupts.remove()
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            self._db.close()  # the next use opens another connection
 
     @uninterrupted
     def abandon(self, _: object) -> None:

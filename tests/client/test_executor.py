@@ -109,6 +109,23 @@ def test_interrupts(served: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     assert future.done()
 
 
+def test_a_callback_cannot_wait_for_other_futures(served: Queue) -> None:
+    """It would wait for ever, because the thread that calls it settles them; they settle all the same."""
+    executor, errors = served.executor(), []
+
+    def shut_down(_: object) -> None:
+        try:
+            executor.shutdown()
+        except RuntimeError as error:
+            errors.append(f"{error}")
+
+    first, second = executor.submit(add, 1), executor.submit(time.sleep, 0.5)
+    first.add_done_callback(shut_down)
+    assert second.result(TIMEOUT_S) is None
+    assert errors == ["a callback cannot wait for other futures; use shutdown(wait=False)"]
+    executor.shutdown()
+
+
 def interrupt(*_: object) -> None:
     """Interrupt the caller."""
     raise KeyboardInterrupt

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,10 @@ import pytest
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.state import State
+from queuectl_nb.store import bulk_export
+from queuectl_nb.store.bulk_export import JobColumns
 from queuectl_nb.store.connection_pool import in_use
+from queuectl_nb.store.job_filter import Filter
 from queuectl_nb.store.store import Store
 from tests.engine.harness import in_threads
 from tests.store.stored_jobs import add_job, job_ids
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from queuectl_nb.store.transaction import Transaction
+    from tests.store.conftest import StoreHarness
 
 
 def test_synchronous_full(store: Store) -> None:
@@ -298,6 +303,23 @@ def test_no_interrupt_is_swallowed(store: Store) -> None:
             with store.db.write_lock.request(0):
                 pass
         assert target > 100
+
+
+def test_the_traceback_of_an_interrupt_keeps_no_snapshot(
+    harness: StoreHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """IPython keeps the last traceback, and with it the variables of a read that was interrupted."""
+    monkeypatch.setattr(bulk_export, "CHUNK_ROWS", 1)
+    harness.add("a", "b", "c")
+    store = harness.store
+    chunks = JobColumns(store.reader, Filter())._rows("seq")
+    next(chunks)
+    with pytest.raises(KeyboardInterrupt) as kept:
+        chunks.throw(KeyboardInterrupt())  # type: ignore[attr-defined]  # a generator
+    ThreadPoolExecutor(1).submit(store.settings.set, "timeout", 5).result()
+    harness.add("later")
+    assert store.settings.read().timeout == 5
+    assert kept.value.__traceback__ is not None
 
 
 def test_a_transaction_does_not_format_the_handler_of_interrupts(store: Store) -> None:

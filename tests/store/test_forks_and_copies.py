@@ -166,6 +166,38 @@ def test_connections_of_living_threads_stay_open(queue: Queue, monkeypatch: pyte
         first.submit(queue.enqueue, "true").result()
 
 
+EXIT = """
+import atexit, sys, threading
+atexit.register(lambda: print(*used[0].execute("SELECT 1").fetchone()))  # runs last
+from queuectl_nb import Queue
+from queuectl_nb.store.connection_pool import in_use
+
+queue, used, entered = Queue(sys.argv[1]), [], threading.Event()
+
+def use():
+    with in_use:
+        used.append(queue.store.db.connection())
+        entered.set()
+        threading.Event().wait()
+
+threading.Thread(target=use, daemon=True).start()
+entered.wait()
+"""
+
+
+def test_an_exit_leaves_connections_that_are_in_use(queue_path: Path) -> None:
+    """Daemon threads run on while the interpreter exits; closing their connections crashed it."""
+    done = subprocess.run(
+        [sys.executable, "-c", EXIT, str(queue_path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == "1\n"
+
+
 def enqueue_in_child(queue: Queue) -> None:
     """Enqueue through the object of the parent."""
     for _ in range(20):
@@ -273,6 +305,30 @@ def test_busy_threads_do_not_delay_forks(queue: Queue) -> None:
     assert [user.exception() for user in users] == [None] * 3
     queue.enqueue("true", id="last")
     assert "last" in other_process(queue.path)
+
+
+def test_an_interrupt_of_a_waiting_fork_leaves_no_lock(queue: Queue) -> None:
+    """It is raised in the code that has forked, once the fork has waited for the other threads."""
+    interrupts = connection_pool._fork.interrupts
+    entered = threading.Event()
+
+    def use() -> None:
+        with in_use:
+            entered.set()
+            until(lambda: in_use._waiting_forks)
+            os.kill(os.getpid(), signal.SIGINT)
+            until(lambda: interrupts._pending)
+
+    with ThreadPoolExecutor(1) as executor:
+        done = executor.submit(use)
+        assert entered.wait(60)
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - at any point after the fork
+            fork()
+            threading.Event().wait(60)
+        done.result(60)
+        executor.submit(queue.enqueue, "true").result(60)
+    fork()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_fork_leaves_connections_that_stay_in_use(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
