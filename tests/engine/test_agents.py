@@ -518,9 +518,9 @@ def test_large_output_is_read_in_chunks_and_then_removed(dispatcher: FakeDispatc
 
 
 def test_output_with_a_hole_is_read_without_it(dispatcher: FakeDispatcher) -> None:
-    """What ``spool_limit`` has discarded is not reported as bytes that the command never wrote."""
+    """What was discarded is not reported as bytes that the command never wrote."""
     job = dispatcher.job("head -c 4096 /dev/zero | tr '\\0' x; truncate -s 12288 /proc/$$/fd/1; echo end")
-    dispatcher.send(job, settings={**SETTINGS, "spool_limit": 0})
+    dispatcher.send(job, settings={**SETTINGS, "output_limit": 0})
     assert dispatcher.end_of(job).output == {}
     reads = [OutputRead(job.token, "stdout", offset, 100_000) for offset in (0, 4096)]
     chunks = dispatcher.send(reads=reads).chunks
