@@ -68,14 +68,12 @@ def make_main() -> ModuleType:
 def find(name: str) -> Any:
     """Return the function or class of the enqueuer's main module with this name: ``__getattr__`` of the module."""
     if hidden != _thread.get_ident() and not name.startswith("__"):
-        found = _find_all(name)
-        if len(found) > 1:
+        count = len(_find_all(name))  # without a reference to what is collected next
+        if count > 1:
             gc.collect()  # a class that was sent several times, of which cloudpickle keeps one
-            found = _find_all(name)
-        elif not found:
+        elif not count:
             gc.unfreeze()  # the job may have called gc.freeze()
-            found = _find_all(name)
-        if found:
+        if found := _find_all(name):
             return found[0]
     msg = f"module '__main__' has no attribute {name!r}"
     raise AttributeError(msg)
