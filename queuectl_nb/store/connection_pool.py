@@ -10,7 +10,6 @@ import _thread
 import atexit
 import itertools
 import os
-import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING
@@ -123,12 +122,12 @@ class ConnectionPool:
     def _add(self) -> sqlite3.Connection:
         if self.file_id in _unusable:
             raise BadEnvironment(f"this process was forked {_unusable[self.file_id].format(self._path)}")
-        threads = sys._current_frames()  # noqa: SLF001 - is_alive() is False after an interrupted join()
+        threads = {thread.ident for thread in threading.enumerate()}  # is_alive() is False after an interrupted join()
         for connection, thread in list(self._open.items()):
             if thread not in threads:
                 self._close(connection)
         found = self.thread_state.connection = self._connect()
-        self._open[found] = threading.get_ident()
+        self._open[found] = threading.current_thread().ident or 0  # also registers a thread that C code has started
         self.thread_state.number = next(_numbers)
         if self.is_protected:
             SharedLocks.acquire(found, self._path, self.file_id)
