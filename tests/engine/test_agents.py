@@ -336,11 +336,13 @@ def query(dispatcher: FakeDispatcher, *jobs: Lease, reads: Sequence[OutputRead] 
 def test_an_end_stays_on_disk_until_it_is_acknowledged(tmp_path: Path) -> None:
     """Another process can recover the end of a command and its output; after the acknowledgement nothing is left."""
     dispatcher = FakeDispatcher(tmp_path)
-    dispatcher.open_slot()
     small, large = dispatcher.job("printf 'a\\377\\0'; exit 4"), dispatcher.job("head -c 300000 /dev/zero")
-    dispatcher.send(small, large, prefetch=1)
-    ends = [dispatcher.end_of(small), dispatcher.end_of(large)]
-    dispatcher.slots[0].join(60)
+    ends = []
+    for job in (small, large):
+        dispatcher.open_slot()
+        dispatcher.send(job)
+        ends.append(dispatcher.end_of(job))
+        dispatcher.slots[-1].join(60)
     reads = [OutputRead(large.token, "stdout", 100_000, 1_000_000)]
     found = over_the_wire(recover(over_the_wire(query(dispatcher, small, large, reads=reads)), 5.0))
     assert (found.gone, sorted(found.ended, key=repr)) == (True, sorted(ends, key=repr))
