@@ -1,4 +1,4 @@
-"""``init``, ``backup``, ``prune`` and ``doctor``: look after the file of the queue."""
+"""``init``, ``backup``, ``prune`` and ``doctor``: maintain the files of the queue."""
 
 from __future__ import annotations
 

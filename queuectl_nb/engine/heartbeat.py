@@ -238,5 +238,5 @@ class FreezeDetector:
         return self.unchanged.get(name, (0, 0.0))[1]
 
     def forget(self, name: str) -> None:
-        """Begin anew with a worker whose process is replaced."""
+        """Reset the time for which a worker has been unchanged, because its process is replaced."""
         self.unchanged.pop(name, None)

@@ -170,7 +170,7 @@ def _renew(db: Database, connection: sqlite3.Connection, jobs: Sequence[tuple[in
 
 
 def _add_tags(connection: sqlite3.Connection, jobs: Iterable[tuple[int, Sequence[str]]]) -> None:
-    """Add tags to jobs, by seq: whoever selects a sweep by its tag expects the kept jobs, too."""
+    """Add tags to jobs, by seq, so that a selection by the tag of a sweep includes the kept jobs."""
     alike = defaultdict(list)
     for seq, tags in jobs:
         if tags:

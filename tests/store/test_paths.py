@@ -78,7 +78,7 @@ def test_other_users_project_is_ignored(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_missing_queue(tmp_path: Path) -> None:
-    """What does not exist is named as the user has given it; what does, or may, is left to whoever opens it."""
+    """A path that does not exist is named as the user gave it; any other one is checked when it is opened."""
     file = tmp_path / "q.db"
     for missing in (file, tmp_path / "none" / "q.db"):
         with pytest.raises(BadEnvironment, match=r"^no queue at given\.db; 'queuectl enqueue' creates one"):
