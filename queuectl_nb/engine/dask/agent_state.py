@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.engine.control import remote_lease_s
 from queuectl_nb.engine.dask.messages import AgentStatus, Ended, LeaseRenewal, RecoveryQuery, Request, Unstarted
-from queuectl_nb.engine.dask.runner import SHORT_RUN_S
+from queuectl_nb.engine.dask.output_reporter import SHORT_RUN_S
 from queuectl_nb.engine.heartbeat import boot_clock
 from queuectl_nb.model.outcome import Lost
 

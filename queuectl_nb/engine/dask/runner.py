@@ -21,6 +21,7 @@ from queuectl_nb.engine.control import ORPHAN_GRACE_S
 from queuectl_nb.engine.dask.archive import ARCHIVE, pack
 from queuectl_nb.engine.dask.channel import Channel
 from queuectl_nb.engine.dask.messages import Ended, LeaseRenewal, RunJob, Running, Terminate, Unstarted
+from queuectl_nb.engine.dask.output_reporter import OutputReporter, hole_limit, reported_files
 from queuectl_nb.engine.dask.recovery import open_record, save_end
 from queuectl_nb.engine.executor import CannotStart, NoResources
 from queuectl_nb.engine.heartbeat import boot_clock
@@ -38,21 +39,12 @@ from queuectl_nb.store.regular_file import Descriptor, is_replaced, last_write
 from queuectl_nb.store.spool import Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from queuectl_nb.engine.local_run import LocalRun
     from queuectl_nb.model.attempt import Lease
 
-__all__ = ["SHORT_RUN_S", "Runner", "run_runner"]
+__all__ = ["Runner", "run_runner"]
 
 RUNNER_SIGNALS = (signal.SIGCHLD, signal.SIGTERM)
-SHORT_RUN_S = 0.05
-"""A command that runs longer is reported as running."""
-REPORT_INTERVAL_S = 0.1
-"""How often the output of a running command is checked."""
-TRIM_INTERVAL_S = 1.0
-MAX_REPORT_BYTES = 8 * 1024
-"""Maximum new output that is sent without a request."""
 MAX_END_OUTPUT_BYTES = 16 * 1024
 """Maximum output that is sent with the end of a command; more stays in files until it is read."""
 
@@ -157,7 +149,7 @@ class Runner:
 
     def _monitor(self, run: LocalRun) -> None:
         """Watch a command until none of its processes is left, and report its end."""
-        monitor, reporter = RunMonitor(run), _OutputReporter(self._offer, run)
+        monitor, reporter = RunMonitor(run), OutputReporter(self._offer, run)
         while not monitor.step(self.settings, self._kill_grace_s):
             if monitor.is_long(time.monotonic()):
                 reporter.report(self.settings)
@@ -176,7 +168,7 @@ class Runner:
         if not self.orphaned:
             self._send(end)
 
-    def _wait_for(self, monitor: RunMonitor, reporter: _OutputReporter) -> None:
+    def _wait_for(self, monitor: RunMonitor, reporter: OutputReporter) -> None:
         """Wait until the command ends, a message arrives or something is due."""
         now = time.monotonic()
         if seconds := monitor.fast_wait_s(now):
@@ -204,10 +196,10 @@ class Runner:
             note = note or "its output could not be read: not a regular file"
         if limit_files(run.paths.values(), self.settings) or run.lost_output:
             note = note or DISK_FULL_NOTE
-        paths = {**_streams(run), ARCHIVE: f"{self.spool.path(token, ARCHIVE)}"}
+        paths = {**reported_files(run), ARCHIVE: f"{self.spool.path(token, ARCHIVE)}"}
         sizes = {stream: last_write(path)[1] for stream, path in paths.items()}
         output: dict[str, tuple[int, bytes]] = {}
-        if sum(sizes.values()) > MAX_END_OUTPUT_BYTES or max(sizes.values()) > _hole_limit(self.settings):
+        if sum(sizes.values()) > MAX_END_OUTPUT_BYTES or max(sizes.values()) > hole_limit(self.settings):
             if not run.move_to_own_files():
                 note = note or DISK_FULL_NOTE
         else:  # all of it, since reports of a running command may be lost
@@ -220,16 +212,6 @@ class Runner:
         return Ended(*process, result, note, sizes, output, reply, blobs, artifact_note)
 
 
-def _hole_limit(settings: Settings) -> int:
-    """Return the size of a file up to which it has no hole."""
-    return min(settings.spool_limit, settings.output_limit)
-
-
-def _streams(run: LocalRun) -> dict[str, str]:
-    """Return the files that are reported while they are written."""
-    return {**run.paths, "metrics": run.metrics_path}
-
-
 def _take_blobs(spool: Spool, reply: str) -> dict[str, bytes]:
     """Read and remove the files of the values that a reply refers to; a missing one is reported by the reader."""
     found = {}
@@ -240,45 +222,6 @@ def _take_blobs(spool: Spool, reply: str) -> dict[str, bytes]:
                 found[value.sha256] = read_blob(path)
                 os.unlink(path)
     return found
-
-
-class _OutputReporter:
-    """Reports that a command is running and what it prints; what cannot be sent is reported the next time."""
-
-    def __init__(self, offer: Callable[[Running], bool], run: LocalRun) -> None:
-        self._reported = dict.fromkeys(_streams(run), 0)
-        """Bytes of each stream sent so far, without a gap from its beginning."""
-        self.next_report_at = run.started + SHORT_RUN_S
-        self._offer = offer
-        self._run = run
-        self._known_sizes: dict[str, int] = {}
-        """Empty until the command was reported as running."""
-        self._trim_at = run.started + TRIM_INTERVAL_S
-
-    def report(self, settings: Settings) -> None:
-        """Report what is new, if a report is due, and discard the middle of output over its limit."""
-        now = time.monotonic()
-        if now < self.next_report_at:
-            return
-        self.next_report_at = now + REPORT_INTERVAL_S
-        paths = _streams(self._run)
-        sizes, output = {stream: last_write(path)[1] for stream, path in paths.items()}, {}
-        limit = _hole_limit(settings)
-        for stream, size in sizes.items():
-            reported = self._reported[stream]
-            # larger output may have a hole, which only a reader of the file can skip
-            if self._known_sizes.get(stream, 0) == reported < size <= min(limit, reported + MAX_REPORT_BYTES):
-                with contextlib.suppress(OSError):  # replaced meanwhile
-                    data = read_range(paths[stream], reported, size - reported)
-                    output[stream], sizes[stream] = (reported, data), reported + len(data)
-        message = Running(self._run.lease.token, self._run.pid, now - self._run.started, sizes, output)
-        if sizes != self._known_sizes and self._offer(message):
-            self._known_sizes = sizes
-            for stream, (offset, data) in output.items():
-                self._reported[stream] = offset + len(data)
-        if now >= self._trim_at:
-            self._trim_at = now + TRIM_INTERVAL_S
-            self._run.lost_output |= limit_files(paths.values(), settings)
 
 
 def run_runner(config: dict[str, Any]) -> int:
