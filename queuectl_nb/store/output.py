@@ -161,14 +161,18 @@ def _is_larger(path: str, limit: int) -> bool:
 
 
 def _is_disk_full(folder: str) -> bool:
-    """Try to write, because quotas count too."""
-    import tempfile
-
+    """Try to reserve space, because quotas count too; False where that is impossible, as on macOS."""
+    if not hasattr(os, "O_TMPFILE"):
+        return False
     try:
-        with tempfile.TemporaryFile(buffering=0, dir=folder) as file:
-            return file.write(bytes(FULL_DISK_BYTES)) < FULL_DISK_BYTES
+        handle = os.open(folder, os.O_WRONLY | os.O_TMPFILE, 0o600)
+        try:
+            os.posix_fallocate(handle, 0, FULL_DISK_BYTES)
+        finally:
+            os.close(handle)
     except OSError as error:
         return error.errno in _DISK_FULL
+    return False
 
 
 def punch_middle(paths: Iterable[str], limit: int) -> None:

@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import subprocess
-import tempfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -166,10 +165,10 @@ def test_output_on_a_full_disk(spool: Spool, monkeypatch: pytest.MonkeyPatch) ->
     small.write_bytes(b"x" * 65_536)
     assert not limit_files(paths, limits)
 
-    def fail(**_: object) -> None:
+    def fail(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(tempfile, "TemporaryFile", fail)
+    monkeypatch.setattr(os, "posix_fallocate", fail)
     number = errno.EACCES
     assert not limit_files(paths, limits)
     assert large.read_bytes() == b"x" * 1_000_000
