@@ -29,7 +29,7 @@ _CRASHES = frozenset({"SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV"})
 """Signals that a process causes itself, usually after a message."""
 
 _TRACEBACK = "Traceback (most recent call last):\n"
-_IGNORED = "Exception ignored in"
+_IGNORED = "Exception ignored "
 _FATAL = "Fatal Python error: "
 _LAUNCHER_ERROR = "torch.distributed.elastic."
 """What torchrun raises when a process has failed, after the traceback of that process."""

@@ -110,10 +110,11 @@ def test_python_exceptions(source: str, expected: str) -> None:
     assert message(run(source)) == expected
 
 
-def test_lines_after_a_traceback() -> None:
+@pytest.mark.parametrize("where", ["in: <function f>", "while calling deallocator <function f>:"])
+def test_lines_after_a_traceback(where: str) -> None:
     """What a launcher or an exception that was ignored at exit writes does not hide the exception."""
     raised = run("raise ValueError('bad')").decode()
-    ignored = "Exception ignored in: <function f>\n" + run("1 / 0").decode()
+    ignored = f"Exception ignored {where}\n" + run("1 / 0").decode()
     assert message(raised + "srun: error: node1: task 0: Exited with exit code 1\n") == "ValueError: bad"
     assert message(raised + ignored) == "ValueError: bad"
 
