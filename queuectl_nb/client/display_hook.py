@@ -25,7 +25,7 @@ __all__ = ["install", "make_mark"]
 MARK = "queuectl"
 """Key in the metadata of the HTML."""
 BUTTONS = "queuectl.card"
-"""Target of the comm that JupyterLab opens for each press of a button on a card (``remoteEntry.js``)."""
+"""Target of the comm that JupyterLab opens for each press of a button, and for the cards of a page that is reloaded."""
 
 _owners: weakref.WeakValueDictionary[str, Owner] = weakref.WeakValueDictionary()
 """The queues, pools and batches of marked cards."""
@@ -166,11 +166,16 @@ def _accept_presses(kernel: Any) -> None:
 
 
 def _press(comm: Any, message: dict[str, Any]) -> None:
-    """Start the action of a button, and answer whether its card is live; the action shows its result on the card."""
+    """Start the action of a button, and answer whether its card is live; the action shows its result on the card.
+
+    A page that was loaded again sends the display ids of its cards instead: they are written again.
+    """
     from queuectl_nb.client.batch_card import BatchCard
 
     data = message["content"]["data"]
-    found = card_updater.get(data["card"])
+    for each in filter(None, map(card_updater.get, data.get("shown", ()))):
+        each.write_again()
+    found = card_updater.get(data.get("card"))
     card = found if isinstance(found, BatchCard) and data["action"] in BatchCard.ACTIONS else None
     comm.close({"accepted": card is not None})
     if card is not None:

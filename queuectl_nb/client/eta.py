@@ -131,7 +131,7 @@ def read_eta(store: Store, job_filter: Filter | None = None) -> Eta:
             break
         *_, first = unknown.values()
         if widened:
-            return Eta(reason=f"no job like {first} has finished recently")
+            return Eta(reason=f"no job like {first} has finished yet")
         known.add(read_attempts_near(store.db, [*unknown.values()][-MAX_UNKNOWN:]))
     history = {job.work: known.history[job.work] for job in jobs}
     limit_of = {queue: limit for queue, limit, _ in limits}

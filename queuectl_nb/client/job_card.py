@@ -16,6 +16,7 @@ from queuectl_nb.render.ansi import fold_returns
 from queuectl_nb.render.cards import RunStatus, job_card
 from queuectl_nb.render.progress import TAIL_BYTES, format_size, read_progress
 from queuectl_nb.store.calls import executed_notebook
+from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
     from queuectl_nb.client.artifacts import JobArtifacts
@@ -32,13 +33,13 @@ MAX_ARTIFACTS = 5
 
 def read_live(store: Store, record: JobRecord, history: list[AttemptRecord]) -> RunStatus | None:
     """Return run time and last output of a running job; None if it is not running."""
-    return _read_output(store, record, history)[0]
+    return _read_outputs(store, record, history)[0]
 
 
 def read_card(store: Store, record: JobRecord, *, static: bool = False) -> Rendering:
     """Return the card of a job, with the end of its latest output."""
     history = store.reader.attempts_without_output(record.id)
-    status, output = _read_output(store, record, history)
+    status, outputs = _read_outputs(store, record, history)
     facts = timeout_facts(store, record, None if status is None else status.elapsed_s)
     hints = job_hints(store, record, MAGIC)
     reported = latest_metrics(store, record.id).series if status or record.metrics else ()
@@ -52,7 +53,7 @@ def read_card(store: Store, record: JobRecord, *, static: bool = False) -> Rende
         reported = [each for each in reported if each[0] not in {"cell", "cells"}]
     any_end = store.reader.any_end_of(record)
     notes = {"facts": facts, "hints": hints, "artifacts": artifacts, "any_end": any_end}
-    return job_card(record, history, status, output, reported, static=static, cell=cell, notebook=notebook, **notes)
+    return job_card(record, history, status, outputs, reported, static=static, cell=cell, notebook=notebook, **notes)
 
 
 def _describe_artifacts(artifacts: JobArtifacts) -> list[str]:
@@ -63,17 +64,25 @@ def _describe_artifacts(artifacts: JobArtifacts) -> list[str]:
     return [f"artifacts: {', '.join(shown)}"] * bool(shown) + ([artifacts.note] if artifacts.note else [])
 
 
-def _read_output(store: Store, record: JobRecord, history: list[AttemptRecord]) -> tuple[RunStatus | None, str]:
-    """Return the status of the running attempt, if any, and the end of the latest output."""
+def _read_outputs(
+    store: Store, record: JobRecord, history: list[AttemptRecord]
+) -> tuple[RunStatus | None, dict[str, str]]:
+    """Return the status of the running attempt, if any, and the end of the latest output by its name.
+
+    A failed attempt has both streams: the error is in stderr, and what led to it in stdout.
+    """
     if not history:
-        return None, ""
+        return None, {}
     attempt = history[-1]
     if attempt.outcome is not None:
-        return None, fold_returns(Logs(store).read_ending(attempt, TAIL_BYTES))
+        endings = Logs(store).read_endings(attempt, TAIL_BYTES)
+        if attempt.outcome == "succeeded" or len(endings) < len(STREAMS):
+            return None, {"output": fold_returns(next(iter(endings.values()), b""))}
+        return None, {stream: fold_returns(endings[stream]) for stream in STREAMS}
     tail = Logs(store).read_last_bytes(attempt, TAIL_BYTES)
     if record.state is not State.PROCESSING:
-        return None, ""
+        return None, {}
     progress = read_progress(tail)
     if (reported := latest_metrics(store, record.id).progress) is not None:
         progress = progress._replace(fraction=reported)
-    return RunStatus(time.time() - attempt.started_at, progress), fold_returns(tail)
+    return RunStatus(time.time() - attempt.started_at, progress), {"output": fold_returns(tail)}

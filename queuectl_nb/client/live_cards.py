@@ -87,7 +87,7 @@ class LiveCard:
     def render(self) -> Rendering:
         """Read the job and return its card."""
         with self._lock:
-            return mark_live(self._render(), live=self.running)
+            return self._marked(self._render())
 
     def update(self) -> None:
         """Read the job, and write its card if that has changed."""
@@ -96,7 +96,7 @@ class LiveCard:
             if new == shown:
                 return
             try:
-                self.cell.write(*mark_live(new, live=self.running))
+                self.cell.write(*self._marked(new))
             except Exception as error:  # noqa: BLE001 - a bug ends only this card
                 self.cell.write(*self._end("unknown", [_describe(error)]))
 
@@ -104,12 +104,15 @@ class LiveCard:
         """Write the card as it was written last, with or without the style sheet."""
         with self._lock:
             if self._shown is not None:
-                self.cell.write(*mark_live(self._shown, live=self.running))
+                self.cell.write(*self._marked(self._shown))
 
     def end(self, why: str) -> None:
         """Write why the card ends."""
         with self._lock:
             self.cell.write(*self._end("unknown", [why]))
+
+    def _marked(self, card: Rendering) -> Rendering:
+        return mark_live(card, self.cell.display_id, live=self.running)
 
     def _render(self) -> Rendering:
         try:

@@ -174,12 +174,14 @@ class Logs:
 
         If nothing was written there, of the other stream.
         """
+        return next(iter(self.read_endings(attempt, count).values()), b"")
+
+    def read_endings(self, attempt: AttemptRecord, count: int) -> dict[str, bytes]:
+        """Return up to ``count`` last bytes of each stream of a finished attempt, the one that tells more first."""
         found = self.with_output(attempt.job_id, attempt.number) or attempt
-        for stream in STREAMS if attempt.outcome == "succeeded" else reversed(STREAMS):
-            data = self.read_chunk(found, stream, max(0, self.size(found, stream) - count)).data
-            if data.strip():
-                return data
-        return b""
+        order = STREAMS if attempt.outcome == "succeeded" else reversed(STREAMS)
+        endings = {each: self.read_chunk(found, each, max(0, self.size(found, each) - count)).data for each in order}
+        return {stream: data for stream, data in endings.items() if data.strip()}
 
     def follow(
         self,

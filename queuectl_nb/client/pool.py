@@ -278,7 +278,7 @@ class WorkerPool(CardDisplay):
         from queuectl_nb.render.card_parts import Rendering
         from queuectl_nb.render.cards import pool_card, short_path
 
-        state = "running" if self.alive else "ended"
+        state = "running" if self.alive else "ended" if self.process.returncode >= 0 else "lost"
         title = f"{'Detached w' if self.detach else 'W'}orkers on {short_path(self.path)}"
         workers = []
         with contextlib.suppress(QueuectlError):  # the file of the queue was deleted

@@ -95,7 +95,7 @@ def _help_of(about: Sequence[str]) -> str:
         below = found.get_command(context, word) if isinstance(found, click.Group) else None
         if below is None and found is root:
             commands = root.list_commands(context)
-            hint = validation.did_you_mean(word, [*TOPIC_NAMES, *commands])
+            hint = validation.did_you_mean(word, [*TOPIC_NAMES, *commands]) or _mentions(word)
             valid = f"topics {', '.join(TOPIC_NAMES)}; commands {', '.join(commands)}"
             raise BadInput(f"no help for {validation.quoted(word)}; {hint}{valid}")
         if below is None:
@@ -104,6 +104,14 @@ def _help_of(about: Sequence[str]) -> str:
             raise BadInput(f"{context.command_path} has no {validation.quoted(word)}; {hint}")
         found, context = below, click.Context(below, info_name=word, parent=context)
     return found.get_help(context)
+
+
+def _mentions(word: str) -> str:
+    """Return which topic has most lines with a word, or nothing."""
+    pattern = re.compile(rf"\b{re.escape(word)}", re.IGNORECASE)
+    lines = {name: sum(map(bool, map(pattern.search, topic_text(name).splitlines()))) for name in TOPIC_NAMES}
+    best = max(lines, key=lambda name: lines[name])
+    return f"see '{PROGRAM} help {best}'; " if lines[best] else ""
 
 
 @queuectl_command("completion", examples=COMPLETION_EXAMPLES, format_options=False, db_options=False)

@@ -71,7 +71,7 @@ def job_card(
     job: JobRecord,
     attempts: Sequence[AttemptRecord],
     status: RunStatus | None = None,
-    output: str = "",
+    outputs: Mapping[str, str] | None = None,
     metrics: Sequence[tuple[str, float | None, Sequence[float]]] = (),
     *,
     static: bool = False,
@@ -82,7 +82,7 @@ def job_card(
     notebook: Path | None = None,
     any_end: Sequence[str] = (),
 ) -> Rendering:
-    """Return a job with its attempts, the status of the running one, and output and metrics of the latest.
+    """Return a job with its attempts, the status of the running one, and outputs and metrics of the latest.
 
     ``metrics`` are name, last value and some values of each. ``static`` says on the card that it is not updated;
     ``hints`` say why it does not start, ``artifacts`` what files it has left, ``notebook`` where the executed notebook
@@ -100,10 +100,11 @@ def job_card(
     parts += [_metrics(metrics)] if metrics else []
     parts += [block("error", job.error)] if job.error else []
     displays = [] if cell is None or status else cell.displays
-    lines = remove_texts(output, displays).rstrip().split("\n")
-    if any(tail := lines[-OUTPUT_LINES:]):
-        parts += [_output(tail)]
-        parts += [heading(f"last {OUTPUT_LINES} lines; see 'queuectl log {job.id}'")] * (len(lines) > OUTPUT_LINES)
+    for name, output in (outputs or {}).items():
+        lines = remove_texts(output, displays).rstrip().split("\n")
+        if any(tail := lines[-OUTPUT_LINES:]):
+            parts += [_output(name, tail)]
+            parts += [heading(f"last {OUTPUT_LINES} lines; see 'queuectl log {job.id}'")] * (len(lines) > OUTPUT_LINES)
     if notebook is not None:
         parts += [heading(f"executed notebook: {notebook}")]
     if notebook is not None or any(each.get("output_type") == "execute_result" for each in displays):
@@ -144,9 +145,9 @@ def _metrics(series: Iterable[tuple[str, float | None, Sequence[float]]]) -> Ren
     return Rendering(fill("metrics", parts=Html("".join(parts))), "metrics: " + ", ".join(texts))
 
 
-def _output(lines: Sequence[str]) -> Rendering:
+def _output(name: str, lines: Sequence[str]) -> Rendering:
     text = "\n".join(lines)
-    return Rendering(fill("pre", kind="output", text=Html(to_html(text))), block("output", strip_colours(text)).text)
+    return Rendering(fill("pre", kind=name, text=Html(to_html(text))), block(name, strip_colours(text)).text)
 
 
 def _summary(attempts: Sequence[AttemptRecord]) -> str:

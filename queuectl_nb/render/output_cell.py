@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Collection
+from html import escape
 from typing import Any
 
 from queuectl_nb.render.card_parts import Html, Rendering, style_element
@@ -31,15 +32,16 @@ MAX_CARRIERS = 3
 _FRAME = re.compile('<div class="queuectl[^">]*"')
 
 
-def mark_live(card: Rendering, *, live: bool) -> Rendering:
-    """Return a card, if it is ``live``, with an attribute that changes whenever it is written, and the time.
+def mark_live(card: Rendering, display_id: str, *, live: bool) -> Rendering:
+    """Return a card with its display id and, if it is ``live``, an attribute that changes whenever it is written.
 
-    JupyterLab says on cards that keep it, after a restart of the kernel, that they are no longer updated. Other
-    programs, which may not update the card at all, show the time.
+    By the first, JupyterLab updates the card again after a reload of the page. It says on cards that keep the second,
+    after a restart of the kernel, that they are no longer updated. Other programs, which may not update the card at
+    all, show the time.
     """
-    if not live:
-        return card
-    marks = f'data-qc-live="{uuid.uuid4().hex}" data-qc-time="as of {time.strftime("%Y-%m-%d %H:%M:%S")}"'
+    marks = f'data-qc-display="{escape(display_id)}"'
+    if live:
+        marks += f' data-qc-live="{uuid.uuid4().hex}" data-qc-time="as of {time.strftime("%Y-%m-%d %H:%M:%S")}"'
     return card._replace(html=Html(_FRAME.sub(lambda match: f"{match[0]} {marks}", card.html, count=1)))
 
 

@@ -124,7 +124,7 @@ def test_card_without_the_style_sheet(page: Page, hub: LabServer, harness: Worke
 
 
 def test_cards_that_are_no_longer_updated(page: Page, hub: LabServer, harness: WorkerHarness, pictures: Path) -> None:
-    """Unfinished cards say so when the notebook was loaded again or the kernel restarted; those shown since do not."""
+    """Cards are updated again after a reload; after a restart of the kernel, unfinished ones say that they are not."""
     for name in ("waits", "done"):
         harness.queue.enqueue("true", id=name)
     harness.queue.cancel("done")
@@ -142,9 +142,13 @@ def test_cards_that_are_no_longer_updated(page: Page, hub: LabServer, harness: W
     notebook.run_all()
     wait_for_notes(pool=False, waits=False, done=False)
     notebook.reload()
-    wait_for_notes(pool=True, waits=True, done=False)
+    wait_for_notes(pool=False, waits=False, done=False)
+    harness.queue.retry("done")
+    expect(page.locator(".queuectl").last).to_contain_text("pending")
+    harness.queue.cancel("done")
+    expect(page.locator(".queuectl").last).to_contain_text("cancelled")
     page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1; }")
     notebook.command("notebook:run-cell")
-    wait_for_notes(pool=True, waits=False, done=False)
+    wait_for_notes(pool=False, waits=False, done=False)
     page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
     wait_for_notes(pool=True, waits=True, done=False)

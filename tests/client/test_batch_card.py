@@ -112,7 +112,10 @@ def test_gone(queue: Queue, page: Page, cards: LiveCardUpdater) -> None:
 
 
 def test_buttons(queue: Queue, manual_worker: ManualWorker, page: Page, cards: LiveCardUpdater) -> None:
-    """A press retries or cancels and shows how many; one for a card that is not live is refused."""
+    """A press retries or cancels and shows how many; one for a card that is not live is refused.
+
+    A page that was loaded again gets the cards that it names.
+    """
     batch = enqueue(queue, "abc")
     manual_worker.run("a", Exited(3))
     manual_worker.run("b", Exited(4))
@@ -143,6 +146,9 @@ def test_buttons(queue: Queue, manual_worker: ManualWorker, page: Page, cards: L
         press("retry", name="unknown")
         press("delete")
         assert [each["accepted"] for each in closed] == [True, True, True, False, False]
+        page.texts.clear()
+        display_hook._press(Comm(), {"content": {"data": {"shown": ["unknown", page.display_id]}}})
+        assert [text.splitlines()[0] for text in page.texts] == ["Batch of 3 jobs: waiting, 3 retried"]
     finally:
         card_updater.drop(lambda each: each is card)
 

@@ -68,7 +68,7 @@ def test_work_of_long_ago(served: Queue) -> None:
 def test_unknown(served: Queue) -> None:
     """The line says what is missing."""
     served.enqueue("other 3", id="other")
-    assert str(served.eta()) == "Time left is unknown: no job like other has finished recently"
+    assert str(served.eta()) == "Time left is unknown: no job like other has finished yet"
     served.enqueue("sim --n 3", queue="gpu", id="gpu")
     served.pause("gpu")
     assert str(served.eta("gpu")) == "Time left is unknown: queue gpu is paused"

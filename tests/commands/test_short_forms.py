@@ -136,6 +136,8 @@ def test_log_without_an_id(run: Callable[..., Ran], manual_worker: ManualWorker)
         (("list", "--sort", "prority"), "did you mean priority? valid: "),
         (("config", "set", "time_out", "3"), "did you mean timeout? valid: "),
         (("help", "retreis"), "did you mean retries? topics "),
+        (("help", "gpu"), "see 'queuectl help questions'; topics "),
+        (("help", "sbatch-nothing"), "'sbatch-nothing'; topics "),
         (("help", "worker", "strat"), "did you mean start? start, "),
         (("completion", "bsh"), "did you mean bash? valid: "),
         (("enqueue", '{"command": "true", "prioriti": 1}'), "did you mean priority? valid: "),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from queuectl_nb.render.card_parts import style_element
+from queuectl_nb.render.card_parts import style, style_element
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
@@ -167,13 +167,17 @@ def test_live_thread(run: Callable[..., list[tuple[str, Any]]], manual_worker: M
 
 
 def test_pool(run: Callable[..., list[tuple[str, Any]]]) -> None:
-    """The card of a pool says that the pool has ended."""
+    """The card of a pool says that the pool has ended, or in red that its supervisor was killed."""
     ((kind, content),) = run("pool = q.start_workers(1)\npool")
     assert (kind, content["data"]["text/plain"].startswith("<Pool running")) == ("display_data", True)
     assert "qc-is-running" in content["data"]["text/html"]
     sent = run("pool.stop()\ncard_updater.refresh()")
     assert "qc-is-ended" in sent[-1][1]["data"]["text/html"]
     assert sent[-1][1]["transient"] == content["transient"]
+    assert "qc-is-ended" not in style()
+    killed = run("pool = q.start_workers(1)\npool.process.kill()\npool.process.wait()\npool")
+    assert "qc-is-lost" in killed[-1][1]["data"]["text/html"]
+    assert "qc-is-lost" in style()
 
 
 def test_dashboard_of_a_cell_that_runs_again(run: Callable[..., list[tuple[str, Any]]]) -> None:

@@ -108,7 +108,7 @@ def test_python_cell_is_shown_as_source(job: JobRecord) -> None:
     assert "Python cell lr=0.1" in html
     data = {"text/plain": "<IPython.core.display.Markdown object>", "text/markdown": "# Losses <b>"}
     shown = {"output_type": "display_data", "data": data, "metadata": {}}
-    card = job_card(cell, [], output=f"one\n{data['text/plain']}\n", cell=CellFacts("", [shown]))
+    card = job_card(cell, [], outputs={"output": f"one\n{data['text/plain']}\n"}, cell=CellFacts("", [shown]))
     assert "# Losses &lt;b&gt;</pre>" in card.html
     assert "Markdown object" not in card.html
     overview = {"counts": {"pending": 1}, "workers": [], "paused": [], "hints": [], "at": 0}
@@ -143,15 +143,15 @@ def test_end_of_the_output(job: JobRecord, queue: Queue) -> None:
     """The last lines are shown with colours, as text without; it says if there are more. There is no empty block."""
     attempts = queue.job("a").history
     output = "".join(f"line {number}\n" for number in range(20)) + "\x1b[31mred</pre><script>\x1b[0m\n\n"
-    card = job_card(job, attempts, None, output)
+    card = job_card(job, attempts, None, {"output": output})
     assert "line 13\n" in check_html(card.html)
     assert "line 12" not in card.html
     assert '<span class="qc-fg1">red&lt;/pre&gt;&lt;script&gt;</span>' in card.html
     assert "  output:\n    line 13\n" in card.text
     assert "\n  last 8 lines; see 'queuectl log a'\n" in card.text
-    assert "last 8 lines" not in job_card(job, attempts, None, output.partition("line 8")[0]).text
+    assert "last 8 lines" not in job_card(job, attempts, None, {"output": output.partition("line 8")[0]}).text
     assert not HIDDEN.search(card.text)
-    assert "qc-output" not in job_card(job, attempts, None, "\n").html
+    assert "qc-output" not in job_card(job, attempts, None, {"output": "\n"}).html
 
 
 def test_log_text() -> None:

@@ -69,6 +69,16 @@
       document.head.append(style);
     }
 
+    /** Send a message to the cards of a kernel. */
+    async function tell(kernel, data, answered = () => {}) {
+      const comm = kernel.createComm(BUTTONS);
+      comm.onClose = ({ content }) => answered(content.data.accepted);
+      // in a subshell it is handled while a cell runs; the promise is never settled if a setting forbids subshells
+      const started = Promise.race([comm.subshellStarted, new Promise((resolve) => setTimeout(resolve, SUBSHELL_MS))]);
+      if (kernel.supportsSubshells) await started.catch(() => {});
+      comm.open(data);
+    }
+
     /** Let the kernel do what the buttons on live cards say; elsewhere cards have no buttons. */
     function connectButtons(tracker) {
       const find = ({ target }) => target.closest?.(".queuectl button[data-qc-card]");
@@ -85,12 +95,7 @@
         };
         if (!kernel) return refuse();
         const { qcCard: card, qcAction: action, qcError: error } = button.dataset;
-        const comm = kernel.createComm(BUTTONS);
-        comm.onClose = ({ content }) => content.data.accepted || refuse();
-        // in a subshell it is handled while a cell runs; the promise is never settled if a setting forbids subshells
-        const started = Promise.race([comm.subshellStarted, new Promise((resolve) => setTimeout(resolve, SUBSHELL_MS))]);
-        if (kernel.supportsSubshells) await started.catch(() => {});
-        comm.open({ card, action, error });
+        void tell(kernel, { card, action, error }, (accepted) => accepted || refuse());
       }
 
       const keepFocus = new MutationObserver(() => document.activeElement === document.body && document.querySelector(focused)?.focus({ preventScroll: true }));
@@ -113,27 +118,53 @@
       document.documentElement.classList.add("queuectl-buttons");
     }
 
-    /** Say on unfinished cards that they are no longer updated: when their notebook is opened again, or its kernel restarted. */
-    function markFrozen({ content, context, sessionContext }) {
+    /**
+     * Update the cards that a notebook already had when it was opened or changed its kernel: JupyterLab does not know their
+     * display ids. Say on unfinished ones that they are no longer updated, until their kernel sends another version.
+     */
+    function updateOld({ content, context, sessionContext }) {
       const style = document.head.appendChild(document.createElement("style"));
       const frozen = new Set(); // a card that is updated gets another mark
+      const old = new Set();
 
-      function freeze() {
+      /** Yield the cards with this attribute, its value and their places. */
+      function* find(attribute) {
+        const pattern = new RegExp(`<div class="queuectl[^>]* data-qc-${attribute}="([^"]+)"`);
         for (const { outputs } of content.model?.cells ?? []) {
           for (let at = 0; at < (outputs?.length ?? 0); at += 1) {
-            const html = String(outputs.get(at).data["text/html"] ?? "");
-            const mark = /<div class="queuectl[^"]*" data-qc-live="(\w+)"/.exec(html)?.[1];
-            if (mark) frozen.add(mark);
+            const [, value] = pattern.exec(String(outputs.get(at).data["text/html"] ?? "")) ?? [];
+            if (value) yield { outputs, at, value };
           }
         }
-        const rule = (mark) => `[data-qc-live="${mark}"] .qc-head::after { color: var(--qc-dim); content: "no longer updated"; }`;
+      }
+
+      function freeze() {
+        for (const { value } of find("live")) frozen.add(value);
+        const rule = (mark) => `[data-qc-live="${CSS.escape(mark)}"] .qc-head::after { color: var(--qc-dim); content: "no longer updated"; }`;
         style.textContent = [...frozen].map(rule).join("\n");
       }
 
-      sessionContext.kernelChanged.connect(freeze);
+      function revive() {
+        freeze();
+        for (const { value } of find("display")) old.add(value);
+        const kernel = sessionContext.session?.kernel;
+        if (old.size && kernel) void tell(kernel, { shown: [...old] });
+      }
+
+      function update(_, { header, content: { data, metadata, transient } }) {
+        const id = transient?.display_id;
+        if (header.msg_type !== "update_display_data" || !old.has(id)) return;
+        for (const { outputs, at, value } of [...find("display")]) {
+          if (value === id) outputs.set(at, { output_type: "display_data", data, metadata });
+        }
+      }
+
+      sessionContext.iopubMessage.connect(update);
+      sessionContext.kernelChanged.connect(revive);
       sessionContext.statusChanged.connect((_, status) => status.endsWith("restarting") && freeze());
       content.disposed.connect(() => style.remove());
       void context.ready.then(freeze);
+      void Promise.all([context.ready, sessionContext.ready]).then(revive);
     }
 
     function activate(app, tracker) {
@@ -142,7 +173,7 @@
         const hasWidget = (id) => Boolean(sessionContext.session?.kernel?.hasComm(id));
         const createRenderer = () => new Dashboard(rendermime, hasWidget);
         rendermime.addFactory({ safe: false, mimeTypes: [DASHBOARD], createRenderer }, -20); // widgets have -10
-        markFrozen(panel);
+        updateOld(panel);
       };
       if (!tracker) return; // the application shows no notebooks
       tracker.forEach(add);
