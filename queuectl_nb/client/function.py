@@ -226,9 +226,10 @@ class _Repr(reprlib.Repr):
 
     def repr_int(self, value: int, level: int) -> str:
         try:
-            return super().repr_int(value, level)
-        except ValueError:  # Python limits the digits of such a text
+            text = repr(value)
+        except ValueError:  # Python limits the digits of such a text; reprlib of Python 3.14 would show an address
             return f"<int of {value.bit_length():,} bits>"
+        return text if len(text) <= self.maxlong else super().repr_int(value, level)
 
 
 _shorten = _Repr().repr
