@@ -219,6 +219,6 @@ def alive(pid: int) -> bool:
     return False
 
 
-def read_pid(path: Path) -> int:
+def read_pid(path: Path, timeout: float = 60.0) -> int:
     """Wait until a job has written its pid to ``path`` and return it."""
-    return int(until(lambda: path.exists() and path.read_text().strip()))
+    return int(until(lambda: path.exists() and path.read_text().strip(), timeout))

@@ -16,8 +16,9 @@ import psutil
 import pytest
 
 from queuectl_nb.engine import heartbeat
+from queuectl_nb.engine.dask import channel, runner_client
 from queuectl_nb.engine.dask.agent import Agent
-from queuectl_nb.engine.dask.channel import decode, encode
+from queuectl_nb.engine.dask.channel import Channel, decode, encode
 from queuectl_nb.engine.dask.messages import (
     Ended,
     Event,
@@ -32,11 +33,11 @@ from queuectl_nb.engine.dask.messages import (
     Unstarted,
 )
 from queuectl_nb.engine.dask.recovery import KEEP_S, create_folder, load_end, recover, remove_old_folders
-from queuectl_nb.engine.dask.runner_client import RunnerClient
+from queuectl_nb.engine.dask.runner_client import RunnerClient, RunnerPool
 from queuectl_nb.engine.heartbeat import boot_clock
 from queuectl_nb.model.attempt import Lease
 from queuectl_nb.model.outcome import Exited, Lost, Returned
-from tests.engine.harness import alive, read_pid, until
+from tests.engine.harness import alive, in_threads, read_pid, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -138,12 +139,14 @@ def shared_dispatcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fake
     """Return a dispatcher for the module; at the end all slots close and all runners exit."""
     others = set(psutil.Process().children())  # of other tests' servers
     found = FakeDispatcher(tmp_path_factory.mktemp("agent"))
-    yield found
-    found.send(lease_s=-1.0)
-    for slot in found.slots:
-        slot.join(60)
-    assert not any(slot.is_alive() for slot in found.slots)
-    until(lambda: not set(psutil.Process().children()) - others)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner_client, "RUNNER_IDLE_S", 1.0)
+        yield found
+        found.send(lease_s=-1.0)
+        for slot in found.slots:
+            slot.join(60)
+        assert not any(slot.is_alive() for slot in found.slots)
+        until(lambda: not set(psutil.Process().children()) - others)
 
 
 @pytest.fixture
@@ -263,6 +266,78 @@ def test_a_runner_that_does_not_read_blocks_nobody(dispatcher: FakeDispatcher) -
     dispatcher.send(terminations={job.token: 0.1})
     runner.resume()
     until(lambda: dispatcher.send() and dispatcher.events(Ended, job=job))
+
+
+def test_a_runner_that_does_not_read_its_job_blocks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that can wait does not wait for a large one that is being sent."""
+    monkeypatch.setattr(channel, "OFFER_TIMEOUT_S", 0.05)
+    agent, runner = map(Channel, socket.socketpair())
+    with in_threads(lambda: agent.send("x" * 10**7)):
+        until(lambda: not agent.offer("y"))
+        until(lambda: max(map(len, runner.receive() or ())) == 10**7)
+    agent.close()
+    runner.close()
+
+
+def test_a_runner_that_its_job_stops_continues(dispatcher: FakeDispatcher, tmp_path: Path) -> None:
+    """A job that suspends its runner does not escape its end."""
+    job = dispatcher.job(f"kill -STOP $PPID; echo $$ > {tmp_path}/pid; sleep 120")
+    dispatcher.send(job)
+    read_pid(tmp_path / "pid")
+    dispatcher.send(terminations={job.token: 0.1})
+    assert isinstance(dispatcher.outcome_of(job), Returned)
+
+
+def test_a_runner_that_is_stopped_again_and_again_is_killed(
+    dispatcher: FakeDispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a job is lost, with all of its processes, and does not occupy its slot for ever."""
+    monkeypatch.setattr(runner_client, "MAX_STOPS", 1)
+    monkeypatch.setattr(channel, "WAIT_INTERVAL_S", 0.05)
+    job = dispatcher.job("while :; do kill -STOP $PPID; done")
+    dispatcher.send(job)
+    assert dispatcher.outcome_of(job) == Lost("its runner", "died", may_overlap=False)
+
+
+def let_timer_fire(pool: RunnerPool) -> None:
+    """Close the runners that have waited long enough now, and not after the time of an earlier test."""
+    assert pool._timer is not None
+    pool._timer.cancel()
+    pool._close_idle()
+
+
+def test_runners_wait_for_the_next_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runner outlives its slot for a while, with its fork server; a dead one is replaced."""
+    pool = RunnerPool(str(tmp_path / "agent"), str(tmp_path / "queue.db"), "mark")
+    first = pool.take()
+    pool.give(first)
+    assert pool.take() is first
+    pool.give(first)
+    first._process.kill()
+    first._process.wait(60)
+    second = pool.take()
+    assert second.returncode is None
+    assert second.name != first.name
+    monkeypatch.setattr(runner_client, "RUNNER_IDLE_S", 0.0)
+    pool.give(second)
+    let_timer_fire(pool)
+    until(lambda: second.returncode is not None)
+
+
+def test_slots_share_runners(dispatcher: FakeDispatcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job is run by the runner of the job before it, whatever slot it is in."""
+    dispatcher.open_slot()
+    with monkeypatch.context() as patch:
+        patch.setattr(runner_client, "RUNNER_IDLE_S", 60.0)
+        ends = []
+        for _ in range(3):
+            job = dispatcher.job("echo $PPID")
+            dispatcher.send(job)
+            ends.append(dispatcher.end_of(job).output)
+    last = dispatcher.job("echo $PPID")
+    dispatcher.send(last)
+    assert [*ends, dispatcher.end_of(last).output] == [ends[0]] * 4
+    let_timer_fire(dispatcher.agent._runners)
 
 
 def test_a_job_is_returned_if_no_runner_can_be_started(

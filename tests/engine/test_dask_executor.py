@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuectl_nb.engine import heartbeat
-from queuectl_nb.engine.dask import agent_state, executor
+from queuectl_nb.engine.dask import agent_state, executor, recovery
 from queuectl_nb.engine.dask.dispatch_table import DispatchTable, read_dispatched
 from queuectl_nb.engine.dask.executor import OUTAGE_TIMEOUT_S, RESTART_TIMEOUT_S, DaskExecutor
 from queuectl_nb.engine.dask.messages import (
@@ -308,6 +308,33 @@ def test_the_dispatcher_kills_what_a_dead_dask_worker_left_on_its_own_host(harne
     harness.deliver(WorkersChanged({THERE}))
     assert harness.step() == [run]
     assert run.outcome == Lost(f"dask worker {HERE}", "died", may_overlap=False)
+
+
+def test_nothing_follows_processes_that_are_left_on_the_own_host(
+    harness: ExecutorHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dispatcher kills until nothing is left, also after the lease, since it sees all processes."""
+    gone: list[bool] = []
+    monkeypatch.setattr(executor, "recover", lambda *_: Recovery(bool(gone), [], []))
+    harness.open_slot()
+    run = harness.start()
+    harness.step()
+    harness.emit(ResultsReady(), harness.status()._replace(boot=heartbeat.boot_id()))
+    assert harness.step(1000) == []
+    assert harness.step(1) == []
+    gone.append(True)
+    assert harness.step(1) == [run]
+    assert run.outcome == Lost(f"dask worker {HERE}", "did not respond", may_overlap=False)
+
+
+def test_processes_of_another_user_are_not_proven_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may not read the environments of an agent's processes does not see them, which proves nothing."""
+    folder, lock = create_folder(f"{tmp_path}", "agent")
+    query = RecoveryQuery(folder, heartbeat.boot_id(), ["agent"], [])
+    assert recovery.recover(query, 60.0).gone
+    monkeypatch.setattr("os.geteuid", lambda: 12345)
+    assert not recovery.recover(query, 60.0).gone
+    os.close(lock)
 
 
 def test_an_end_that_was_not_delivered_is_recovered_by_a_peer(harness: ExecutorHarness) -> None:

@@ -30,7 +30,7 @@ from queuectl_nb.engine.dask.messages import (
     Unstarted,
 )
 from queuectl_nb.engine.dask.recovery import KEEP_S, create_folder, kill_leftovers, load_end, read_chunk, remove_attempt
-from queuectl_nb.engine.dask.runner_client import RunnerClient
+from queuectl_nb.engine.dask.runner_client import RunnerPool
 from queuectl_nb.engine.heartbeat import boot_clock, boot_id, job_host
 from queuectl_nb.model.outcome import Lost
 from queuectl_nb.store.artifact_folder import take_left
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from queuectl_nb.engine.dask.messages import Request
+    from queuectl_nb.engine.dask.runner_client import RunnerClient
     from queuectl_nb.model.attempt import Lease
 
 __all__ = ["Agent"]
@@ -84,12 +85,11 @@ class Agent:
         self.dispatcher_id = dispatcher_id
         self.address = address
         self.folder, self._lock = create_folder(folder, self.id)
-        self._db = db
+        self._runners = RunnerPool(self.folder, db, self.id)
         self._boot = boot_id()
         self._send_event = send_event
         self._changed = threading.Condition()
         self._slots = 0
-        self._runners_started = 0
         self._attempts: dict[str, _Attempt] = {}
         self._renewal = LeaseRenewal(0.0, {})
         self._forward_at = 0.0
@@ -104,13 +104,8 @@ class Agent:
             self._slots += 1
             self._emit(SlotOpened(slot))
         deadline = boot_clock() + SLOT_LIFETIME_S
-        runner: RunnerClient | None = None
-        try:
-            while (attempt := self._next_attempt(deadline)) is not None:
-                runner = self._run(attempt, runner)
-        finally:
-            if runner is not None:
-                runner.close()
+        while (attempt := self._next_attempt(deadline)) is not None:
+            self._run(attempt)
 
     def _next_attempt(self, deadline: float) -> _Attempt | None:
         """Wait for a job and take it; close the slot and return None if it is time to leave."""
@@ -133,27 +128,26 @@ class Agent:
             self._emit(None)  # only the status: a slot was closed
         return None
 
-    def _run(self, attempt: _Attempt, runner: RunnerClient | None) -> RunnerClient | None:
-        """Run one job with the slot's runner and report how it ended; return the runner for the next job."""
+    def _run(self, attempt: _Attempt) -> None:
+        """Run one job with a runner and report how it ended."""
         token = attempt.lease.token
         try:
-            if runner is None or runner.returncode is not None:
-                runner = self._replace_runner(runner)
+            runner = self._runners.take()
         except OSError as error:
             self._report(attempt, Unstarted(token, f"no process could be started there: {error.strerror}"))
-            return None
+            return
         with self._changed:
             attempt.runner = runner
             unwanted = attempt.grace_s is not None
         end = Unstarted(token, "it was stopped before it started") if unwanted else self._monitor(attempt, runner)
         if end is not None:
+            self._runners.give(runner)
             self._report(attempt, end)
-            return runner
+            return
         runner.stop()
         gone = kill_leftovers(self.folder, [runner.name], [token], CLEANUP_TIMEOUT_S)
         self._report(attempt, load_end(self.folder, token) or self._lost(token, runner.name, gone=gone))
         runner.close()
-        return None
 
     def _lost(self, token: str, runner: str, *, gone: bool) -> Ended:
         """Return the end of an attempt whose runner died, with its artifacts if none of its processes is left."""
@@ -165,15 +159,6 @@ class Agent:
         for stream in ("metrics", ARCHIVE):
             end.sizes[stream] = Spool(Path(self.folder)).size(token, stream)
         return end
-
-    def _replace_runner(self, runner: RunnerClient | None) -> RunnerClient:
-        """Start a runner in place of one that has died."""
-        if runner is not None:
-            runner.close()
-        with self._changed:
-            self._runners_started += 1
-            name = f"runner-{self._runners_started}"
-        return RunnerClient(self.folder, name, self._db, self.id)
 
     def _monitor(self, attempt: _Attempt, runner: RunnerClient) -> Ended | Unstarted | None:
         """Let the runner run a job, forward its messages and return the last one; None if the runner died."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine.dask.agent_state import RETRY_DELAY_S, AgentState
 from queuectl_nb.engine.dask.messages import Ended, Event, RecoveryQuery, ResultsReady, Running, SlotOpened, Unstarted
-from queuectl_nb.engine.dask.recovery import recover
+from queuectl_nb.engine.dask.recovery import may_inspect, recover
 from queuectl_nb.engine.dask.remote_run import RemoteRun
 from queuectl_nb.engine.dask.transport import Answered, Disconnected, SlotEnded, WorkersChanged
 from queuectl_nb.engine.executor import LeaseLost, NoResources
@@ -192,14 +192,18 @@ class DaskExecutor:
             self._available.discard(agent)
 
     def _give_up(self, agent: AgentState, now: float) -> None:
-        """Recover what an agent left; lose its other attempts once their processes are gone or the lease is over."""
+        """Recover what an agent left; lose its other attempts once their processes are gone or the lease is over.
+
+        On this host they are killed, however long that takes: what follows must not run beside them.
+        """
+        local = agent.status.boot == self._boot and may_inspect(agent.status.folder)
         if now >= agent.check_at:
             agent.check_at = now + CHECK_INTERVAL_S
-            if agent.status.boot == self._boot:
+            if local:
                 self._on_recovery(agent, [recover(agent.recovery_query(), CHECK_TIMEOUT_S)])
             elif peers := [each for each in self._workers if _is_neighbour(each, agent.status.address)]:
                 self._transport.ask(peers, agent.status.id, agent.recovery_query())
-        if now >= agent.lost_at and agent.check_at > now:
+        if not local and now >= agent.lost_at and agent.check_at > now:
             agent.lose(proven=False, only_stopped=not self._connected and now < self._outage_until)
 
     def _on_recovery(self, agent: AgentState, found: list[Recovery]) -> None:

@@ -38,6 +38,7 @@ __all__ = [
     "find_ends",
     "kill_leftovers",
     "load_end",
+    "may_inspect",
     "open_record",
     "read_chunk",
     "recover",
@@ -152,8 +153,19 @@ def _session(folder: str, runner: str, tokens: Collection[str]) -> Session | Non
 def recover(query: RecoveryQuery, timeout_s: float) -> Recovery:
     """Kill the processes of an agent that is gone, and return what its folder has."""
     runners = [path.stem for path in Path(query.folder).glob(f"*{RECORD_SUFFIX}")]
-    gone = query.boot == heartbeat.boot_id() and kill_leftovers(query.folder, runners, query.tokens, timeout_s)
+    local = query.boot == heartbeat.boot_id() and may_inspect(query.folder)
+    gone = local and kill_leftovers(query.folder, runners, query.tokens, timeout_s)
     return Recovery(gone, *_read_left(query.folder, query))
+
+
+def may_inspect(folder: str) -> bool:
+    """Return False if an agent belongs to another user, whose processes this one can neither see nor kill."""
+    try:
+        return os.geteuid() in (0, os.lstat(folder).st_uid)
+    except FileNotFoundError:  # a command may have removed it
+        return True
+    except OSError:
+        return False
 
 
 def _read_left(folder: str, query: RecoveryQuery) -> tuple[list[Ended], list[OutputChunk]]:
