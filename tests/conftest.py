@@ -7,6 +7,7 @@ Each fixture imports what it needs on first use.
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import shutil
@@ -63,6 +64,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("soak"):
             item.add_marker(skip)
+
+
+def pytest_collection_finish() -> None:
+    """Exclude what exists before the first test from garbage collections, which IPython runs for each shell."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -132,13 +132,16 @@ groups() {
         echo "engine-on-other-python run_pytest $other_venv tests/engine"
         echo "notebook-on-other-python run_pytest $other_venv tests/client tests/notebook"
         echo "console-on-other-python run_pytest $other_venv tests/cli tests/commands tests/journeys"
+        echo "store-on-other-python run_pytest $other_venv tests/store"
+    fi
+    echo "store run_pytest $venv tests/store"
+    if [ -n "${other_venv:-}" ]; then
         echo "documentation-on-other-python run_pytest $other_venv tests/docs" \
             --ignore=tests/docs/test_{images,notebooks,site}.py
-        echo "web-on-other-python run_pytest $other_venv tests/web"
+        echo "units-on-other-python run_pytest $other_venv tests/model tests/render" tests/test_*.py
     fi
-    echo "units run_pytest $venv tests/model tests/render tests/store" tests/test_*.py
-    [ -z "${other_venv:-}" ] ||
-        echo "units-on-other-python run_pytest $other_venv tests/model tests/render tests/store" tests/test_*.py
+    echo "units run_pytest $venv tests/model tests/render" tests/test_*.py
+    [ -z "${other_venv:-}" ] || echo "web-on-other-python run_pytest $other_venv tests/web"
 }
 
 # run_group NAME COMMAND [ARGUMENT...]: print the output when the command has ended

@@ -43,6 +43,9 @@ def run(request: Mapping[str, Any], reply: Reply) -> int:
     if importlib.util.find_spec("papermill") is None:
         reply.write({"not_started": f"papermill is not installed for {sys.executable}"})
         return 1
+    # without it, jsonschema checks no URIs in other alphabets, which notebooks do not have; with it, nbformat takes a
+    # second longer to import
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # None: cannot be imported
     from queuectl_nb.child.notebook_engine import execute
 
     specs = KernelSpecManager()

@@ -398,6 +398,13 @@ def test_papermill_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert reply.lines == [{"not_started": f"papermill is not installed for {sys.executable}"}]
 
 
+def test_grammars_that_take_a_second_to_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``jsonschema`` cannot import what it needs for URIs with letters of other alphabets; notebooks have none."""
+    monkeypatch.delitem(sys.modules, "rfc3987_syntax", raising=False)
+    assert run({"notebook": {"kernel": "none", "kernel_dir": ""}}, Lines()) == 1  # type: ignore[arg-type]
+    assert sys.modules["rfc3987_syntax"] is None
+
+
 def test_sockets_of_killed_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The directory of a kernel is private and removed at the end, that of a killed job by the next one."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
