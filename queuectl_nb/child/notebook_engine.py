@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import nbformat
 import papermill.execute
 from jupyter_client.manager import AsyncKernelManager
-from nbclient.exceptions import DeadKernelError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
@@ -94,12 +94,21 @@ def _one_line(text: object) -> str:
 class _Client(PapermillNotebookClient):  # type: ignore[misc]  # not typed
     """Executes the cells; writes their output to that of the job, at once and as text."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, on_cell_executed=self._look_for_exit, **options)
+        self._must_exit = False
+
+    def _look_for_exit(self, execute_reply: Mapping[str, Any], **_: object) -> None:
+        """Note that a cell has called IPython's ``exit``, which raises nothing: the kernel ends by and by."""
+        payload = execute_reply["content"].get("payload", ())
+        self._must_exit = any(each.get("source") == "ask_exit" for each in payload)
+
     def execute_cell(self, cell: NotebookNode, cell_index: int) -> NotebookNode:
         """Execute a cell; if the kernel dies, record that as the error of the cell."""
         count = len(self.nb.cells)
         report(progress=cell_index / count, cell=cell_index + 1, cells=count)
         try:
-            return super().execute_cell(cell, cell_index)  # type: ignore[no-any-return]
+            done: NotebookNode = super().execute_cell(cell, cell_index)
         except DeadKernelError:
             reason = f"the kernel died{self._exit_status()}"
             error = nbformat.v4.new_output("error", ename="DeadKernelError", evalue=reason, traceback=[reason])
@@ -108,6 +117,10 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # not typed
             self.log_output_message(error)
             self.nb_man.cell_exception(cell, cell_index=cell_index)
             raise
+        if self._must_exit:  # as after sys.exit()
+            cell.outputs.append(nbformat.v4.new_output("error", ename="SystemExit", evalue="", traceback=[]))
+            raise CellExecutionError("", "SystemExit", "")
+        return done
 
     def _exit_status(self) -> str:
         """Return how the process of the kernel has ended."""

@@ -58,9 +58,8 @@ def make_notebook_specs(
     specs: list[JobSpec] = []
     for own, fields in [({}, {})] if rows is None else _split_rows(notebook, rows):
         try:
-            given = {**(parameters or {}), **own}
-            text = check_parameters(notebook, given, allow_unknown=allow_unknown)
-            specs.append(_make_spec(writer, notebook, source, given, text, {**common, **fields}))
+            text = check_parameters(notebook, {**(parameters or {}), **own}, allow_unknown=allow_unknown)
+            specs.append(_make_spec(writer, notebook, source, text, {**common, **fields}))
         except BadInput as error:
             if rows is None:
                 raise
@@ -72,7 +71,6 @@ def _make_spec(
     writer: PayloadWriter,
     notebook: Notebook,
     source: str,
-    parameters: Mapping[str, Any],
     text: str,
     fields: Mapping[str, Any],
 ) -> JobSpec:
@@ -86,9 +84,10 @@ def _make_spec(
         "language": notebook.language,
     }
     payload = writer.finish({"notebook": facts, "preload": ["papermill"]})
+    parameters = json.loads(text)
     command = call_text(notebook.name, [Call((), parameters)]).removesuffix("()")
     spec = make_python_spec(Kind.NOTEBOOK, command, payload, fields)
-    work = f"{notebook.name}\n{notebook.kernel}\n{canonical(json.loads(text))}"
+    work = f"{notebook.name}\n{notebook.kernel}\n{canonical(parameters)}"
     return spec._replace(identity=(work, source[:8]))
 
 

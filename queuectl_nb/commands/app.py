@@ -259,8 +259,11 @@ def run_command_line(args: Sequence[str], context: Context) -> Result:
         return result
 
 
-def describe_usage_error(error: click.ClickException) -> str:
-    """Return a click error as one line that names the command and the valid choices."""
+def describe_usage_error(error: click.ClickException, further: Mapping[str, Sequence[str]] | None = None) -> str:
+    """Return a click error as one line that names the command and the valid choices.
+
+    ``further`` are options of verbs that are parsed elsewhere.
+    """
     text = error.format_message().rstrip(".")
     text = text[:1].lower() + text[1:]
     ctx = error.ctx if isinstance(error, click.UsageError) else None
@@ -271,6 +274,7 @@ def describe_usage_error(error: click.ClickException) -> str:
     if isinstance(error, click.NoSuchOption):
         options = [param for param in ctx.command.get_params(ctx) if isinstance(param, click.Option)]
         valid = [max(option.opts, key=len) for option in options if not option.hidden]
+        valid += (further or {}).get(verb, ())
         hint = validation.did_you_mean(error.option_name, valid)
         place = "" if verb else "; options of a command follow its name"
         return f"{at}no such option {error.option_name}; {hint}valid: {', '.join(valid)}{place}"

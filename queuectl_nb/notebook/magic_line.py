@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from queuectl_nb.client.cell import Cell
     from queuectl_nb.notebook.magics import QueuectlMagics
 
-__all__ = ["CELL_VERBS", "MagicLine", "Matcher", "build_arguments", "parse_line", "read_cell", "verb_of"]
+__all__ = [
+    "CELL_VERBS",
+    "NOTEBOOK_OPTIONS",
+    "MagicLine",
+    "Matcher",
+    "build_arguments",
+    "parse_line",
+    "read_cell",
+    "verb_of",
+]
 
 ROOT_OPTIONS_WITH_VALUE = ("--db",)
 COMMAND_OPTIONS = ("--command", "--from", "--call", "--notebook", "--")

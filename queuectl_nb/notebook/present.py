@@ -16,6 +16,7 @@ from queuectl_nb.client.wait_display import INTERRUPTED_TEXT, progress_bar, run_
 from queuectl_nb.commands import results
 from queuectl_nb.commands.app import describe_usage_error
 from queuectl_nb.model.errors import BadEnvironment, BadInput, JobFailed, QueuectlError
+from queuectl_nb.notebook.magic_line import CELL_VERBS, NOTEBOOK_OPTIONS
 from queuectl_nb.render import formats, text_table
 from queuectl_nb.render.ansi import AnsiFilter, fold_returns
 from queuectl_nb.render.cards import log_html
@@ -272,7 +273,7 @@ def one_line_errors() -> Iterator[None]:
     except click.exceptions.Exit:
         return
     except click.ClickException as error:
-        raise one_line(BadInput(describe_usage_error(error))) from None
+        raise one_line(BadInput(describe_usage_error(error, dict.fromkeys(CELL_VERBS, NOTEBOOK_OPTIONS)))) from None
     except click.Abort:
         raise one_line(KeyboardInterrupt(), "interrupted") from None
     except OSError as error:

@@ -104,7 +104,7 @@ def job_card(
         lines = remove_texts(output, displays).rstrip().split("\n")
         if any(tail := lines[-OUTPUT_LINES:]):
             parts += [_output(name, tail)]
-            parts += [heading(f"last {OUTPUT_LINES} lines; see 'queuectl log {job.id}'")] * (len(lines) > OUTPUT_LINES)
+            parts += [heading(f"last {OUTPUT_LINES} lines; see '%queuectl log {job.id}'")] * (len(lines) > OUTPUT_LINES)
     if notebook is not None:
         parts += [heading(f"executed notebook: {notebook}")]
     if notebook is not None or any(each.get("output_type") == "execute_result" for each in displays):

@@ -250,6 +250,7 @@ def test_resume(queue: Queue, tmp_path: Path) -> None:
 
     first = add(region="EU", n=np.int64(3))
     assert add(n=3, region="EU") == first
+    assert queue.job(first).command == "report.ipynb(region='EU', n=3)"  # as the notebook gets them
     others = [add(n=3), add(n=4, region="EU"), add(n=3.0, region="EU")]
     write(path, DEFAULTS, "1")
     assert len({first, *others, add(n=3, region="EU")}) == 5

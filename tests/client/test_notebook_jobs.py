@@ -70,6 +70,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "error": ("n = 1", "print('before')", "raise ValueError('bad\\nregion')", "print('after')"),
     "exit": ("n = 1", "import sys; sys.exit(3)"),
     "end": ("n = 1", "import sys; sys.exit()", "raise ValueError"),
+    "quit": ("n = 1", "exit()", "raise ValueError"),
     "death": ("n = 1", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"),
     "own": ("n = 1", "import os, shutil; shutil.rmtree(os.environ['QUEUECTL_ARTIFACTS'])"),
     "empty": (),
@@ -190,9 +191,9 @@ def test_error_that_is_allowed(finished: dict[str, Job]) -> None:
 
 
 def test_exits(finished: dict[str, Job]) -> None:
-    """``sys.exit`` ends the notebook, with its exit code."""
+    """``sys.exit`` ends the notebook, with its exit code; so does ``exit``."""
     assert (finished["exit"].exit_code, finished["exit"].error) == (3, "In [2]: SystemExit: 3")
-    assert finished["end"].state == "completed"
+    assert (finished["end"].state, finished["quit"].state) == ("completed", "completed")
     assert finished["end"].result().name == "end.ipynb"
     assert finished["empty"].state == "completed"
 

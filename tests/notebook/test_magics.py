@@ -401,6 +401,8 @@ def test_background_cell(cell: Cell, pool: WorkerPool, shell: Any) -> None:
     assert (job.id, job.tags, shell.user_ns["rate"]) == ("b", ("t",), 2)
     with pytest.raises(BadInput, match=r"^input lock cannot be pickled: .*lock"):
         cell("%%bg\nprint(lock)")
+    with pytest.raises(BadInput, match=r"no such option --imput; did you mean --input\?"):
+        cell("%%bg --imput rate\nprint(rate)")
 
 
 def test_another_background_magic(shell: Any) -> None:

@@ -148,7 +148,7 @@ def test_end_of_the_output(job: JobRecord, queue: Queue) -> None:
     assert "line 12" not in card.html
     assert '<span class="qc-fg1">red&lt;/pre&gt;&lt;script&gt;</span>' in card.html
     assert "  output:\n    line 13\n" in card.text
-    assert "\n  last 8 lines; see 'queuectl log a'\n" in card.text
+    assert "\n  last 8 lines; see '%queuectl log a'\n" in card.text
     assert "last 8 lines" not in job_card(job, attempts, None, {"output": output.partition("line 8")[0]}).text
     assert not HIDDEN.search(card.text)
     assert "qc-output" not in job_card(job, attempts, None, {"output": "\n"}).html
