@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from importlib import import_module
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from queuectl_nb import __version__
 from queuectl_nb.commands.done import Done
 from queuectl_nb.commands.params import add_db_options, add_format_options
 from queuectl_nb.model import validation
+from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -175,6 +177,16 @@ class ExampleCommand(click.Command):
     """A command whose help text ends with examples."""
 
     examples: Sequence[str] = ()
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse an option with one value that is given twice; ``delete --tag a --tag b`` would ignore the first."""
+        if not ctx.resilient_parsing:
+            *_, given = self.make_parser(ctx).parse_args(list(args))
+            for option, times in Counter(given).items():
+                single = isinstance(option, click.Option) and not (option.multiple or option.is_flag)
+                if single and times > 1:
+                    raise BadInput(f"{max(option.opts, key=len)} takes one value; it was given {times} times")
+        return super().parse_args(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete options typed with underscores in the same way."""

@@ -32,6 +32,7 @@ INVALID_ARGUMENTS: dict[str, list[str]] = {
     "command and arguments": ["enqueue", "--command", "true", "--", "true"],
     "command and JSON": ["enqueue", "--command", "true", '{"command": "true"}'],
     "JSON and arguments": ["enqueue", '{"command": "true"}', "--", "true"],
+    "two commands": ["enqueue", "--command", "true", "--command", "false"],
     "JSON and a file": ["enqueue", '{"command": "true"}', "--from", "-"],
     "arguments without --": ["enqueue", "echo", "hi"],
     "no arguments after --": ["enqueue", "--"],

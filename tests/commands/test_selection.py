@@ -71,6 +71,8 @@ def test_exactly_one_choice(run: Callable[..., Ran], states: Callable[[], dict[s
     assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
     ran = run(*words, "dead", "--tag", "sweep")
     assert (ran.exit_code, ran.stderr) == (2, "queuectl: give ids or a selection (--tag), not both\n")
+    ran = run(*words, "--tag", "other", "--tag", "sweep")  # not the union, nor only the last
+    assert (ran.exit_code, ran.stderr) == (2, "queuectl: --tag takes one value; it was given 2 times\n")
     ran = run(*words, "--state", "banana")
     assert (ran.exit_code, "pending, processing, failed" in ran.stderr) == (2, True)
     assert states() == BEFORE
