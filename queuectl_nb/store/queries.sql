@@ -495,7 +495,7 @@ SELECT 1 FROM jobs WHERE key > :from AND key < :until LIMIT 1;
 
 -- name: similar_ids
 -- Candidates for a misspelt id: the newest jobs, and some that begin as it does.
-SELECT id FROM jobs WHERE seq > (SELECT max(seq) FROM jobs) - 300
+SELECT id FROM jobs NOT INDEXED WHERE seq > (SELECT max(seq) FROM jobs) - 300
 UNION
 SELECT id FROM (SELECT id FROM jobs WHERE id >= :start AND id < :start || char(1114111) ORDER BY id LIMIT 300);
 

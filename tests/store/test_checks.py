@@ -63,6 +63,22 @@ def test_damage_is_named(store: Store) -> None:
     assert checks.integrity_errors() == ["CHECK constraint failed in tally"]
 
 
+def test_entries_of_a_partial_index(harness: StoreHarness) -> None:
+    """An index that lists a job that is not ready would have it claimed, and is named with any version of SQLite."""
+    harness.add("ready")
+    checks, connection = Checks(harness.store.db), harness.store.db.connection()
+    assert checks.partial_index_errors() == []
+    change = "UPDATE sqlite_schema SET sql = replace(sql, 'ready = {}', 'ready = {}') WHERE name = 'jobs_ready'"
+    connection.execute("PRAGMA writable_schema = ON")
+    connection.execute(change.format(1, 2))
+    connection.execute("PRAGMA writable_schema = RESET")
+    assert checks.partial_index_errors() == ["wrong # of entries in index jobs_ready"]
+    assert checks.integrity_errors() == checks.partial_index_errors()
+    connection.execute("PRAGMA writable_schema = ON")
+    connection.execute(change.format(2, 1))
+    connection.execute("PRAGMA writable_schema = RESET")
+
+
 def test_wrong_counts_and_times(harness: StoreHarness) -> None:
     """A count that differs from the jobs is named by queue and state, an invalid time by job and column."""
     harness.add("a", "b", queue="q")

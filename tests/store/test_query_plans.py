@@ -31,7 +31,7 @@ MANY = ("jobs", "attempts", "dependents", "environments", "other")
 """Tables (and an alias) with as many rows as there are jobs; the others hold a handful."""
 FIRST_ENTRY = {
     "any_ready": "SCAN jobs USING INDEX jobs_ready",
-    "any_dependents": "SCAN dependents USING COVERING INDEX dependents_job",
+    "any_dependents": "SCAN dependents USING INDEX dependents_job",
 }
 """Scans that stop at the first entry of an index."""
 WALK = re.compile(rf"SCAN ({'|'.join(MANY)})\b")
@@ -59,7 +59,8 @@ def _plan(connection: sqlite3.Connection, sql: str) -> list[str]:
     sql = expand(sql, 3, _width(sql)) if PLACEHOLDER in sql else sql
     names = re.findall(r"(?<!\w):([a-z_]+)", sql)
     values: Any = dict.fromkeys(names, 1) if names else (1,) * sql.count("?")
-    return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+    steps = connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)
+    return [step.replace("COVERING ", "") for *_, step in steps]  # which indexes are depends on the version of SQLite
 
 
 @pytest.mark.parametrize("name", QUERIES)
@@ -201,7 +202,7 @@ def test_newest_page_is_not_sorted(harness: StoreHarness) -> None:
     seen = _traced(harness, lambda: harness.store.reader.jobs(Filter.from_options(limit=5)))
     with harness.store.db.read() as connection:
         (page,) = {sql for sql in seen if sql.startswith("SELECT rev, seq FROM jobs WHERE state = 'pending'")}
-        assert _plan(connection, page) == ["SEARCH jobs USING COVERING INDEX jobs_state (state=?)"]
+        assert _plan(connection, page) == ["SEARCH jobs USING INDEX jobs_state (state=?)"]
 
 
 def test_errors_are_found_by_state(harness: StoreHarness) -> None:
@@ -226,7 +227,7 @@ def test_cursor_within_one_revision(harness: StoreHarness) -> None:
     seen = _traced(harness, lambda: harness.store.reader.jobs(Filter.from_options(limit=5, after=cursor)))
     with harness.store.db.read() as connection:
         plans = [_plan(connection, sql) for sql in seen if "state = 'pending' AND rev = " in sql]
-    assert plans == [["SEARCH jobs USING COVERING INDEX jobs_state (state=? AND rev=? AND rowid<?)"]]
+    assert plans == [["SEARCH jobs USING INDEX jobs_state (state=? AND rev=? AND rowid<?)"]]
 
 
 def test_few_jobs_of_a_queue(harness: StoreHarness) -> None:
