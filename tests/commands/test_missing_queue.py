@@ -12,6 +12,7 @@ import pytest
 
 from queuectl_nb.client import Queue
 from queuectl_nb.commands.app import root
+from queuectl_nb.commands.help import topic_text
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.settings import SETTINGS
 
@@ -53,6 +54,7 @@ WORK_WITHOUT_FILE: tuple[tuple[str, ...], ...] = (("config", "get", "timeout"), 
 CREATING: tuple[tuple[str, ...], ...] = (
     ("config", "set", "timeout", "60"),
     ("enqueue", "--command", "true"),
+    ("limit", "gpu", "2"),
     ("pause", "gpu"),
     ("run", "--command", "true"),
     ("worker", "start", "--drain"),
@@ -113,8 +115,9 @@ def test_worker_stop(run: Callable[..., Ran], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", CREATING, ids=" ".join)
 def test_changing_creates_the_queue(words: tuple[str, ...], run: Callable[..., Ran], tmp_path: Path) -> None:
-    """What puts something into a queue creates it."""
+    """What puts something into a queue creates it; the topic ``files`` names these commands."""
     path = tmp_path / "new.db"
+    assert f"`{words[0]}" in next(line for line in topic_text("files").splitlines() if "create the file" in line)
     assert run("--db", str(path), *words).exit_code == 0
     assert path.is_file()
 
