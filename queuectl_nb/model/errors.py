@@ -104,7 +104,10 @@ class InvalidSetting(BadEnvironment):
 
 
 class Busy(QueuectlError):
-    """Another process held the write lock of the queue for too long; nothing was changed."""
+    """Another process held the write lock of the queue for too long; nothing was changed.
+
+    Also raised at once in a signal handler or finalizer that has interrupted a call of its own thread on the queue.
+    """
 
     exit_code = 4
 

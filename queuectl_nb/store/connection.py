@@ -7,16 +7,17 @@ import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.store import schema
-from queuectl_nb.store.connection_pool import ConnectionPool, close_outdated, in_use
+from queuectl_nb.store.connection_pool import ConnectionPool, close_outdated
+from queuectl_nb.store.connection_use import InUse
 from queuectl_nb.store.paths import LOCK_NAME, real_path, spool_dir
 from queuectl_nb.store.queries import Q
 from queuectl_nb.store.queue_files import check_location, check_neighbours, make_private_dir, make_private_file
 from queuectl_nb.store.shared_locks import SharedLocks, wait_for_sidecars
 from queuectl_nb.store.sqlite_errors import PROGRAMMING_ERRORS, translate
-from queuectl_nb.store.transaction import Transaction
-from queuectl_nb.store.write_lock import LockRequest, WriteLock
+from queuectl_nb.store.transaction import Transaction, end_left_open
+from queuectl_nb.store.write_lock import BUSY_HERE, LockRequest, WriteLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,7 +48,7 @@ class Database:
         self.worker_dir = self.spool / "worker"
         self.write_lock = WriteLock(self.spool / LOCK_NAME, self.make_directories)
         local_disk = check_location(path, allow_network_fs=allow_network_fs)
-        with in_use, self.translate_errors():
+        with InUse(), self.translate_errors():
             self._open(wal=local_disk)
 
     def _open(self, *, wal: bool) -> None:
@@ -129,7 +130,9 @@ class Database:
         sqlite3.register_adapter(type(None), {None: None}.get)
 
     def close(self) -> None:
-        """Close this thread's connection."""
+        """Close this thread's connection; raise :class:`Busy` in the middle of a call that uses it."""
+        if end_left_open(self.connections.thread_state):
+            raise Busy(BUSY_HERE.format(f"queue {self.path}"))
         self.connections.close()
 
     # ------------------------------------------------------------------ file identity
@@ -193,7 +196,7 @@ class Database:
     def data_version(self) -> int:
         """Return a number that changes whenever another connection commits (3 µs)."""
         self.check_identity()
-        with in_use, self.translate_errors():
+        with InUse(), self.translate_errors():
             version: int = self.connection().execute("PRAGMA data_version").fetchone()[0]
             return version
 
@@ -218,4 +221,6 @@ class Database:
         """Raise an error of SQLite as one of this package; one that only a bug can cause, as it is."""
         if isinstance(error, PROGRAMMING_ERRORS):
             raise error
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:  # raised in a callback, which hides it
+            raise KeyboardInterrupt from error
         raise translate(error, self.path, self.lock_timeout_s) from error

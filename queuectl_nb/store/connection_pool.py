@@ -6,15 +6,19 @@ the locks: whatever it wrote would be lost when the last other connection closes
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # as in store/interrupts.py
 import _thread
 import atexit
+import contextlib
 import itertools
 import os
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.store.connection_use import InUse, users
 from queuectl_nb.store.interrupts import DelayedInterrupts, uninterrupted
 from queuectl_nb.store.shared_locks import SharedLocks
 
@@ -25,60 +29,12 @@ if TYPE_CHECKING:
     from queuectl_nb.store.shared_locks import FileId
     from queuectl_nb.store.transaction import Transaction
 
-__all__ = ["ConnectionPool", "ThreadState", "close_outdated", "in_use"]
+__all__ = ["ConnectionPool", "ThreadState", "close_outdated"]
 
-FORK_TIMEOUT_S = 30.0
-"""How long a fork waits for the transactions of other threads."""
-
+EXIT_TIMEOUT_S = 1.0
+"""How long the end of the interpreter waits for a thread that closes a connection."""
 INTERRUPT_DELAY_S = 0.05
 """Time after which an interrupt of a fork is raised: enough for the hooks of other modules."""
-
-
-class _InUse:
-    """Counts the threads that use a connection. A fork waits for them; others wait until it is over."""
-
-    def __init__(self) -> None:
-        self.threads: dict[int, int] = {}
-        self.changed = threading.Condition()
-        self._waiting_forks = 0
-
-    def __enter__(self) -> None:
-        me = threading.get_ident()
-        with self.changed:
-            if self._waiting_forks and me not in self.threads:  # otherwise busy threads would keep a fork waiting
-                self.changed.wait_for(lambda: not self._waiting_forks, FORK_TIMEOUT_S)
-            self.threads[me] = self.threads.get(me, 0) + 1
-
-    def __exit__(self, *_: object) -> None:
-        me = threading.get_ident()
-        with self.changed:
-            count = self.threads.get(me, 1) - 1
-            if count:
-                self.threads[me] = count
-            else:
-                self.threads.pop(me, None)
-                self.changed.notify_all()
-
-    def reset(self) -> None:
-        """Forget the other threads, which a fork has not copied."""
-        me = threading.get_ident()
-        self.threads = {thread: count for thread, count in self.threads.items() if thread == me}
-        self.changed = threading.Condition()
-        self._waiting_forks = 0
-
-    def others(self) -> set[int]:
-        """Return the other threads that use a connection."""
-        return {*self.threads} - {threading.get_ident()}
-
-    def wait_for_others(self) -> None:
-        """Acquire the condition, once no other thread uses a connection or :data:`FORK_TIMEOUT_S` is over."""
-        self.changed.acquire()
-        self._waiting_forks += 1
-        try:
-            self.changed.wait_for(lambda: not self.others(), FORK_TIMEOUT_S)
-        finally:
-            self._waiting_forks -= 1
-            self.changed.notify_all()
 
 
 class ThreadState(threading.local):
@@ -87,12 +43,17 @@ class ThreadState(threading.local):
     connection: sqlite3.Connection | None = None
     number = 0
     """Number of the connection, unique in this process."""
-    transaction: weakref.ref[Transaction] | None = None
-    """A strong reference would keep alive what an exception has left open."""
+
+    def __init__(self) -> None:
+        self.transaction: list[weakref.ref[Transaction]] = []
+        """The one that has begun and not ended. A strong reference would keep alive what an exception has left open.
+
+        It is a list because a garbage collection may end the transaction in another thread.
+        """
 
 
 class ConnectionPool:
-    """The connections of one database object. :meth:`get` must be called within :data:`in_use`."""
+    """The connections of one database object. :meth:`get` must be called within :class:`.InUse`."""
 
     def __init__(self, path: str, file_id: FileId, connect: Callable[[], sqlite3.Connection]) -> None:
         """Open connections to ``path`` with ``connect``; they must allow use by several threads."""
@@ -103,8 +64,8 @@ class ConnectionPool:
         self.is_protected = False
         self._open: dict[sqlite3.Connection, int] = {}
         """The thread of each open connection."""
-        _pools.add(self)
-        weakref.finalize(self, _close_all, self._open).atexit = False
+        _pools[weakref.ref(self)] = self._open
+        weakref.finalize(self, _close_forgotten).atexit = False
 
     def get(self) -> sqlite3.Connection:
         """Return this thread's connection, opened on first use in this process.
@@ -122,10 +83,11 @@ class ConnectionPool:
     def _add(self) -> sqlite3.Connection:
         if self.file_id in _unusable:
             raise BadEnvironment(f"this process was forked {_unusable[self.file_id].format(self._path)}")
+        _close_forgotten()
         threads = {thread.ident for thread in threading.enumerate()}  # is_alive() is False after an interrupted join()
         for connection, thread in list(self._open.items()):
             if thread not in threads:
-                self._close(connection)
+                self.close_one(connection)
         found = self.thread_state.connection = self._connect()
         self._open[found] = threading.current_thread().ident or 0  # also registers a thread that C code has started
         self.thread_state.number = next(_numbers)
@@ -143,10 +105,12 @@ class ConnectionPool:
         """Close this thread's connection."""
         found = self.thread_state.connection
         if found is not None:
-            self._close(found)
+            with InUse():  # a finalizer may use a queue meanwhile, and must not wait for a fork that waits for this
+                self.close_one(found)
             self.thread_state.connection = None
 
-    def _close(self, connection: sqlite3.Connection) -> None:
+    def close_one(self, connection: sqlite3.Connection) -> None:
+        """Close a connection of any thread, unless that was done."""
         if self._open.pop(connection, None) is not None:
             SharedLocks.close(connection)
 
@@ -159,7 +123,7 @@ class ConnectionPool:
         """Close the connections of all threads but those that are ``busy`` or in a transaction."""
         for connection, thread in list(self._open.items()):
             if thread not in busy and not connection.in_transaction:
-                self._close(connection)
+                self.close_one(connection)
 
     def abandon(self, why: str) -> None:
         """Forget the connections that a fork has copied into this process, without closing them."""
@@ -169,24 +133,55 @@ class ConnectionPool:
         _unusable[self.file_id] = why
 
 
-def _close_all(connections: dict[sqlite3.Connection, int]) -> None:
+@uninterrupted
+def _close_forgotten() -> None:
+    """Close the connections of pools that were deallocated, which is called by any thread at any point.
+
+    So it waits for nothing: what is left is closed after a fork, or when a connection is opened.
+    """
     _detect_fork()
-    while connections:
-        SharedLocks.close(connections.popitem()[0])
+    if not SharedLocks.mutex.acquire(blocking=False):
+        return
+    interrupts = DelayedInterrupts()
+    try:
+        interrupts.install()
+        for pool, connections in list(_pools.items()):
+            if pool() is None:
+                while connections:
+                    SharedLocks.close(connections.popitem()[0])
+                _pools.pop(pool, None)
+    finally:
+        SharedLocks.mutex.release()
+        if interrupts.restore():
+            _interrupt_later()
+
+
+def _interrupt_later() -> None:
+    """Raise a delayed interrupt soon: Python ignores what finalizers and the hooks of a fork raise."""
+    with contextlib.suppress(RuntimeError):  # no thread can be started
+        _thread.start_new_thread(_interrupt, ())
+
+
+def _interrupt() -> None:
+    time.sleep(INTERRUPT_DELAY_S)
+    if main := threading.main_thread().ident:
+        _signal.pthread_kill(main, _signal.SIGINT)  # a real signal also ends what it waits for
 
 
 @atexit.register
 def _close_at_exit() -> None:
     """Close the connections that daemon threads do not use: closing one in use crashes the process."""
     _detect_fork()
-    with in_use.changed:
-        for pool in list(_pools):
-            pool.close_idle(in_use.others())
+    with users.changed:
+        if users.acquire_mutex(EXIT_TIMEOUT_S):
+            for pool in _living_pools():
+                pool.close_idle(users.others())
+            SharedLocks.mutex.release()
 
 
-in_use = _InUse()
 _numbers = itertools.count(1)
-_pools: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
+_pools: dict[weakref.ref[ConnectionPool], dict[sqlite3.Connection, int]] = {}
+"""The open connections of each pool, also of those that were deallocated until their connections are closed."""
 _inherited: list[object] = []
 """What a fork has copied: closing it would delete the write-ahead log under the parent."""
 _unusable: dict[FileId, str] = {}
@@ -205,11 +200,19 @@ def close_outdated(file_id: FileId) -> None:
     try:
         SharedLocks.check(file_id)
     except BadEnvironment:
-        with in_use.changed, SharedLocks.mutex:
-            if not in_use.others():
-                for pool in list(_pools):
+        with users.changed:
+            if users.others() or not users.acquire_mutex(0):
+                return
+            try:
+                for pool in _living_pools():
                     if pool.file_id == file_id:
                         pool.close_idle(())
+            finally:
+                SharedLocks.mutex.release()
+
+
+def _living_pools() -> list[ConnectionPool]:
+    return [pool for pool in [reference() for reference in list(_pools)] if pool is not None]
 
 
 class _Fork(threading.local):
@@ -231,39 +234,45 @@ _fork = _Fork()
 @uninterrupted
 def _before_fork() -> None:
     _fork.interrupts.install()
-    in_use.wait_for_others()
-    _fork.releases.append(in_use.changed.release)
-    SharedLocks.mutex.acquire()
-    _fork.releases.append(SharedLocks.mutex.release)
-    for pool in list(_pools):
-        pool.close_idle(in_use.threads)
+    has_mutex = users.acquire_to_fork()
+    _fork.releases.append(users.changed.release)
+    if has_mutex:
+        _fork.releases.append(SharedLocks.mutex.release)
+        for pool in _living_pools():
+            pool.close_idle(users.threads.values())
 
 
 @uninterrupted
 def _after_fork_in_parent() -> None:
     _fork.release()
-    if _fork.interrupts.restore():  # raise it after the hooks: Python ignores what they raise
-        threading.Timer(INTERRUPT_DELAY_S, _thread.interrupt_main).start()
+    _close_forgotten()
+    if _fork.interrupts.restore():
+        _interrupt_later()
 
 
 @uninterrupted
 def _after_fork_in_child() -> None:
-    _process[0] = os.getpid()
     _fork.release()
-    in_use.reset()
-    for pool in list(_pools):
-        if pool.is_open:
-            pool.abandon(_IN_TRANSACTION)
+    SharedLocks.mutex = threading.RLock()
+    users.reset()
+    _abandon_all(_IN_TRANSACTION)
     _fork.interrupts.restore()
+
+
+def _abandon_all(why: str) -> None:
+    _process[0] = os.getpid()
+    for reference, connections in list(_pools.items()):
+        pool = reference()
+        if pool is None:
+            _inherited.append(_pools.pop(reference, connections))
+        elif pool.is_open:
+            pool.abandon(why)
 
 
 def _detect_fork() -> None:
     """Abandon what a fork by C code, such as daemon(3), has copied: it does not call the hooks."""
     if os.getpid() != _process[0]:
-        _process[0] = os.getpid()
-        for pool in list(_pools):
-            if pool.is_open:
-                pool.abandon(_BY_C_CODE)
+        _abandon_all(_BY_C_CODE)
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -19,7 +19,7 @@ import time
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadEnvironment
-from queuectl_nb.store.connection_pool import in_use
+from queuectl_nb.store.connection_use import InUse
 from queuectl_nb.store.queries import Q
 from queuectl_nb.store.queue_files import record_first_name
 
@@ -44,7 +44,7 @@ def detect_copy(db: Database, *, compare_birth_time: bool = False) -> None:
     ``compare_birth_time`` also detects a copy that has the inode of the original. It loads ctypes, so it is left to
     those who look for processes.
     """
-    with in_use, db.translate_errors():
+    with InUse(), db.translate_errors():
         row = db.connection().execute(Q.identity).fetchone()
     inode = str(db.identity[1])
     if row is not None and row[0] == inode and not compare_birth_time:

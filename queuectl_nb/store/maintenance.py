@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import sqlite3
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -160,10 +159,6 @@ def _rewrite(db: Database, space: FileSpace) -> None:
         connection.set_progress_handler(_check_interrupt, INTERRUPT_CHECK_STEPS)
         try:
             connection.execute("VACUUM")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-                raise KeyboardInterrupt from error
-            raise
         finally:
             connection.set_progress_handler(None, 0)
             connection.execute("PRAGMA temp_store = MEMORY")

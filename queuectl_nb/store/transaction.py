@@ -7,19 +7,24 @@ runs when a transaction that has ended is deallocated.
 from __future__ import annotations
 
 import sqlite3
+import sys
 import time
 import weakref
 from typing import TYPE_CHECKING
 
-from queuectl_nb.store.connection_pool import in_use
+from queuectl_nb.model.errors import Busy
+from queuectl_nb.store.connection_use import InUse
 from queuectl_nb.store.interrupts import DelayedInterrupts, uninterrupted
+from queuectl_nb.store.write_lock import BUSY_HERE
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from queuectl_nb.store.connection import Database
     from queuectl_nb.store.connection_pool import ThreadState
     from queuectl_nb.store.write_lock import LockRequest
 
-__all__ = ["Transaction"]
+__all__ = ["Transaction", "end_left_open"]
 
 NEGLIGIBLE_WAIT_S = 0.1
 """A shorter wait for the write lock is not subtracted from the time to wait for SQLite's own lock."""
@@ -38,29 +43,28 @@ class Transaction:
         self._begin = begin
         self.opened: _Opened | None = None
         """None if it has not begun, has ended, or is part of an outer transaction."""
+        self._frame: FrameType | None = None
+        """The code within which it is open."""
 
     @uninterrupted
     def __enter__(self) -> sqlite3.Connection:
-        """Begin; a read within a write transaction of this thread becomes part of that.
+        """Begin; a read within a transaction of this thread becomes part of that.
 
         Raises
         ------
-        RuntimeError
-            A write transaction within a write transaction: a bug, which would commit or roll back half of the outer.
+        Busy
+            This thread is in another transaction, which this one cannot be part of.
         """
         local = self._db.connections.thread_state
-        outer = None if local.transaction is None else local.transaction()
-        if outer is not None and outer.opened is not None:
-            if outer.lock is None:
-                outer.end(commit=False)  # a read that is not over, such as that of a generator
-            elif self.lock is None and outer.opened.connection is not None:
-                return outer.opened.connection
-            else:
-                msg = f"a write transaction on {self._db.path} is open in this thread; write transactions do not nest"
-                raise RuntimeError(msg)
+        if outer := end_left_open(local):
+            opened = outer.opened
+            if self.lock is None and opened is not None and opened.has_begun and opened.connection is not None:
+                return opened.connection
+            raise Busy(BUSY_HERE.format(f"queue {self._db.path}"))
+        self._frame = sys._getframe(1)  # noqa: SLF001 - documented, and inspect is slow to import
         self.opened = opened = _Opened(self._db, local, self.lock, begin=self._begin)
         # the callback ends a transaction whose exit an exception between two instructions has skipped
-        local.transaction = weakref.ref(self, opened.abandon)
+        local.transaction[:] = [weakref.ref(self, opened.abandon)]
         try:
             return opened.begin()
         except BaseException as error:
@@ -83,9 +87,32 @@ class Transaction:
 
     def end(self, *, commit: bool) -> None:
         """Commit or roll back, and release everything; do nothing if that was done."""
-        opened, self.opened = self.opened, None
-        if opened is not None:
-            opened.end(commit=commit)
+        try:
+            if self.opened is not None:
+                self.opened.end(commit=commit)
+        finally:
+            self.opened = self._frame = None
+
+    def is_running(self) -> bool:
+        """Return True if the code within which it is open has called this."""
+        caller: FrameType | None = sys._getframe(1)  # noqa: SLF001
+        while caller is not None and caller is not self._frame:
+            caller = caller.f_back
+        return caller is not None
+
+
+def end_left_open(local: ThreadState) -> Transaction | None:
+    """Return the open transaction of this thread; end one that nobody continues, and return None.
+
+    A generator may have left it, or code that an exception has ended, if somebody keeps the traceback.
+    """
+    outer = next((found for found in [reference() for reference in local.transaction] if found is not None), None)
+    if outer is None or outer.opened is None:
+        return None
+    if outer.is_running():
+        return outer
+    outer.end(commit=False)
+    return None
 
 
 class _Opened:
@@ -95,16 +122,17 @@ class _Opened:
         self._db = db
         self._lock = lock
         self._begin = begin
-        self._local = local
+        self._of_thread = local.transaction
         self._interrupts = DelayedInterrupts()
-        self._is_in_use = False
+        self._in_use = InUse()
         self.connection: sqlite3.Connection | None = None
+        self.has_begun = False
+        """Whether it has begun and does not end yet: a signal handler may be called meanwhile."""
 
     def begin(self) -> sqlite3.Connection:
         """Acquire everything and begin; call :meth:`end` in any case."""
         self._interrupts.install()
-        self._is_in_use = True
-        in_use.__enter__()
+        self._in_use.__enter__()
         connection = self._db.connection()
         if self._lock is None:
             self._db.check_identity()
@@ -112,6 +140,7 @@ class _Opened:
             connection.execute("BEGIN")
         else:
             self._begin_write(connection, self._lock)
+        self.has_begun = True
         return connection
 
     def _begin_write(self, connection: sqlite3.Connection, lock: LockRequest) -> None:
@@ -134,6 +163,7 @@ class _Opened:
 
     def end(self, *, commit: bool) -> None:
         """Commit or roll back, and release everything."""
+        self.has_begun = False
         try:
             if commit and self._begin and self.connection is not None:
                 self.connection.execute("COMMIT")
@@ -144,17 +174,15 @@ class _Opened:
             finally:
                 if self._lock is not None:
                     self._lock.release()
-                if self._is_in_use:
-                    in_use.__exit__()
-                    self._is_in_use = False
-                self._local.transaction = None
+                self._in_use.__exit__()
+                self._of_thread.clear()
                 self._interrupts.remove()
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
         try:
             connection.execute("ROLLBACK")
         except sqlite3.Error:
-            self._db.close()  # the next use opens another connection
+            self._db.connections.close_one(connection)  # the next use opens another
 
     @uninterrupted
     def abandon(self, _: object) -> None:

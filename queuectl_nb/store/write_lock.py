@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,10 +19,14 @@ from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.store.interrupts import interruptible
 from queuectl_nb.store.os_errors import os_reason
 
-__all__ = ["LockRequest", "LockWaiter", "WriteLock"]
+__all__ = ["BUSY_HERE", "LockRequest", "LockWaiter", "WriteLock"]
 
 _OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
 _BUSY = "the queue is busy: another process has held its write lock for {:g} seconds; try again"
+BUSY_HERE = (
+    "the {} is busy: this thread is in the middle of another call on it, which a signal handler or finalizer has"
+    " interrupted; try again after that call"
+)
 _open_descriptors: set[_Descriptor] = set()
 """Open descriptors of lock files. A forked child closes its copies, which would keep the lock if the parent died."""
 
@@ -44,11 +49,22 @@ class _Descriptor:
 
 def _after_fork_in_child() -> None:
     _abandoned.clear()
+    _requested.by_path.clear()
     for descriptor in tuple(_open_descriptors):
         descriptor.close()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+class _Requested(threading.local):
+    """The requests of this thread that have not ended; an exception within a release may leave some here."""
+
+    def __init__(self) -> None:
+        self.by_path: weakref.WeakValueDictionary[Path, LockRequest] = weakref.WeakValueDictionary()
+
+
+_requested = _Requested()
 
 
 class LockRequest:
@@ -58,9 +74,14 @@ class LockRequest:
         """Prepare to acquire ``lock``."""
         self._lock = lock
         self._descriptor: _Descriptor | None = None
+        self._of_thread: weakref.WeakValueDictionary[Path, LockRequest] | None = None
 
     def acquire(self, timeout_s: float) -> None:
-        """Acquire the lock; raise :class:`Busy` after ``timeout_s`` seconds."""
+        """Acquire the lock; raise :class:`Busy` after ``timeout_s`` seconds, or at once if this thread has it."""
+        if self._lock.path in _requested.by_path:
+            raise Busy(BUSY_HERE.format("queue"))
+        self._of_thread = _requested.by_path  # a garbage collection may release it in another thread
+        self._of_thread[self._lock.path] = self
         waiter = self._adopt_waiter() if timeout_s and _abandoned else None
         if waiter is None:
             self._descriptor = self._open()
@@ -116,6 +137,9 @@ class LockRequest:
             # unlock before closing, because a child forked meanwhile may have a copy of the descriptor
             fcntl.flock(self._descriptor.number, fcntl.LOCK_UN)
             self._descriptor.close()
+        if self._of_thread is not None:
+            self._of_thread.pop(self._lock.path, None)
+            self._of_thread = None
 
 
 class LockWaiter:

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -20,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.model.state import State
 from queuectl_nb.store import bulk_export
 from queuectl_nb.store.bulk_export import JobColumns
-from queuectl_nb.store.connection_pool import in_use
+from queuectl_nb.store.connection_use import InUse, users
 from queuectl_nb.store.job_filter import Filter
 from queuectl_nb.store.store import Store
 from tests.engine.harness import in_threads
@@ -149,7 +150,7 @@ def test_fork_during_a_write_of_another_thread(store: Store) -> None:
 def test_connections_of_another_pool_keep_the_log(store: Store) -> None:
     """They hold the locks that a copy of the file does not drop: another process does not delete the log."""
     pool = store.db.new_pool(lambda: sqlite3.connect(store.path))
-    with in_use:
+    with InUse():
         pool.get().execute("SELECT count(*) FROM jobs").fetchone()
     add_job(store, "a")
     store.db.close()
@@ -229,30 +230,36 @@ def test_interrupted_write(store: Store) -> None:
     assert store.settings.read().timeout == 30
 
 
+def _left_open(transaction: Transaction) -> Transaction:
+    transaction.__enter__()
+    return transaction
+
+
 def test_unfinished_blocks_are_cleaned_up(store: Store) -> None:
     """Blocks that an interrupt left without their exit do not affect the next ones."""
-    reading = store.db.read()
-    reading.__enter__()
+    reading = _left_open(store.db.read())
     add_job(store, "a")
     assert job_ids(store) == ["a"]
-    reading = store.db.read()
-    reading.__enter__()
+    reading = _left_open(store.db.read())
     other = threading.Thread(target=add_job, args=(store, "b"))
     other.start()
     other.join()
     assert job_ids(store) == ["a", "b"], "a look that was cut off must not freeze what is seen"
+    reading = _left_open(store.db.write())
+    add_job(store, "c")
+    assert reading.opened is None
     writing = store.db.write()
     writing.__enter__().execute("INSERT INTO settings (key, value) VALUES ('timeout', '7')")
     del writing
     assert not store.db.connection().in_transaction
-    add_job(store, "c")
-    assert job_ids(store) == ["a", "b", "c"]
+    add_job(store, "d")
+    assert job_ids(store) == ["a", "b", "c", "d"]
     assert store.settings.read().timeout == 30
 
 
 def test_nested_writes_are_refused(store: Store) -> None:
     """A write within a write raises, names the queue, and the outer one is rolled back as for any error."""
-    with pytest.raises(RuntimeError, match=r"queue.db is open in this thread"), store.db.write() as connection:  # noqa: PT012
+    with pytest.raises(Busy, match=r"queue .*queue.db is busy: this thread is in"), store.db.write() as connection:  # noqa: PT012
         connection.execute("INSERT INTO settings (key, value) VALUES ('timeout', '7')")
         with store.db.read() as inner:
             assert inner is connection, "a read is part of the write"
@@ -263,46 +270,103 @@ def test_nested_writes_are_refused(store: Store) -> None:
     assert job_ids(store) == ["a"]
 
 
+def _at_instruction(target: int, action: Callable[[], object], code: Callable[[], object]) -> bool:
+    """Run ``code`` and, before its instruction ``target``, ``action``; return whether there are so many."""
+    left = target
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal left
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            left -= 1
+            if not left:
+                sys.settrace(None)
+                action()
+        return trace
+
+    gc.disable()  # a collection calls weakref callbacks of other objects, in which nothing can be raised
+    sys._getframe().f_trace_opcodes = True  # before settrace, for Python 3.12.0 to 3.12.3
+    sys.settrace(trace)
+    try:
+        code()
+    finally:
+        sys.settrace(None)
+        gc.enable()
+    return left <= 0
+
+
 def test_no_interrupt_is_swallowed(store: Store) -> None:
     """An interrupt before any instruction of a read or write is raised, and leaves nothing open."""
-
-    def one(transaction: Callable[[], Transaction]) -> None:
-        with transaction():
-            pass
-
     for transaction in (store.db.read, store.db.write):
+
+        def one(transaction: Callable[[], Transaction] = transaction) -> None:
+            with transaction():
+                pass
+
         for target in itertools.count(1, 3):  # code that swallows it has more than three instructions
-            left = target
-
-            def trace(frame: FrameType, event: str, _: object) -> Any:
-                nonlocal left
-                frame.f_trace_opcodes = True
-                if event == "opcode":
-                    left -= 1
-                    if not left:
-                        sys.settrace(None)
-                        signal.raise_signal(signal.SIGINT)
-                return trace
-
-            gc.disable()  # a collection calls weakref callbacks of other objects, in which nothing can be raised
-            sys._getframe().f_trace_opcodes = True  # before settrace, for Python 3.12.0 to 3.12.3
-            sys.settrace(trace)
             try:
-                one(transaction)
+                if not _at_instruction(target, lambda: signal.raise_signal(signal.SIGINT), one):
+                    break
             except KeyboardInterrupt:
-                interrupted = True
+                pass
             else:
-                interrupted = False
-            finally:
-                sys.settrace(None)
-                gc.enable()
-            if left > 0:
-                break
-            assert interrupted, f"instruction {target} of {transaction.__name__}"
+                pytest.fail(f"swallowed before instruction {target} of {transaction.__name__}")
             assert not store.db.connection().in_transaction
             with store.db.write_lock.request(0):
                 pass
         assert target > 100
+
+
+def _try(action: Callable[[], object], refusals: list[str]) -> None:
+    try:
+        action()
+    except Busy as error:
+        refusals.append(str(error))
+
+
+def test_signal_handlers_and_finalizers_use_the_queue(store: Store) -> None:
+    """Within a call of their own thread they are refused, at once and without harm to that call, or they work."""
+    other = Store(store.path)
+    for each in (store, other):
+        each.db.set_lock_timeout(0.0)
+    added: list[str] = []
+
+    def add(target: Store) -> None:
+        add_job(target, job_id := str(time.monotonic_ns()))
+        added.append(job_id)
+
+    def read() -> None:
+        with store.db.read() as connection:
+            first, second = (connection.execute("SELECT count(*) FROM jobs").fetchone() for _ in range(2))
+            assert connection.in_transaction
+            assert first == second
+
+    def write() -> None:
+        add(store)
+
+    actions = (partial(add, store), partial(add, other), partial(job_ids, store), partial(job_ids, other))
+    for code in (read, write):
+        refusals: list[str] = []
+        for target in itertools.count(1, 11):
+            action = (*actions, store.db.close)[target % 5]
+            if not _at_instruction(target, partial(_try, action, refusals), code):
+                break
+        assert len(refusals) > 10
+        assert all("this thread is in the middle of another call" in text for text in refusals)
+    assert sorted(job_ids(store)) == sorted(added)
+
+
+def test_a_transaction_that_another_thread_collects(store: Store) -> None:
+    """It ends completely: its own thread can write, and a fork does not wait for it."""
+    kept: list[Transaction] = []
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(lambda: kept.append(_left_open(store.db.write()))).result(60)
+        assert users.others()
+        kept.clear()
+        gc.collect()
+        assert not users.threads
+        executor.submit(add_job, store, "a").result(60)
+    assert job_ids(store) == ["a"]
 
 
 def test_the_traceback_of_an_interrupt_keeps_no_snapshot(

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,8 +22,8 @@ import pytest
 
 import queuectl_nb
 from queuectl_nb import BadEnvironment, Queue
-from queuectl_nb.store import connection_pool
-from queuectl_nb.store.connection_pool import in_use
+from queuectl_nb.store import connection_pool, connection_use
+from queuectl_nb.store.connection_use import InUse, users
 from queuectl_nb.store.shared_locks import SharedLocks
 from queuectl_nb.store.store import Store
 from tests.engine.harness import until
@@ -135,6 +136,32 @@ def test_a_queue_that_is_forgotten_is_closed(own_folder: Path) -> None:
     assert not own_folder.with_name("queue.db-wal").exists()
 
 
+def test_a_queue_that_is_forgotten_while_another_is_closed(own_folder: Path, queue: Queue) -> None:
+    """A finalizer does not wait for another thread; the connection is closed later."""
+    store = Store(own_folder)
+    add_job(store, "a")
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(SharedLocks.mutex.acquire).result(60)
+        del store
+        gc.collect()
+        assert own_folder.with_name("queue.db-wal").exists()
+        executor.submit(SharedLocks.mutex.release).result(60)
+        executor.submit(queue.enqueue, "true").result(60)
+    assert not own_folder.with_name("queue.db-wal").exists()
+
+
+def test_an_interrupt_of_a_finalizer(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection is closed, and the interrupt is raised after that."""
+    store = Store(own_folder)
+    add_job(store, "a")
+    monkeypatch.setattr(SharedLocks, "checkpoint_if_renamed", lambda *_: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - at any point after the finalizer
+        del store
+        gc.collect()
+        threading.Event().wait(60)
+    assert not own_folder.with_name("queue.db-wal").exists()
+
+
 def test_a_connection_without_locks_is_closed() -> None:
     """It belongs to a queue without a write-ahead log, which needs no locks of ours."""
     connection = sqlite3.connect(":memory:")
@@ -170,12 +197,12 @@ EXIT = """
 import atexit, sys, threading
 atexit.register(lambda: print(*used[0].execute("SELECT 1").fetchone()))  # runs last
 from queuectl_nb import Queue
-from queuectl_nb.store.connection_pool import in_use
+from queuectl_nb.store.connection_use import InUse, users
 
 queue, used, entered = Queue(sys.argv[1]), [], threading.Event()
 
 def use():
-    with in_use:
+    with InUse():
         used.append(queue.store.db.connection())
         entered.set()
         threading.Event().wait()
@@ -297,12 +324,12 @@ def test_busy_threads_do_not_delay_forks(queue: Queue) -> None:
             queue.enqueue("true")
 
     with ThreadPoolExecutor(3) as executor:
-        users = [executor.submit(use) for _ in range(3)]
-        until(lambda: len(in_use.others()) > 1)
+        calls = [executor.submit(use) for _ in range(3)]
+        until(lambda: len(users.others()) > 1)
         for _ in range(10):
             fork()
         stop.set()
-    assert [user.exception() for user in users] == [None] * 3
+    assert [call.exception() for call in calls] == [None] * 3
     queue.enqueue("true", id="last")
     assert "last" in other_process(queue.path)
 
@@ -313,31 +340,63 @@ def test_an_interrupt_of_a_waiting_fork_leaves_no_lock(queue: Queue) -> None:
     entered = threading.Event()
 
     def use() -> None:
-        with in_use:
+        with InUse():
             entered.set()
-            until(lambda: in_use._waiting_forks)
+            until(lambda: users._forking)
             os.kill(os.getpid(), signal.SIGINT)
             until(lambda: interrupts._pending)
 
     with ThreadPoolExecutor(1) as executor:
         done = executor.submit(use)
         assert entered.wait(60)
+        began = time.monotonic()
         with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - at any point after the fork
             fork()
             threading.Event().wait(60)
+        assert time.monotonic() - began < 50
         done.result(60)
         executor.submit(queue.enqueue, "true").result(60)
     fork()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_code_of_others_while_a_connection_is_closed(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A garbage collection at any point may run code that uses a queue, also beside a thread that forks."""
+    ThreadPoolExecutor(1).submit(queue.enqueue, "true").result(60)
+    close = SharedLocks.checkpoint_if_renamed
+    entered = threading.Event()
+    closing: list[int] = []
+
+    def collect(locks: SharedLocks, connection: sqlite3.Connection) -> None:
+        if threading.get_ident() in closing:
+            entered.set()
+            until(lambda: users._forking)
+            queue.enqueue("true", id="later")
+        close(locks, connection)
+
+    def use() -> None:
+        queue.store.db.connection()
+        closing.append(threading.get_ident())
+        queue.close()
+        closing.clear()
+
+    monkeypatch.setattr(SharedLocks, "checkpoint_if_renamed", collect)
+    with ThreadPoolExecutor(1) as executor:
+        done = executor.submit(use)
+        assert entered.wait(60)
+        began = time.monotonic()
+        fork()
+        done.result(60)
+    assert time.monotonic() - began < 25, "neither waited for the other"
+
+
 def test_a_fork_leaves_connections_that_stay_in_use(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fork does not wait for ever; threads continue with their connections, and children do not close them."""
-    monkeypatch.setattr(connection_pool, "FORK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(connection_use, "FORK_TIMEOUT_S", 0.1)
     entered, go_on = threading.Event(), threading.Event()
 
     def use() -> None:
-        with in_use:
+        with InUse():
             connection = queue.store.db.connection()  # not in a transaction
             entered.set()
             assert go_on.wait(60)
@@ -369,7 +428,7 @@ def test_a_closed_connection_leaves_no_lock(queue: Queue) -> None:
     with pytest.raises(sqlite3.ProgrammingError), queue.store.db.write() as connection:
         connection.close()
     queue.store.db.close()
-    assert not in_use.threads
+    assert not users.threads
     queue.store.db.lock_timeout_s = 0.0
     with queue.store.db.write():
         pass

@@ -108,3 +108,19 @@ def test_output_in_enqueue_order(harness: StoreHarness, monkeypatch: pytest.Monk
     first = StoredOutput("e", 1, {"stdout": "first", "stderr": ""})
     assert list(iter_outputs(harness.store.db, Filter(), all_attempts=True)) == [first, *latest]
     assert list(iter_outputs(harness.store.db, Filter(ids=("d", "a")), all_attempts=False)) == latest[1::3]
+
+
+def test_interrupt_of_a_query(harness: StoreHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite hides what is raised in code that it calls; Ctrl+C is raised as such."""
+    monkeypatch.setattr(job_lists, "PROGRESS_INSTRUCTIONS", 1)
+    harness.add("a")
+    presses = iter([True])
+
+    def should_stop() -> bool:
+        if next(presses, False):
+            raise KeyboardInterrupt
+        return False
+
+    with pytest.raises(KeyboardInterrupt):
+        JobOrder(harness.store.db).read_order(Filter(), should_stop)
+    assert len(JobOrder(harness.store.db).read_order(Filter(), should_stop)) == 1
