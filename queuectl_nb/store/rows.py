@@ -8,8 +8,10 @@ from functools import lru_cache
 from typing import Any
 
 from queuectl_nb.model.attempt import AttemptRecord, Lease
+from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.job import JobRecord
 from queuectl_nb.model.state import State
+from queuectl_nb.model.validation import quoted
 
 __all__ = [
     "JOB_COLUMNS",
@@ -43,17 +45,38 @@ def _parse_environment(text: str) -> Mapping[str, str]:
     return found
 
 
+_PARSERS = {_STATE: State, _TAGS: _parse_names, _AFTER: _parse_names, _RESULT: json.loads, _METRICS: json.loads}
+
+
 def job_from_row(row: tuple[Any, ...]) -> JobRecord:
-    """Return the record of a row of :data:`JOB_COLUMNS`."""
+    """Return the record of a row of :data:`JOB_COLUMNS`.
+
+    Raises :class:`BadEnvironment` for a value that only an edit by hand can have put there.
+    """
     values = list(row)
-    values[_STATE] = State(values[_STATE])
-    values[_TAGS] = _parse_names(values[_TAGS])
-    values[_AFTER] = _parse_names(values[_AFTER])
-    if values[_RESULT] is not None:
-        values[_RESULT] = json.loads(values[_RESULT])
-    if values[_METRICS] is not None:
-        values[_METRICS] = json.loads(values[_METRICS])
+    try:
+        values[_STATE] = State(values[_STATE])
+        values[_TAGS] = _parse_names(values[_TAGS])
+        values[_AFTER] = _parse_names(values[_AFTER])
+        if values[_RESULT] is not None:
+            values[_RESULT] = json.loads(values[_RESULT])
+        if values[_METRICS] is not None:
+            values[_METRICS] = json.loads(values[_METRICS])
+    except (TypeError, ValueError) as error:
+        raise _invalid_value(row) from error
     return JobRecord(*values)
+
+
+def _invalid_value(row: tuple[Any, ...]) -> BadEnvironment:
+    """Return the error that names the first column that cannot be converted."""
+    for position, parse in _PARSERS.items():
+        try:
+            if row[position] is not None:
+                parse(row[position])
+        except (TypeError, ValueError):
+            break
+    what = f"{JobRecord._fields[position]} {quoted(row[position])}"
+    return BadEnvironment(f"job {row[1]} has an invalid stored {what}; correct it, or restore a backup")
 
 
 def parse_environments(found: Iterable[tuple[int, str]]) -> dict[int, Mapping[str, str]]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from queuectl_nb.model.attempt import Lease
+from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.job import JobRecord
 from queuectl_nb.model.state import State
 from queuectl_nb.store.rows import job_from_row, join_stream, lease_from_row, parse_environments
@@ -70,3 +71,14 @@ def test_job_from_row(result: str | None, value: object) -> None:
     facts = (*row[:3], State.DEAD, *row[4:9], ("x", "y"), (), *row[11:])
     assert record == JobRecord(*facts, value, "function", "k", 0.5, {"loss": 1}, "1", 9, "/bin/sh")
     assert type(record.state) is State
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("state", "odd"), ("tags", "x"), ("tags", "7"), ("after", "{"), ("result", "{"), ("metrics", "zz")],
+)
+def test_values_edited_by_hand(column: str, value: str) -> None:
+    """The error names the job, the column and the value."""
+    row = dict.fromkeys(JobRecord._fields) | {"id": "a", "state": "dead", "tags": "[]", "after": "[]", column: value}
+    with pytest.raises(BadEnvironment, match=f"job a has an invalid stored {column} '{value}'; correct it"):
+        job_from_row(tuple(row.values()))
