@@ -89,7 +89,8 @@ class QueueData:
     def db(self) -> sqlite_utils.Database:
         """The queue as a ``sqlite_utils.Database``, for queries of your own.
 
-        Each thread, and each process after a fork, gets its own connection.
+        Each thread, and each process after a fork, gets its own connection. :meth:`close` and a fork close it: fetch
+        all rows before, as in ``list(q.db.query(...))``.
         """
         return self._user_database.database()
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import sqlite_utils
 
+from queuectl_nb.store.connection_use import InUse
+
 if TYPE_CHECKING:
     from queuectl_nb.store.connection_pool import ConnectionPool
     from queuectl_nb.store.store import Store
@@ -33,7 +35,8 @@ class UserDatabase(threading.local):
     def database(self) -> sqlite_utils.Database:
         """Return this thread's database, opened on first use."""
         if self._database is None:
-            self._database = _PooledDatabase(self._pool)
+            with InUse(), self._store.db.translate_errors():
+                self._database = _PooledDatabase(self._pool)
         return self._database
 
     def close(self) -> None:

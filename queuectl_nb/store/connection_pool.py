@@ -88,11 +88,16 @@ class ConnectionPool:
         for connection, thread in list(self._open.items()):
             if thread not in threads:
                 self.close_one(connection)
-        found = self.thread_state.connection = self._connect()
+        found = self._connect()
         self._open[found] = threading.current_thread().ident or 0  # also registers a thread that C code has started
-        self.thread_state.number = next(_numbers)
         if self.is_protected:
-            SharedLocks.acquire(found, self._path, self.file_id)
+            try:
+                SharedLocks.acquire(found, self._path, self.file_id)
+            except BaseException:
+                self.close_one(found)
+                raise
+        self.thread_state.connection = found
+        self.thread_state.number = next(_numbers)
         return found
 
     def protect(self) -> None:

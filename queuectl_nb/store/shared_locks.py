@@ -27,6 +27,7 @@ import time
 from typing import ClassVar
 
 from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.store.os_errors import os_reason
 from queuectl_nb.store.queue_files import check_sidecars
 
 __all__ = ["FileId", "SharedLocks", "wait_for_sidecars"]
@@ -69,7 +70,14 @@ class SharedLocks:
         with cls.mutex:
             locks = cls._by_file.setdefault(file_id, cls())
             if not locks.connections:
-                locks.lock(connection, path)
+                try:
+                    locks.lock(connection, path)
+                except BaseException as error:
+                    connection.close()
+                    locks.discard(file_id)
+                    if isinstance(error, OSError):
+                        raise BadEnvironment(f"cannot lock {path}: {os_reason(error)}") from error
+                    raise
             locks.connections += 1
             cls._by_connection[connection] = file_id
 
@@ -97,6 +105,12 @@ class SharedLocks:
         # another user may have created them since the check before; these locks keep what they hold out of the database
         check_sidecars(path, required=_LOG_SUFFIXES)
         self.sidecars = [(name, _file_id(name)) for name in (f"{path}{suffix}" for suffix in _LOG_SUFFIXES)]
+
+    def discard(self, file_id: FileId) -> None:
+        """Forget the locks after the only connection was closed."""
+        del self._by_file[file_id]
+        while self._descriptors:
+            os.close(self._descriptors.pop())
 
     def checkpoint_if_renamed(self, connection: sqlite3.Connection) -> None:
         """Move the log into the file if that was renamed without it; SQLite does so only at the old place."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sqlite3
 import threading
 from typing import TYPE_CHECKING
 
@@ -61,3 +62,13 @@ def test_missing_file(queue: Queue) -> None:
     with pytest.raises(BadEnvironment):
         _ = queue.db
     assert not queue.path.exists()
+
+
+def test_file_that_cannot_be_opened(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is one of this package, with a remedy."""
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *_, **__: connect("/nonexistent/queue.db"))
+    with pytest.raises(BadEnvironment, match="cannot be opened; check permissions"):
+        _ = queue.db
+    monkeypatch.undo()
+    assert queue.db["job_view"].count == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gc
 import multiprocessing
@@ -112,6 +113,28 @@ def test_the_shared_memory_file_stays_locked(own_folder: Path) -> None:
         with own_folder.with_name("queue.db-shm").open("r+b") as file, pytest.raises(BlockingIOError):
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 128)  # the byte that SQLite calls dead man switch
     queue.close()
+
+
+def test_a_connection_that_cannot_be_protected_is_not_used(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the limit; nothing stays open, and the next use opens a connection with the locks."""
+    store = Store(own_folder)
+    store.db.close()
+    before = len(os.listdir("/proc/self/fd"))
+    open_file = os.open
+
+    def fail(path: str, flags: int, *rest: int) -> int:
+        if str(path).endswith("-shm"):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return open_file(path, flags, *rest)
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(BadEnvironment, match="too many open files: the limit is"):
+        add_job(store, "a")
+    monkeypatch.undo()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert not SharedLocks.uses(store.db.identity)
+    add_job(store, "a")
+    assert SharedLocks.uses(store.db.identity)
 
 
 def test_the_last_connection_still_removes_the_log(own_folder: Path) -> None:
