@@ -120,7 +120,8 @@ if [ $# -gt 0 ]; then
 fi
 
 # Print the groups: name, command, arguments. Long ones come first, so that no core is idle at the end. The other Python
-# runs no lint, nothing that needs a browser, and of the documentation not the site, whose notebooks are among its tests.
+# runs no lint, nothing that needs a browser, of the documentation not the site, whose notebooks are among its tests, and
+# no faults of dask: they kill processes of dask, while tests/engine/test_executors.py runs all kinds of jobs on dask there.
 groups() {
     [ -n "$lower_bounds" ] || echo "static run_static_checks"
     echo "browser run_pytest $venv tests/browser tests/docs/test_images.py"
@@ -129,7 +130,7 @@ groups() {
     echo "console run_pytest $venv tests/cli tests/commands tests/journeys"
     echo "notebook run_pytest $venv tests/client tests/notebook tests/web"
     if [ -n "${other_venv:-}" ]; then
-        echo "engine-on-other-python run_pytest $other_venv tests/engine"
+        echo "engine-on-other-python run_pytest $other_venv tests/engine --ignore tests/engine/test_dask_faults.py"
         echo "notebook-on-other-python run_pytest $other_venv tests/client tests/notebook"
         echo "console-on-other-python run_pytest $other_venv tests/cli tests/commands tests/journeys"
         echo "store-on-other-python run_pytest $other_venv tests/store"
