@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -27,6 +29,8 @@ from queuectl_nb.store.write_lock import LockRequest
 from tests.engine.test_frozen import QuietControl, Recorder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from queuectl_nb.model.errors import QueuectlError
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.store import Store
@@ -86,6 +90,17 @@ def test_job_starts_with_settings_that_were_changed_before_it_was_enqueued(harne
     os.close(control._worker_fifo)
 
 
+@contextmanager
+def _held_by_another_thread(store: Store) -> Iterator[None]:
+    request = LockRequest(store.db.write_lock)
+    with ThreadPoolExecutor(1) as other:
+        other.submit(request.acquire, 60).result(90)
+    try:
+        yield
+    finally:
+        request.release()
+
+
 def test_a_running_job_is_not_left_alone_for_the_write_lock(
     harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,7 +115,7 @@ def test_a_running_job_is_not_left_alone_for_the_write_lock(
         return False
 
     monkeypatch.setattr(LockRequest, "_wait", staticmethod(give_up))
-    with store.db.write_lock.request(1):
+    with _held_by_another_thread(store):
         worker.monitor = RunMonitor(cast("Any", run))
         worker.monitor.long_at = math.inf
         worker._flush()
