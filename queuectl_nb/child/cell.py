@@ -114,7 +114,7 @@ def _finish(reply: Reply, error: BaseException | None, value: object) -> int:
             reply.write(reply.value(0, None if error else value, as_json=True))
         except Unpicklable as reason:  # what a cell shows last is often not meant to be kept
             note = f"cannot be pickled: {_type_name(type(value))}: {reason}"
-            reply.write({"call": 0, "raised": False, "repr": short_repr(value), "note": note})
+            reply.write({"call": 0, "raised": False, "result": None, "repr": short_repr(value), "note": note})
         except OSError as reason:
             facts = {"error": f"the value cannot be written: {reason.strerror}", "repr": short_repr(value)}
             reply.write({"call": 0, "raised": True, **facts})

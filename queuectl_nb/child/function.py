@@ -62,6 +62,9 @@ def _load_function(item: Mapping[str, str], arguments: Arguments) -> Callable[..
     found: Any = importlib.import_module(module)
     for name in names.split("."):
         found = getattr(found, name)
+    if not callable(found):
+        msg = f"{item['reference']} is not a function, but of type {type(found).__name__}"
+        raise ImportError(msg)  # noqa: TRY004 - final, as for a function that does not exist
     return found  # type: ignore[no-any-return]
 
 

@@ -115,8 +115,8 @@ class Reply:
             facts |= {"final": True, "error": f"GiveUp{colon}{message}"}
         with contextlib.suppress(BaseException):  # of the user's class; then its text has to do
             body = self._dump((error, text))
-            pickle.loads(body)
-            facts |= self.store(body)
+            if isinstance(pickle.loads(body)[0], BaseException):
+                facts |= self.store(body)
         return facts
 
     @staticmethod

@@ -101,8 +101,8 @@ def _merge(
         if outcome.code:
             return outcome, ending
         last = values[-1] if values else None  # of a cell: its value, unless its process ended before
-        returned = last is not None and not last.raised and _is_of_call(last)
-        returned = returned or facts.get("returned") is True  # all calls of a chunk, in earlier attempts
+        returned = last is not None and not last.raised and _is_of_call(last) and "result" in facts
+        returned = returned or facts.get("returned") is True  # all calls of a chunk
         return (outcome if returned else Raised("ended without a value", 0)), ending
     after = facts.get("retry_after")
     valid = isinstance(after, int | float) and after >= 0

@@ -129,6 +129,13 @@ class ExitsWhenPickled(Exception):
         sys.exit(3)
 
 
+class UnpickledAsNumber(Exception):
+    """Becomes a number when it is pickled and unpickled."""
+
+    def __reduce__(self) -> tuple[type[int], tuple[int]]:
+        return int, (5,)
+
+
 def leave_thread() -> str:
     """Leave a thread that ends later."""
 

@@ -24,6 +24,7 @@ from tests.client.calls import TIMEOUT_S, run
 from tests.client.job_functions import (
     ExitsWhenPickled,
     TwoArguments,
+    UnpickledAsNumber,
     UnpickleExits,
     UnpickleFails,
     WithLock,
@@ -67,8 +68,9 @@ HERE = ".".join(map(str, sys.version_info[:3]))
         (lambda: TwoArguments("a", "b"), "TwoArguments: a b"),
         (WithLock, "WithLock: locked"),
         (ExitsWhenPickled, "ExitsWhenPickled"),
+        (lambda: UnpickledAsNumber("five"), "UnpickledAsNumber: five"),
     ],
-    ids=["unpickling fails", "pickling fails", "pickling exits"],
+    ids=["unpickling fails", "pickling fails", "pickling exits", "unpickled as another type"],
 )
 def test_exceptions_that_cannot_be_pickled(served: Queue, error: Callable[[], Exception], text: str) -> None:
     """Such an exception becomes a JobFailed with its text."""
@@ -223,6 +225,21 @@ def test_process_dies_after_its_value(served: Queue, chunksize: int) -> None:
     (job,) = served.task(die_at_exit, max_retries=3).map(range(chunksize), chunksize=chunksize)
     assert job.result(TIMEOUT_S) == (2 if chunksize == 1 else [1, 1])
     assert [attempt.error for attempt in job.history] == ["killed by SIGKILL", None]
+
+
+def test_process_of_a_chunk_ends_between_its_values(served: Queue) -> None:
+    """The attempt fails, with exit code 0 as well; the next one makes only the calls that are missing."""
+
+    def exit_in_the_second(call: int) -> tuple[int, int]:
+        job = current_job()
+        assert job is not None
+        if (call, job.attempt) == (1, 1):
+            os._exit(0)
+        return call, job.attempt
+
+    (job,) = served.task(exit_in_the_second, max_retries=2).map(range(3), chunksize=3)
+    assert job.result(TIMEOUT_S) == [(0, 1), (1, 2), (2, 2)]
+    assert [attempt.error for attempt in job.history] == ["ended without a value", None]
 
 
 def test_values_of_odd_functions(served: Queue) -> None:
@@ -586,11 +603,11 @@ def test_killed_after_the_value_was_written(served: Queue, tmp_path: Path, chunk
 
 def test_function_that_cannot_be_imported(queue: Queue, run: Callable[..., Ran]) -> None:
     """It fails in the job, dead at once, by its name; the exception is that of the import."""
-    for name, kind in (("nowhere:f", ModuleNotFoundError), ("math:nothing", AttributeError)):
+    for name, kind in (("nowhere:f", ModuleNotFoundError), ("math:nothing", AttributeError), ("math:pi", ImportError)):
         assert run("enqueue", "--call", name, "--id", kind.__name__).exit_code == 0
         job = queue.job(kind.__name__)
         run_pending(queue)
-        with pytest.raises(kind, match=r"nowhere|nothing"):
+        with pytest.raises(kind, match=r"nowhere|nothing|math:pi"):
             job.result()
         assert (job.state, job.attempts) == ("dead", 1)
         assert kind.__name__ in job.error
