@@ -121,7 +121,7 @@ fi
 
 # Print the groups: name, command, arguments. Long ones come first, so that no core is idle at the end. The other Python
 # runs no lint, nothing that needs a browser, of the documentation not the site, whose notebooks are among its tests, and
-# no faults of dask: they kill processes of dask, while tests/engine/test_executors.py runs all kinds of jobs on dask there.
+# neither type checkers nor faults of dask: these kill processes of dask, while tests/engine/test_executors.py runs all kinds of jobs on dask there.
 groups() {
     [ -n "$lower_bounds" ] || echo "static run_static_checks"
     echo "browser run_pytest $venv tests/browser tests/docs/test_images.py"
@@ -139,7 +139,8 @@ groups() {
     if [ -n "${other_venv:-}" ]; then
         echo "documentation-on-other-python run_pytest $other_venv tests/docs" \
             --ignore=tests/docs/test_{images,notebooks,site}.py
-        echo "units-on-other-python run_pytest $other_venv tests/model tests/render" tests/test_*.py
+        echo "units-on-other-python run_pytest $other_venv tests/model tests/render" tests/test_*.py \
+            --deselect=tests/test_distribution.py::test_a_users_script_passes_{mypy,pyright}
     fi
     echo "units run_pytest $venv tests/model tests/render" tests/test_*.py
     [ -z "${other_venv:-}" ] || echo "web-on-other-python run_pytest $other_venv tests/web"
