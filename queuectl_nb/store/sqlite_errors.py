@@ -27,6 +27,11 @@ def translate(error: sqlite3.Error, path: Path, lock_timeout_s: float) -> BadEnv
         return Busy(f"the queue is busy: another program has held {path} locked for {lock_timeout_s:g} seconds")
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR) and (limit := open_files_error()):
         return BadEnvironment(f"{path} cannot be opened: {os_reason(limit)}")
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHORT_READ:
+        return BadEnvironment(
+            f"{path} is shorter than its files -wal and -shm say: it was deleted, replaced or cut while in use;"
+            " end the programs that use it, move all three away, and restore a backup"
+        )
     if code == sqlite3.SQLITE_IOERR and (reason := file_size_reason(path, LARGEST_WRITE)):
         return BadEnvironment(f"{path} cannot be written: {reason}")
     if code in _READ_ONLY_CODES and _is_read_only(path):

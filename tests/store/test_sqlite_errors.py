@@ -320,3 +320,11 @@ def test_too_many_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, co
     text = str(translate(error, tmp_path / "queue.db", 1.5))
     limited = text.startswith(f"{tmp_path / 'queue.db'} cannot be opened: too many open files: the limit is ")
     assert limited == (code != sqlite3.SQLITE_FULL)
+
+
+def test_a_deleted_file_whose_log_is_in_use(store: Store) -> None:
+    """The new, empty file does not fit its log; the disk is not blamed."""
+    add_job(store, "a")
+    store.path.unlink()
+    with pytest.raises(BadEnvironment, match="it was deleted, replaced or cut while in use; end the programs"):
+        Store(store.path)
