@@ -120,8 +120,9 @@ if [ $# -gt 0 ]; then
 fi
 
 # Print the groups: name, command, arguments. Long ones come first, so that no core is idle at the end. The other Python
-# runs no lint, nothing that needs a browser, of the documentation not the site, whose notebooks are among its tests, and
-# neither type checkers nor faults of dask: these kill processes of dask, while tests/engine/test_executors.py runs all kinds of jobs on dask there.
+# runs no lint, no type checkers, nothing that needs a browser, of the documentation not the site, whose notebooks are
+# among its tests, and no faults of dask: those kill processes of dask. All kinds of jobs run on dask there, by
+# tests/engine/test_executors.py.
 groups() {
     [ -n "$lower_bounds" ] || echo "static run_static_checks"
     echo "browser run_pytest $venv tests/browser tests/docs/test_images.py"
