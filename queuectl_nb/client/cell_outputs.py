@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.model.call import Kind
 from queuectl_nb.model.errors import BadInput, JobFailed, NotFound
 from queuectl_nb.model.state import State
-from queuectl_nb.render.cell_outputs import CellFacts
+from queuectl_nb.render.cell_outputs import CellFacts, remove_replaced
 from queuectl_nb.store import calls
 
 if TYPE_CHECKING:
@@ -78,8 +78,9 @@ def display_outputs(job: Job, store: Store) -> None:
 
     if job.record.kind != Kind.CELL:
         raise BadInput(f"job {job.id} is a {job.record.kind}; only cells display something")
-    printed = job.log("stdout", tail=MAX_PRINTED_LINES)
-    for output in calls.read_displays(store.db, job.id):
+    outputs = calls.read_displays(store.db, job.id)
+    printed = remove_replaced(job.log("stdout", tail=MAX_PRINTED_LINES), outputs)
+    for output in outputs:
         data = output.get("data") or {"text/plain": output.get("text", "")}
         before, found, after = f"\n{printed}".partition(f"\n{data.get('text/plain')}\n")
         if found:  # the text of an output is in the log, too

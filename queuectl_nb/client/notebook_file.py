@@ -62,6 +62,8 @@ def read_notebook(path: str | os.PathLike[str], kernel: str | None = None) -> No
     if importlib.util.find_spec("papermill") is None:
         remedy = f"{sys.executable} -m pip install 'queuectl-nb[notebook]'"
         raise BadEnvironment(f"notebooks need papermill, which is not installed here; install it: {remedy}")
+    if not isinstance(path, str | os.PathLike):
+        raise BadInput(f"a notebook is given by its path, not as {quoted(path)}")
     file = os.path.abspath(os.path.expanduser(os.fspath(path)))
     folder, name = os.path.split(file)
     content = _parse(name, _read(file))

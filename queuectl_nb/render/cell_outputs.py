@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from queuectl_nb.render.card_parts import Html, Rendering, block, fill, heading
 from queuectl_nb.render.text_table import visible
 
-__all__ = ["CellFacts", "image_data", "remove_texts", "render_displays"]
+__all__ = ["CellFacts", "image_data", "remove_replaced", "remove_texts", "render_displays"]
 
 MAX_CARD_CHARS = 4 * 1024 * 1024
 """Outputs beyond this are left out of a card."""
@@ -40,8 +41,29 @@ def render_displays(outputs: Iterable[Mapping[str, Any]]) -> list[Rendering]:
     return parts + ([heading(f"{hidden} more outputs: job.display()")] if hidden else [])
 
 
-def remove_texts(log: str, outputs: Iterable[Mapping[str, Any]]) -> str:
+def remove_replaced(log: str, outputs: Iterable[Mapping[str, Any]]) -> str:
+    r"""Return a log without the names of outputs that were cleared or updated, as in a loop that redraws a figure.
+
+    A name such as ``<Figure size 640x480 with 1 Axes>`` that occurs more often than its outputs is that of earlier
+    ones. If there were too many outputs to keep them all, it may be that of later ones, and nothing is removed.
+
+    >>> remove_replaced("<A>\n1\n<A>\n2\n<A>\n", [{"data": {"text/plain": "<A>"}}])
+    '1\n2\n<A>\n'
+    """
+    outputs = list(outputs)
+    if any(each.get("output_type") == "stream" for each in outputs):  # it says that others are missing
+        return log
+    texts = [str((each.get("data") or {}).get("text/plain", "")) for each in outputs]
+    for text, kept in Counter(each for each in texts if each.startswith("<")).items():
+        first, *others = re.split(rf"^{re.escape(text)}\n", log, flags=re.MULTILINE)
+        replaced = max(0, len(others) - kept)
+        log = f"{text}\n".join(["".join([first, *others[:replaced]]), *others[replaced:]])
+    return log
+
+
+def remove_texts(log: str, outputs: Sequence[Mapping[str, Any]]) -> str:
     """Return the end of a log without the texts of those outputs that the card shows in a richer form."""
+    log = remove_replaced(log, outputs)
     for output in outputs:
         if output.get("output_type") != "stream" and _render(output) is not None:
             text = str(output["data"].get("text/plain", ""))

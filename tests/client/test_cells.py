@@ -112,14 +112,22 @@ def test_figures_and_tables(served: Queue) -> None:
     assert "<h1>" not in str(run(served, "'<h1>'")._repr_html_())
 
 
-def test_updated_outputs(served: Queue) -> None:
-    """An updated output replaces the earlier one, and a cleared one is gone."""
+def test_updated_outputs(served: Queue, capsys: pytest.CaptureFixture[str]) -> None:
+    """An updated output replaces the earlier one, and a cleared one is gone, also from card and display."""
     job = run(
         served,
-        "from IPython.display import clear_output\nhandle = display('1', display_id=True)\nhandle.update('2')\n"
-        "display('3')\nclear_output(wait=True)\nhandle = display('4', display_id=True)\nhandle.update('5')",
+        "from IPython.display import HTML, clear_output\ndisplay(HTML('0'))\n"
+        "handle = display('1', display_id=True)\nhandle.update('2')\ndisplay('3')\nclear_output(wait=True)\n"
+        "handle = display('4', display_id=True)\nhandle.update('5')\n"
+        "handle = display(HTML('6'), display_id=True)\nhandle.update(HTML('7'))",
     )
-    assert displays(job) == [{"text/plain": "'5'"}]
+    name = "<IPython.core.display.HTML object>"
+    assert displays(job) == [{"text/plain": "'5'"}, {"text/plain": name, "text/html": "7"}]
+    assert job.log("stdout").count(name) == 3
+    assert "HTML object" not in str(job._repr_html_())
+    capsys.readouterr()
+    job.display()
+    assert capsys.readouterr().out.count(name) == 1
 
 
 def test_display(served: Queue, capsys: pytest.CaptureFixture[str]) -> None:

@@ -116,6 +116,8 @@ def test_no_file(tmp_path: Path) -> None:
         read_notebook(tmp_path / "missing.ipynb")
     with pytest.raises(BadInput, match="is not a file"):
         read_notebook(tmp_path / "fifo")
+    with pytest.raises(BadInput, match="given by its path, not as None"):
+        read_notebook(None)  # type: ignore[arg-type]
     with pytest.raises(BadInput, match=r"is not a file|Is a directory"):
         read_notebook(tmp_path)
     with pytest.raises(BadInput, match="embedded null"):

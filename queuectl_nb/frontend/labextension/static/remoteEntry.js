@@ -155,7 +155,8 @@
         const id = transient?.display_id;
         if (header.msg_type !== "update_display_data" || !old.has(id)) return;
         for (const { outputs, at, value } of [...find("display")]) {
-          if (value === id) outputs.set(at, { output_type: "display_data", data, metadata });
+          const isShown = outputs.get(at).data["text/html"] === data["text/html"];
+          if (value === id && !isShown) outputs.set(at, { output_type: "display_data", data, metadata });
         }
       }
 
