@@ -32,6 +32,7 @@ def run(request: Mapping[str, Any], reply: Reply) -> int:
     calls = request["calls"]
     single = len(calls) == 1 and not request["chunk"]
     done = set(request["done"])
+    last = max((number for number in range(len(calls)) if number not in done), default=-1)
     failed: list[dict[str, Any]] = []
     shown = ["…"] if done else []
     code = 0
@@ -43,8 +44,8 @@ def run(request: Mapping[str, Any], reply: Reply) -> int:
             failed.append(entry)
             code = code or exit_code
         shown.append(str(entry.get("repr")))
-        reply.add(entry)
-        if number + 1 < len(calls):  # otherwise process.run() does it
+        reply.add(entry if number == last else {**entry, "final": False})  # the process may end before the last call
+        if number != last:  # otherwise process.run() does it
             reply.flush()
     if len(calls) - len(done) > 1 and failed:
         reply.write(_summary(failed, len(calls) - len(done)))

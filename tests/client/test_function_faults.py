@@ -242,6 +242,23 @@ def test_process_of_a_chunk_ends_between_its_values(served: Queue) -> None:
     assert [attempt.error for attempt in job.history] == ["ended without a value", None]
 
 
+def test_process_of_a_chunk_ends_after_a_call_gave_up(served: Queue) -> None:
+    """The calls that were not made are made by the next attempt."""
+
+    def give_up_or_exit(call: int) -> int:
+        job = current_job()
+        assert job is not None
+        if call == 0:
+            raise GiveUp
+        if (call, job.attempt) == (1, 1):
+            os._exit(0)
+        return call
+
+    batch = served.task(give_up_or_exit, max_retries=2).map(range(3), chunksize=3)
+    first, *others = batch.results(return_exceptions=True)
+    assert (type(first), others) == (GiveUp, [1, 2])
+
+
 def test_values_of_odd_functions(served: Queue) -> None:
     """Threads are waited for, idle pools and daemons end; descriptors, forks and directories harm nobody."""
     job = served.submit(leave_thread)
