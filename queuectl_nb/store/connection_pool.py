@@ -85,7 +85,7 @@ class ConnectionPool:
             raise BadEnvironment(f"this process was forked {_unusable[self.file_id].format(self._path)}")
         _close_forgotten()
         threads = {thread.ident for thread in threading.enumerate()}  # is_alive() is False after an interrupted join()
-        for connection, thread in list(self._open.items()):
+        for connection, thread in self._open.copy().items():
             if thread not in threads:
                 self.close_one(connection)
         found = self._connect()
@@ -103,7 +103,7 @@ class ConnectionPool:
     def protect(self) -> None:
         """Hold the locks on the files of a write-ahead log for all connections, from now on."""
         self.is_protected = True
-        for connection in self._open:
+        for connection in self._open.copy():
             SharedLocks.acquire(connection, self._path, self.file_id)
 
     def close(self) -> None:
@@ -126,7 +126,7 @@ class ConnectionPool:
 
     def close_idle(self, busy: Collection[int]) -> None:
         """Close the connections of all threads but those that are ``busy`` or in a transaction."""
-        for connection, thread in list(self._open.items()):
+        for connection, thread in self._open.copy().items():
             if thread not in busy and not connection.in_transaction:
                 self.close_one(connection)
 
@@ -150,7 +150,7 @@ def _close_forgotten() -> None:
     interrupts = DelayedInterrupts()
     try:
         interrupts.install()
-        for pool, connections in list(_pools.items()):
+        for pool, connections in _pools.copy().items():
             if pool() is None:
                 while connections:
                     SharedLocks.close(connections.popitem()[0])
@@ -257,6 +257,7 @@ def _after_fork_in_parent() -> None:
 
 @uninterrupted
 def _after_fork_in_child() -> None:
+    _process[0] = os.getpid()
     _fork.release()
     SharedLocks.mutex = threading.RLock()
     users.reset()
@@ -266,7 +267,7 @@ def _after_fork_in_child() -> None:
 
 def _abandon_all(why: str) -> None:
     _process[0] = os.getpid()
-    for reference, connections in list(_pools.items()):
+    for reference, connections in _pools.copy().items():
         pool = reference()
         if pool is None:
             _inherited.append(_pools.pop(reference, connections))

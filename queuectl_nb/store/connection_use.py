@@ -39,7 +39,7 @@ class _Users:
     def reset(self) -> None:
         """Forget the other threads, which a fork has not copied."""
         me = threading.get_ident()
-        self.threads = {use: thread for use, thread in list(self.threads.items()) if thread == me}
+        self.threads = {use: thread for use, thread in self.threads.copy().items() if thread == me}
         self.changed = threading.Condition()
         self._forking = []
 
