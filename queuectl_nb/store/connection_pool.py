@@ -84,7 +84,9 @@ class ConnectionPool:
         if self.file_id in _unusable:
             raise BadEnvironment(f"this process was forked {_unusable[self.file_id].format(self._path)}")
         _close_forgotten()
-        threads = {thread.ident for thread in threading.enumerate()}  # is_alive() is False after an interrupted join()
+        # enumerate() takes a lock within which a garbage collection may run a finalizer that waits for other threads;
+        # is_alive() is False after an interrupted join()
+        threads = {*threading._active}  # type: ignore[attr-defined]  # noqa: SLF001
         for connection, thread in self._open.copy().items():
             if thread not in threads:
                 self.close_one(connection)

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -214,6 +214,16 @@ def test_connections_of_living_threads_stay_open(queue: Queue, monkeypatch: pyte
         monkeypatch.undo()
         assert first.submit(queue.store.db.connection).result() is used
         first.submit(queue.enqueue, "true").result()
+
+
+def test_a_connection_is_opened_while_a_thread_starts(queue: Queue) -> None:
+    """A garbage collection may run a finalizer within the lock of ``threading``, which waits for the write lock."""
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(queue.close).result(60)
+        with threading._active_limbo_lock:  # type: ignore[attr-defined]
+            opened = executor.submit(queue.store.db.connection)
+            done, _ = wait([opened], 30)
+        assert done
 
 
 EXIT = """
