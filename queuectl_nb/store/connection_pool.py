@@ -44,12 +44,18 @@ class ThreadState(threading.local):
     number = 0
     """Number of the connection, unique in this process."""
 
-    def __init__(self) -> None:
-        self.transaction: list[weakref.ref[Transaction]] = []
+    _transaction: list[weakref.ref[Transaction]] | None = None
+
+    @property
+    def transaction(self) -> list[weakref.ref[Transaction]]:
         """The one that has begun and not ended. A strong reference would keep alive what an exception has left open.
 
-        It is a list because a garbage collection may end the transaction in another thread.
+        It is a list because a garbage collection may end the transaction in another thread, and not made in
+        ``__init__``, within which a garbage collection may call a finalizer.
         """
+        if self._transaction is None:
+            self._transaction = []
+        return self._transaction
 
 
 class ConnectionPool:

@@ -15,6 +15,11 @@ __all__ = ["InUse", "users"]
 
 FORK_TIMEOUT_S = 30.0
 """How long a fork waits for the transactions of other threads."""
+MAX_DELAY_S = 1.0
+"""How long a use waits for a thread that waits to fork.
+
+That one may wait, over a third thread, for this one: a finalizer can be called in any thread at any point.
+"""
 POLL_S = 0.001
 """How often a fork looks whether the others are done: that they are is not announced."""
 
@@ -33,7 +38,7 @@ class _Users:
         me = threading.get_ident()
         with self.changed:
             if self.waiting_forks() and me not in self.threads.values():  # busy threads would keep a fork waiting
-                self.changed.wait_for(lambda: not self.waiting_forks(), FORK_TIMEOUT_S)
+                self.changed.wait_for(lambda: not self.waiting_forks(), MAX_DELAY_S)
             self.threads[use] = me
 
     def reset(self) -> None:

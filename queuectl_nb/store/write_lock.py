@@ -58,10 +58,16 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class _Requested(threading.local):
-    """The requests of this thread that have not ended; an exception within a release may leave some here."""
+    """What this thread requests or waits for; an exception within a release may leave a request here."""
 
-    def __init__(self) -> None:
-        self.by_path: weakref.WeakValueDictionary[Path, LockRequest] = weakref.WeakValueDictionary()
+    _by_path: weakref.WeakValueDictionary[Path, LockRequest | LockWaiter] | None = None
+
+    @property
+    def by_path(self) -> weakref.WeakValueDictionary[Path, LockRequest | LockWaiter]:
+        """All of them; not made in ``__init__``, within which a garbage collection may call a finalizer."""
+        if self._by_path is None:
+            self._by_path = weakref.WeakValueDictionary()
+        return self._by_path
 
 
 _requested = _Requested()
@@ -74,7 +80,7 @@ class LockRequest:
         """Prepare to acquire ``lock``."""
         self._lock = lock
         self._descriptor: _Descriptor | None = None
-        self._of_thread: weakref.WeakValueDictionary[Path, LockRequest] | None = None
+        self._of_thread: weakref.WeakValueDictionary[Path, LockRequest | LockWaiter] | None = None
 
     def acquire(self, timeout_s: float) -> None:
         """Acquire the lock; raise :class:`Busy` after ``timeout_s`` seconds, or at once if this thread has it."""
@@ -90,7 +96,7 @@ class LockRequest:
             except BlockingIOError as error:
                 if not timeout_s:
                     raise Busy(_BUSY.format(timeout_s)) from error
-                waiter = LockWaiter(self._descriptor.number)
+                waiter = LockWaiter(self._lock.path, self._descriptor.number)
             except OSError as error:
                 remedy = "put the queue on a file system that supports flock"
                 raise BadEnvironment(f"cannot lock {self._lock.path}: {error.strerror}; {remedy}") from error
@@ -150,8 +156,9 @@ class LockWaiter:
     request that times out abandons it and a later request adopts it.
     """
 
-    def __init__(self, number: int) -> None:
-        """Wait for the lock of descriptor ``number``."""
+    def __init__(self, path: Path, number: int) -> None:
+        """Wait for the lock of descriptor ``number``, which is that of the file ``path``."""
+        self._path = path
         self._copy = _Descriptor(os.dup(number))
         self._closing = threading.Lock()
         self._pending = threading.Lock()  # not an Event: an interrupt of its wait may raise RuntimeError
@@ -163,6 +170,7 @@ class LockWaiter:
             raise Busy(f"the queue is busy, and no thread can be started to wait ({error}); try again") from error
 
     def _wait(self) -> None:
+        _requested.by_path[self._path] = self  # a finalizer that is called here must not wait for the owner
         try:
             fcntl.flock(self._copy.number, fcntl.LOCK_EX)
             self._pending.release()

@@ -243,7 +243,7 @@ def test_output_is_readable_while_the_command_runs(harness: WorkerHarness, tmp_p
     go = tmp_path / "go"
     job = harness.add(f"echo first; seq 1 20000; until [ -e {go} ]; do sleep 0.02; done; echo last", max_retries=1)
     until(lambda: job.log("stdout").endswith("20000\n"))
-    assert job.state is State.PROCESSING
+    assert job.state is State.PROCESSING, job.error
     go.touch()
     job.wait(timeout=60)
     assert job.log("stdout").startswith("first\n1\n2\n")

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import queuectl_nb
 from queuectl_nb.model.errors import BadEnvironment, Busy
+from queuectl_nb.store import write_lock
 from queuectl_nb.store.write_lock import LockRequest, WriteLock, _open_descriptors
-from tests.engine.harness import in_threads
+from tests.engine.harness import in_threads, until
 
 HOLDER = """
 import sys
@@ -142,6 +146,47 @@ def test_no_thread_available(lock: WriteLock, monkeypatch: pytest.MonkeyPatch) -
     assert not _open_descriptors
     holder.communicate("\n")
     assert _is_free(lock)
+
+
+def test_a_finalizer_in_the_waiting_thread(lock: WriteLock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finalizer that a garbage collection calls there does not wait for the thread that waits for this one."""
+    real, refused = fcntl.flock, []
+
+    def flock(descriptor: int, operation: int) -> None:
+        real(descriptor, operation)
+        if threading.current_thread().name == "queuectl-write-lock":
+            with pytest.raises(Busy) as caught:
+                LockRequest(lock).acquire(1)
+            refused.append(str(caught.value))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with lock.request(20):
+        waiting = threading.Thread(target=_is_free, args=(lock,))
+        waiting.start()
+        until(lambda: any(each.name == "queuectl-write-lock" for each in threading.enumerate()))
+    waiting.join()
+    assert [text.partition(": ")[2].partition(",")[0] for text in refused] == [
+        "this thread is in the middle of another call on it"
+    ]
+
+
+def test_a_finalizer_at_the_first_request_of_a_thread(lock: WriteLock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finalizer can request the lock while the data of the thread are made."""
+    made: list[str] = []
+
+    def make() -> weakref.WeakValueDictionary[Any, Any]:
+        made.append(threading.current_thread().name)
+        if len(made) == 1:
+            with lock.request(20):
+                pass
+        return weakref.WeakValueDictionary()
+
+    monkeypatch.setattr(write_lock, "weakref", SimpleNamespace(WeakValueDictionary=make))
+    free: list[bool] = []
+    thread = threading.Thread(target=lambda: free.append(_is_free(lock)), name="new")
+    thread.start()
+    thread.join()
+    assert (free, made) == ([True], ["new", "new"])
 
 
 def test_repeated_waits_reuse_one_thread(lock: WriteLock) -> None:
