@@ -55,9 +55,8 @@ Owner = Union["QueueData", "WorkerPool", "Batch"]
 
 def owner_key(owner: Owner) -> str:
     """Return a text that identifies a pool or batch of this process, or the file of a queue."""
-    if hasattr(owner, "pid"):
-        return f"pool {owner.pid}"
-    return str(owner.path) if hasattr(owner, "path") else f"batch {id(owner)}"
+    pool = f"pool {owner.pid}" if hasattr(owner, "pid") else ""
+    return pool or (str(owner.path) if hasattr(owner, "path") else f"batch {id(owner)}")
 
 
 class LiveCard:

@@ -192,10 +192,7 @@ class DaskExecutor:
             self._available.discard(agent)
 
     def _give_up(self, agent: AgentState, now: float) -> None:
-        """Recover what an agent left; lose its other attempts once their processes are gone or the lease is over.
-
-        On this host they are killed, however long that takes: what follows must not run beside them.
-        """
+        """Recover what an agent left; lose other attempts once their processes, or elsewhere their lease, are gone."""
         local = agent.status.boot == self._boot and may_inspect(agent.status.folder)
         if now >= agent.check_at:
             agent.check_at = now + CHECK_INTERVAL_S
