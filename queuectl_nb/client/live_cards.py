@@ -39,6 +39,7 @@ MAX_REDRAWS_PER_S = 10
 """Maximum number of such updates of all cards together."""
 IDLE_DIVISOR = 60.0
 """The interval is the time since the last change, divided by this."""
+Owner = Union["QueueData", "WorkerPool", "Batch"]
 
 
 def poll_delay(since: float, maximum: float) -> float:
@@ -50,13 +51,11 @@ def poll_delay(since: float, maximum: float) -> float:
     return min(maximum, max(MIN_POLL_S, since / IDLE_DIVISOR))
 
 
-Owner = Union["QueueData", "WorkerPool", "Batch"]
-
-
 def owner_key(owner: Owner) -> str:
     """Return a text that identifies a pool or batch of this process, or the file of a queue."""
-    pool = f"pool {owner.pid}" if hasattr(owner, "pid") else ""
-    return pool or (str(owner.path) if hasattr(owner, "path") else f"batch {id(owner)}")
+    if hasattr(owner, "pid"):
+        return f"pool {owner.pid}"
+    return str(owner.path) if hasattr(owner, "path") else f"batch {id(owner)}"
 
 
 class LiveCard:
